@@ -1,0 +1,79 @@
+"""What an attribution method is. Methods know nothing of studies; parameters are fields of frozen dataclasses."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from suite.attribution.draws import ImageDraws
+from suite.attribution.passes import Cost, Needs, Pass, Targets, as_targets, check_images, cost_of, run_pass
+
+
+@dataclass(frozen=True)
+class Attribution(ABC):
+    """`method(model, images, targets) -> (B, C, h, w)`, detached, signed where the method is signed.
+
+    Attributes:
+        signed: whether the sign of the map means something (for and against the target).
+        control: whether it is a control, a map that must lose.
+        multiplies_input: whether the map already carries the input (its sum compares with a difference of scores).
+    """
+
+    signed: ClassVar[bool] = True
+    control: ClassVar[bool] = False
+
+    @abstractmethod
+    def __call__(self, model: nn.Module, images: Tensor, targets: Targets, ids: Sequence[str] | None = None) -> Tensor:
+        """The map.
+
+        Args:
+            model: (B, 3, H, W) -> (B, K) unnormalised scores.
+            images: (B, 3, H, W), in the units that the network takes; [0, 1] for the suite's networks.
+            targets: the class explained, one for all or one an image.
+            ids: names of the images, which seed what is random in a method; by default the digest of their pixels.
+
+        Raises:
+            NotApplicable: where the map is undefined on this network.
+        """
+
+    @abstractmethod
+    def cost(self) -> Cost:
+        """Passes an image, when nothing is shared with another method."""
+
+    @property
+    def layer_asked(self) -> str | None:
+        """The layer parameter of methods that have one ("" is the default layer); None for the others."""
+        return getattr(self, "layer", None)
+
+
+class SharedPass(Attribution):
+    """A method that is answered by one shared pass, and rides with others that ask for the same."""
+
+    @abstractmethod
+    def needs(self) -> Needs:
+        """What it takes from the pass."""
+
+    @abstractmethod
+    def from_pass(self, found: Pass) -> Tensor:
+        """The map, from what the pass found; no further passes."""
+
+    def __call__(self, model: nn.Module, images: Tensor, targets: Targets, ids: Sequence[str] | None = None) -> Tensor:
+        return self.from_pass(run_pass(model, images, targets, self.needs()))
+
+    def cost(self) -> Cost:
+        return cost_of(self.needs())
+
+
+class SampledPass(Attribution):
+    """A method of many passes: steps along a path, noisy copies, occluded copies."""
+
+    @abstractmethod
+    def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
+        """The map, with its randomness as an argument; images and targets are checked already."""
+
+    def __call__(self, model: nn.Module, images: Tensor, targets: Targets, ids: Sequence[str] | None = None) -> Tensor:
+        images = check_images(images)
+        draws = ImageDraws(images, ids, seed=getattr(self, "seed", 0), purpose=type(self).__name__)
+        return self.compute(model, images, as_targets(targets, images), draws)

@@ -1,0 +1,117 @@
+"""Controls: maps that know nothing of the network, or of the image. A metric or a verdict that likes them is wrong."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from suite.attribution.base import SampledPass
+from suite.attribution.baselines import gaussian_blur
+from suite.attribution.draws import ImageDraws
+from suite.attribution.passes import Cost, Needs, run_pass
+from suite.errors import NotApplicable
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+@dataclass(frozen=True)
+class Control(SampledPass):
+    """A map (B, 1, H, W) that must lose; it costs no pass."""
+
+    control: ClassVar[bool] = True
+
+    def cost(self) -> Cost:
+        return Cost()
+
+
+def luminance(images: Tensor) -> Tensor:
+    """(B, 3, H, W) -> (B, 1, H, W); another number of channels is averaged."""
+    if images.shape[1] != 3:
+        return images.mean(1, keepdim=True)
+    return (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class Constant(Control):
+    """The same value everywhere."""
+
+    signed: ClassVar[bool] = False
+
+    def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
+        return torch.ones_like(images[:, :1])
+
+
+@dataclass(frozen=True)
+class Noise(Control):
+    """Independent standard normal values."""
+
+    seed: int = 0
+
+    def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
+        return draws.normal(1)[:, 0, :1]
+
+
+@dataclass(frozen=True)
+class SmoothNoise(Control):
+    """Normal noise under a Gaussian of `sigma` pixels: as smooth as a Grad-CAM, and about nothing."""
+
+    sigma: float = 16.0
+    seed: int = 0
+
+    def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
+        return gaussian_blur(draws.normal(1)[:, 0, :1], self.sigma)
+
+
+@dataclass(frozen=True)
+class Center(Control):
+    """A Gaussian in the middle, where photographers put things; `spread` is its standard deviation over the side."""
+
+    spread: float = 0.25
+    signed: ClassVar[bool] = False
+
+    def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
+        height, width = images.shape[2:]
+        rows = torch.linspace(-0.5, 0.5, height).to(images).view(-1, 1)
+        columns = torch.linspace(-0.5, 0.5, width).to(images).view(1, -1)
+        bump = torch.exp(-0.5 * (rows**2 + columns**2) / self.spread**2)
+        return bump.expand(len(images), 1, height, width).clone()
+
+
+@dataclass(frozen=True)
+class Edges(Control):
+    """Sobel's gradient magnitude of the luminance."""
+
+    signed: ClassVar[bool] = False
+
+    def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
+        kernel = images.new_tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]]).view(1, 1, 3, 3)
+        grey = F.pad(luminance(images), (1, 1, 1, 1), mode="replicate")
+        return (F.conv2d(grey, kernel) ** 2 + F.conv2d(grey, kernel.transpose(2, 3)) ** 2).sqrt()
+
+
+@dataclass(frozen=True)
+class Luminance(Control):
+    """The image's own brightness."""
+
+    signed: ClassVar[bool] = False
+
+    def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
+        return luminance(images)
+
+
+@dataclass(frozen=True)
+class OtherImage(Control):
+    """The saliency of the next image of the batch: a real map, about something else. It needs two images."""
+
+    signed: ClassVar[bool] = False
+
+    def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
+        if len(images) < 2:
+            raise NotApplicable("another image's map needs at least two images in a chunk")
+        found = run_pass(model, images.roll(-1, 0), targets.roll(-1, 0), Needs(frozenset({"plain"})))
+        return found.gradient("plain").abs().amax(1, keepdim=True)
+
+    def cost(self) -> Cost:
+        return Cost(1, 1)

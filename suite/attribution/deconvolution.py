@@ -1,0 +1,23 @@
+"""Deconvolution: the gradient with each ReLU's own derivative replaced by a ReLU of the gradient."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from suite.attribution.base import SharedPass
+from suite.attribution.passes import Needs, Pass
+
+
+@dataclass(frozen=True)
+class Deconvolution(SharedPass):
+    """(B, 3, H, W), signed, in score units per pixel unit.
+
+    Source: Zeiler & Fergus 2014, sec. 2.1, in the form of Springenberg et al. 2015, sec. 3.4. Applicability and the
+    differences from Captum are guided backpropagation's.
+    """
+
+    def needs(self) -> Needs:
+        return Needs(frozenset({"deconvolution"}))
+
+    def from_pass(self, found: Pass) -> Tensor:
+        return found.gradient("deconvolution")

@@ -1,0 +1,68 @@
+"""Randomness of methods: a generator an image, seeded by (seed, image, purpose), so that neither batch nor order matters."""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from suite.errors import DataError
+
+
+def generator_for(seed: int, image: str, purpose: str) -> torch.Generator:
+    """A CPU generator of its own for one image and one purpose."""
+    digest = hashlib.blake2b(f"{seed}\0{image}\0{purpose}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+def image_ids(images: Tensor, ids: Sequence[str] | None) -> tuple[str, ...]:
+    """The names given, or the digests of the pixels."""
+    if ids is None:
+        arrays = images.detach().cpu().contiguous()
+        return tuple(hashlib.blake2b(array.numpy().tobytes(), digest_size=16).hexdigest() for array in arrays)
+    if len(ids) != len(images):
+        raise DataError(f"ids: expected {len(images)}, one an image, got {len(ids)}")
+    return tuple(ids)
+
+
+class ImageDraws:
+    """Draws for a batch, sample by sample; the same whatever the batch and however many are drawn at a time.
+
+    Args:
+        images: (B, C, H, W); gives shape, device and dtype.
+        ids: one name an image, or None for digests of the pixels.
+        seed: of the run or the method.
+        purpose: what the draws are for; other purposes get other draws.
+    """
+
+    def __init__(self, images: Tensor, ids: Sequence[str] | None, seed: int, purpose: str) -> None:
+        self.images = images
+        self.ids = image_ids(images, ids)
+        self._generators = [generator_for(seed, name, purpose) for name in self.ids]
+
+    def normal(self, count: int) -> Tensor:
+        """(B, count, C, H, W), standard normal; the next `count` draws of each image."""
+        shape = self.images.shape[1:]
+        drawn = [torch.stack([torch.randn(shape, generator=g) for _ in range(count)]) for g in self._generators]
+        return torch.stack(drawn).to(self.images)
+
+    def uniform(self, count: int) -> Tensor:
+        """(B, count), uniform in [0, 1); the next `count` draws of each image."""
+        drawn = [torch.cat([torch.rand(1, generator=g) for _ in range(count)]) for g in self._generators]
+        return torch.stack(drawn).to(self.images)
+
+    def choice(self, count: int, among: int) -> Tensor:
+        """(B, count) int64 in [0, among), each with equal chances; the next `count` draws of each image."""
+        drawn = [torch.cat([torch.randint(among, (1,), generator=g) for _ in range(count)]) for g in self._generators]
+        return torch.stack(drawn).to(self.images.device)
+
+    def split(self, size: int) -> list[tuple[slice, "ImageDraws"]]:
+        """The same draws for consecutive parts of the batch."""
+        parts = []
+        for start in range(0, len(self.images), size):
+            part = object.__new__(type(self))
+            chosen = slice(start, start + size)
+            part.images, part.ids = self.images[chosen], self.ids[chosen]
+            part._generators = self._generators[chosen]
+            parts.append((chosen, part))
+        return parts

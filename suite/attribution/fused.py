@@ -1,0 +1,171 @@
+"""Several maps for the price of the fewest passes: riders share one pass, methods of many passes run after it."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from suite.attribution.base import Attribution, SharedPass
+from suite.attribution.passes import Cost, Needs, Targets, as_targets, check_images, cost_of, run_pass
+from suite.errors import ConfigError, NetworkError, NotApplicable, did_you_mean
+from suite.models.state import in_use
+from suite.registry import attributions, build, find
+
+Method = Attribution | Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Custom(Attribution):
+    """A user's own function `(model, images, targets, **parameters) -> (B, C, h, w)`."""
+
+    function: Callable[..., Tensor]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, model: nn.Module, images: Tensor, targets: Targets, ids: Sequence[str] | None = None) -> Tensor:
+        images = check_images(images)
+        with in_use(model):
+            found = self.function(model, images.clone(), as_targets(targets, images), **self.parameters)
+        return check_map(found, images, getattr(self.function, "__name__", "method"))
+
+    def cost(self) -> Cost:
+        return Cost(1, 1)
+
+    def __repr__(self) -> str:
+        name = f"{self.function.__module__}:{getattr(self.function, '__name__', type(self.function).__name__)}"
+        return f"{name}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"
+
+
+def check_map(found: object, images: Tensor, name: str) -> Tensor:
+    """The map, detached; a clear line where it is not (B, C, h, w)."""
+    if not isinstance(found, Tensor) or found.ndim != 4 or len(found) != len(images):
+        got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise NetworkError(f"method {name!r}: expected a map (B={len(images)}, C, h, w), got {got}")
+    return found.detach()
+
+
+def make_method(name: str, parameters: Mapping[str, Any] | None = None) -> Attribution:
+    """A method by registry name, entry point or `package.module:object`, with its parameters checked.
+
+    A dataclass of `Attribution` is built with them; any other class that is callable once built likewise; a function
+    `(model, images, targets, ...)` takes them as keyword arguments.
+    """
+    parameters = dict(parameters or {})
+    target = find("method", attributions(), name)
+    if isinstance(target, type):
+        made = build("method", name, target, parameters)
+        if isinstance(made, Attribution):
+            return made
+        if not callable(made):
+            raise ConfigError(f"method {name!r}: {target.__name__} is not callable; expected (model, images, targets)")
+        return Custom(made)
+    if not callable(target):
+        raise ConfigError(f"method {name!r}: not a function or a class, but a {type(target).__name__}")
+    _check_keywords(name, target, parameters)
+    return Custom(target, parameters)
+
+
+def _check_keywords(name: str, function: Callable[..., Any], parameters: Mapping[str, Any]) -> None:
+    signature = list(inspect.signature(function).parameters.values())
+    if any(p.kind is p.VAR_KEYWORD for p in signature):
+        return
+    accepted = [p.name for p in signature[3:]]
+    for key in parameters:
+        if key not in accepted:
+            hint = did_you_mean(key, accepted) or f"; it takes {', '.join(accepted) or 'none'}"
+            raise ConfigError(f"method {name!r}: unknown parameter {key!r}{hint}")
+
+
+def as_methods(methods: Iterable[str | Method] | Mapping[str, str | Method]) -> dict[str, Attribution]:
+    """Names and methods -> label: method. Unlabelled methods are named by registry name, else by their `repr`."""
+    if isinstance(methods, str):
+        raise ConfigError(f"methods: expected a list, for example [{methods!r}], got a string")
+    pairs = methods.items() if isinstance(methods, Mapping) else [(None, m) for m in methods]
+    labelled: dict[str, Attribution] = {}
+    for label, method in pairs:
+        if isinstance(method, str):
+            made: Attribution = make_method(method)
+        elif isinstance(method, Attribution):
+            made = method
+        elif callable(method):
+            made = Custom(method)
+        else:
+            raise ConfigError(f"methods: expected names or methods, got {method!r:.60}")
+        title = label or (method if isinstance(method, str) else repr(made))
+        if title in labelled:
+            raise ConfigError(f"methods: {title!r} appears twice; pass a dict with a label for each")
+        labelled[title] = made
+    return labelled
+
+
+def plan_cost(methods: Iterable[Attribution]) -> Cost:
+    """Passes an image for all methods together: the riders' one shared pass, and each other method's own."""
+    methods = list(methods)
+    needs = [m.needs() for m in methods if isinstance(m, SharedPass)]
+    shared = cost_of(_union(needs)) if needs else Cost()
+    return sum((m.cost() for m in methods if not isinstance(m, SharedPass)), shared)
+
+
+def _union(needs: Iterable[Needs]) -> Needs:
+    total = Needs()
+    for need in needs:
+        total = total | need
+    return total
+
+
+def attribute(
+    model: nn.Module,
+    images: Tensor,
+    targets: Targets,
+    methods: Iterable[str | Method] | Mapping[str, str | Method],
+    *,
+    ids: Sequence[str] | None = None,
+) -> dict[str, Tensor]:
+    """Maps of several methods, in the fewest passes.
+
+    Args:
+        model: (B, 3, H, W) -> (B, K) unnormalised scores; found afterwards exactly as it was.
+        images: (B, 3, H, W), in the units the network takes ([0, 1] for the suite's networks).
+        targets: the class explained: one for all, or one an image.
+        methods: names, method objects or functions; or a dict label -> one of these.
+        ids: names of the images, which seed what is random in a method.
+
+    Returns:
+        label -> (B, C, h, w), detached, in the order asked.
+
+    Raises:
+        NotApplicable: where a method is undefined on this network; `attribute_each` returns these instead.
+    """
+    found = attribute_each(model, images, targets, as_methods(methods), ids=ids)
+    for result in found.values():
+        if isinstance(result, NotApplicable):
+            raise result
+    return {label: result for label, result in found.items() if isinstance(result, Tensor)}
+
+
+def attribute_each(
+    model: nn.Module,
+    images: Tensor,
+    targets: Targets,
+    methods: Mapping[str, Attribution],
+    *,
+    ids: Sequence[str] | None = None,
+) -> dict[str, Tensor | NotApplicable]:
+    """As `attribute`, but a method that is undefined here is a `NotApplicable` beside the others' maps."""
+    riders = {label: m for label, m in methods.items() if isinstance(m, SharedPass)}
+    found: dict[str, Tensor | NotApplicable] = {}
+    if riders:
+        shared = run_pass(model, images, targets, _union(m.needs() for m in riders.values()))
+        for label, method in riders.items():
+            try:
+                found[label] = method.from_pass(shared)
+            except NotApplicable as undefined:
+                found[label] = undefined
+    for label, other in methods.items():
+        if label not in riders:
+            try:
+                found[label] = other(model, images, targets, ids)
+            except NotApplicable as undefined:
+                found[label] = undefined
+    return {label: found[label] for label in methods}

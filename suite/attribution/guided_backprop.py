@@ -1,0 +1,25 @@
+"""Guided backpropagation: the gradient, with only what is positive passed through each ReLU."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from suite.attribution.base import SharedPass
+from suite.attribution.passes import Needs, Pass
+
+
+@dataclass(frozen=True)
+class GuidedBackprop(SharedPass):
+    """(B, 3, H, W), signed, in score units per pixel unit.
+
+    Source: Springenberg et al. 2015, sec. 3.4: at each ReLU the gradient passes where both it and the activation are
+    positive. Parts from Captum where a ReLU's input also feeds a skip branch, and where ReLUs are functions rather than
+    modules: Captum clamps the skip's gradient too in the first case and nothing in the second. Not applicable to
+    networks without ReLU or with smooth rectifiers.
+    """
+
+    def needs(self) -> Needs:
+        return Needs(frozenset({"guided"}))
+
+    def from_pass(self, found: Pass) -> Tensor:
+        return found.gradient("guided")

@@ -1,0 +1,38 @@
+"""Guided Grad-CAM: guided backpropagation's detail where Grad-CAM looks."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from suite.attribution.base import SharedPass
+from suite.attribution.grad_cam import grad_cam
+from suite.attribution.passes import Needs, Pass
+
+
+@dataclass(frozen=True)
+class GuidedGradCam(SharedPass):
+    """(B, 3, H, W), signed: guided backpropagation times the upsampled Grad-CAM.
+
+    Args:
+        layer: Grad-CAM's layer; "" is the default one.
+        upsample: "nearest" as Captum does, or the paper's "bilinear".
+
+    Source: Selvaraju et al. 2017, sec. 3.2.
+    """
+
+    layer: str = ""
+    upsample: Literal["nearest", "bilinear"] = "nearest"
+
+    def __post_init__(self) -> None:
+        if self.upsample not in ("nearest", "bilinear"):
+            raise ValueError(f"upsample: expected nearest or bilinear, got {self.upsample!r}")
+
+    def needs(self) -> Needs:
+        return Needs(frozenset({"guided"}), frozenset({self.layer}))
+
+    def from_pass(self, found: Pass) -> Tensor:
+        guided = found.gradient("guided")
+        cam = grad_cam(found.activations[self.layer], found.layer_gradients[self.layer])
+        return guided * F.interpolate(cam, size=guided.shape[2:], mode=self.upsample)

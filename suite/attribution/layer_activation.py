@@ -1,0 +1,54 @@
+"""Layer activation: what a layer says, before any question of why."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from suite.attribution.base import SampledPass
+from suite.attribution.draws import ImageDraws
+from suite.attribution.passes import Cost, resolve_layers, tapped
+from suite.errors import NetworkError
+from suite.models.network import scores_of
+from suite.models.state import in_use
+
+
+def as_map(output: Tensor, layer: str) -> Tensor:
+    """(B, C, h, w) as it is, (B, K) as (B, K, 1, 1); other shapes are refused."""
+    if output.ndim == 2:
+        return output[:, :, None, None]
+    if output.ndim != 4:
+        raise NetworkError(f"layer {layer!r}: its output is {tuple(output.shape)}, expected (B, C, h, w) or (B, K)")
+    return output
+
+
+@dataclass(frozen=True)
+class LayerActivation(SampledPass):
+    """The layer's output: (B, C, h, w), signed as the layer is. Equal to Captum's LayerActivation.
+
+    Args:
+        layer: by name; "" is the default target layer.
+        channel: keep one channel, (B, 1, h, w); None keeps all.
+    """
+
+    layer: str = ""
+    channel: int | None = None
+
+    def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
+        name = resolve_layers(model, images, [self.layer])[self.layer]
+        with in_use(model), tapped(model, [name], cut=True) as outputs:
+            scores_of(model, images)
+        if name not in outputs:
+            raise NetworkError(f"layer {name!r}: not called in this network's forward pass; name another")
+        return pick_channel(as_map(outputs[name].detach(), name), self.channel, name)
+
+    def cost(self) -> Cost:
+        return Cost(1, 0)
+
+
+def pick_channel(found: Tensor, channel: int | None, layer: str) -> Tensor:
+    """(B, C, h, w) -> all channels, or (B, 1, h, w) of one."""
+    if channel is None:
+        return found
+    if not 0 <= channel < found.shape[1]:
+        raise NetworkError(f"layer {layer!r}: channel {channel} is out of range, it has 0..{found.shape[1] - 1}")
+    return found[:, channel : channel + 1]

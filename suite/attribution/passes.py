@@ -1,0 +1,225 @@
+"""The shared pass: one forward, one backward a rule, for all methods that ask. It knows what is needed, never by whom.
+
+Gradients are of the target's unnormalised score, summed over the batch: an image's score depends on its own pixels alone,
+so one backward serves all images exactly.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from suite.errors import DataError, NetworkError, NotApplicable
+from suite.models.layers import default_layer, find_layer
+from suite.models.network import scores_of
+from suite.models.rectifiers import Rectifying, Rule
+from suite.models.state import in_use
+
+Targets = int | Sequence[int] | Tensor
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method takes from the shared pass.
+
+    Attributes:
+        gradients: rules under which the gradient with respect to the pixels is needed.
+        layers: layers whose output, and the score's gradient with respect to it, is needed ("" is the default layer).
+    """
+
+    gradients: frozenset[Rule] = frozenset()
+    layers: frozenset[str] = frozenset()
+
+    def __or__(self, other: "Needs") -> "Needs":
+        return Needs(self.gradients | other.gradients, self.layers | other.layers)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Passes an image: forwards and backwards, of which the layer-only ones stop at that layer."""
+
+    forwards: int = 0
+    backwards: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.forwards + other.forwards, self.backwards + other.backwards)
+
+    def __str__(self) -> str:
+        return f"{self.forwards} forward{'s' * (self.forwards != 1)} + {self.backwards} backward{'s' * (self.backwards != 1)}"
+
+
+def cost_of(needs: Needs) -> Cost:
+    """One forward, and one backward a rule; layer gradients ride on the plain rule's."""
+    rules = needs.gradients | ({"plain"} if needs.layers else set())
+    return Cost(1, len(rules))
+
+
+@dataclass
+class Pass:
+    """What one shared pass found.
+
+    Attributes:
+        images: (B, 3, H, W), detached.
+        targets: (B,), int64.
+        scores: (B, K), detached.
+        gradients: rule -> (B, 3, H, W).
+        activations: layer -> its output, (B, C, h, w) for a convolution.
+        layer_gradients: layer -> gradient of the score, of the output's shape.
+        undefined: rule -> why it is not defined on this network; its gradient is then absent.
+    """
+
+    images: Tensor
+    targets: Tensor
+    scores: Tensor
+    gradients: dict[Rule, Tensor] = field(default_factory=dict)
+    activations: dict[str, Tensor] = field(default_factory=dict)
+    layer_gradients: dict[str, Tensor] = field(default_factory=dict)
+    undefined: dict[Rule, NotApplicable] = field(default_factory=dict)
+
+    def gradient(self, rule: Rule) -> Tensor:
+        """The pixels' gradient under a rule; raises NotApplicable where the rule is not defined."""
+        if rule in self.undefined:
+            raise self.undefined[rule]
+        return self.gradients[rule]
+
+
+def as_targets(targets: Targets, images: Tensor) -> Tensor:
+    """(B,) int64 on the images' device, from one class for all or one an image."""
+    if isinstance(targets, bool) or (isinstance(targets, Tensor) and targets.is_floating_point()):
+        raise DataError(f"targets: expected class indices (int), got {targets!r:.60}")
+    tensor = torch.as_tensor(targets, dtype=torch.int64, device=images.device)
+    tensor = tensor.expand(len(images)) if tensor.ndim == 0 else tensor
+    if tensor.shape != (len(images),):
+        raise DataError(f"targets: expected one class, or {len(images)} of them, got shape {tuple(tensor.shape)}")
+    return tensor
+
+
+def check_images(images: Tensor) -> Tensor:
+    """Detached (B, 3, H, W) floating point images, usable for gradients."""
+    if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
+        got = f"{images.dtype} of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        raise DataError(f"images: expected a floating point tensor (B, C, H, W), got {got}")
+    if len(images) == 0:
+        raise DataError("images: expected at least one, got an empty batch")
+    return images.clone() if images.is_inference() else images.detach()
+
+
+def score(scores: Tensor, targets: Tensor) -> Tensor:
+    """(B,) the score of each image's target.
+
+    Raises:
+        DataError: where a target is not one of the K classes.
+    """
+    low, high = int(targets.min()), int(targets.max())
+    if low < 0 or high >= scores.shape[1]:
+        wrong = low if low < 0 else high
+        raise DataError(f"target {wrong}: out of range, this network's classes are 0..{scores.shape[1] - 1}")
+    return scores.gather(1, targets.unsqueeze(1)).squeeze(1)
+
+
+def resolve_layers(model: nn.Module, images: Tensor, names: Iterable[str]) -> dict[str, str]:
+    """Each asked name -> the layer's real name; "" becomes the network's default target layer."""
+    resolved = {}
+    for name in sorted(names):
+        resolved[name] = name or default_layer(model, images)
+        find_layer(model, resolved[name])
+    return resolved
+
+
+class _Taps:
+    """Outputs of layers in one forward, connected to the graph and safe from in-place writes after them."""
+
+    def __init__(self, cut: bool) -> None:
+        self.outputs: dict[str, Tensor] = {}
+        self.cut = cut  # nothing below the first tapped layer is needed
+
+    def hook(self, name: str):  # type: ignore[no-untyped-def]
+        def keep(_module: nn.Module, _inputs: Any, output: Any) -> Tensor:
+            if not isinstance(output, Tensor):
+                raise NetworkError(f"layer {name!r}: its output is a {type(output).__name__}, expected one tensor")
+            if name in self.outputs:
+                raise NetworkError(
+                    f"layer {name!r}: called more than once in a forward pass, so its map is not defined; "
+                    "name a layer that is called once"
+                )
+            if self.cut and not self.outputs:
+                output = output.detach()
+            if not output.requires_grad:
+                output = output.requires_grad_()
+            self.outputs[name] = output
+            return output.clone()  # an in-place ReLU that follows writes into the copy
+
+        return keep
+
+
+@contextmanager
+def tapped(model: nn.Module, layers: Iterable[str], *, cut: bool = False) -> Iterator[dict[str, Tensor]]:
+    """Collects the outputs of layers while a forward pass runs; no hook outlives the block."""
+    taps = _Taps(cut)
+    handles = [find_layer(model, name).register_forward_hook(taps.hook(name)) for name in dict.fromkeys(layers)]
+    try:
+        yield taps.outputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -> Pass:
+    """One forward and the fewest backwards that answer `needs`.
+
+    Args:
+        model: (B, 3, H, W) -> (B, K) unnormalised scores.
+        images: (B, 3, H, W), floating point.
+        targets: one class for all, or one an image.
+        needs: see `Needs`.
+
+    Returns:
+        A `Pass`, all its tensors detached. The network is found as it was, also after an error.
+    """
+    images = check_images(images)
+    targets = as_targets(targets, images)
+    with in_use(model):
+        layers = resolve_layers(model, images, needs.layers)
+        rules = sorted(needs.gradients, key=("plain", "guided", "deconvolution").index)
+        inputs = images.detach().requires_grad_(bool(rules))
+        rectifying = Rectifying() if set(rules) - {"plain"} else None
+        with tapped(model, layers.values(), cut=not rules) as outputs, rectifying or nullcontext():
+            # A network that rectifies its input in place must not meet a leaf.
+            scores = scores_of(model, inputs.clone() if rules else inputs)
+        missing = sorted(set(layers.values()) - outputs.keys())
+        if missing:
+            raise NetworkError(f"layer {missing[0]!r}: not called in this network's forward pass; name another")
+        found = Pass(images, targets, scores.detach())
+        wanted: list[Rule] = [rule for rule in rules if rule == "plain"]
+        for rule in rules:
+            if rule != "plain" and rectifying is not None:
+                try:
+                    rectifying.require_rectifiers(rule)
+                    wanted.append(rule)
+                except NotApplicable as undefined:
+                    found.undefined[rule] = undefined
+        total = score(scores, targets).sum()
+        if not total.requires_grad and (wanted or layers):
+            raise NetworkError(
+                "the network's scores carry no gradient: somewhere it detaches, or computes under no_grad or in integers"
+            )
+        jobs: list[Rule] = wanted if "plain" in wanted or not layers else ["plain", *wanted]
+        for job in jobs:
+            if rectifying is not None:
+                rectifying.rule = job
+            taps = list(outputs.items()) if job == "plain" else []
+            sources = ([inputs] if job in wanted else []) + [tensor for _, tensor in taps]
+            gradients = torch.autograd.grad(total, sources, retain_graph=job != jobs[-1], materialize_grads=True)
+            if job in wanted:
+                found.gradients[job] = gradients[0]
+            for (name, _), gradient in zip(taps, gradients[len(gradients) - len(taps) :], strict=True):
+                found.layer_gradients[name] = gradient
+        found.activations = {name: tensor.detach() for name, tensor in outputs.items()}
+        for asked, name in layers.items():
+            if asked != name:
+                found.activations[asked] = found.activations[name]
+                found.layer_gradients[asked] = found.layer_gradients[name]
+    return found

@@ -1,0 +1,105 @@
+"""SmoothGrad and VarGrad: the mean and the variance of the gradient over noisy copies of the image."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from suite.attribution.base import SampledPass
+from suite.attribution.draws import ImageDraws
+from suite.attribution.memory import images_per_pass
+from suite.attribution.passes import Cost, Needs, run_pass
+
+Noise = Callable[[int], Tensor]
+"""Draws the next n samples: n -> (B, n, C, H, W), standard normal."""
+
+
+def noisy_moments(
+    model: nn.Module, images: Tensor, targets: Tensor, noise: Noise, *, sigma: float, samples: int, per_pass: int
+) -> tuple[Tensor, Tensor]:
+    """Mean of the gradient, and of its square, over `images + sigma * noise`.
+
+    Args:
+        model: (B, 3, H, W) -> (B, K).
+        images: (B, 3, H, W).
+        targets: (B,).
+        noise: see `Noise`; the suite's draws, or a library's own stream when the two are compared.
+        sigma: standard deviation in the images' units.
+        samples: noisy copies an image.
+        per_pass: copies an image that share a pass.
+
+    Returns:
+        two tensors (B, 3, H, W).
+    """
+    total = torch.zeros_like(images)
+    total_of_squares = torch.zeros_like(images)
+    for first in range(0, samples, per_pass):
+        count = min(per_pass, samples - first)
+        copies = images.repeat_interleave(count, 0) + (sigma * noise(count)).flatten(0, 1)  # (B n, 3, H, W)
+        found = run_pass(model, copies, targets.repeat_interleave(count), Needs(frozenset({"plain"})))
+        gradients = found.gradient("plain").view(len(images), count, *images.shape[1:])
+        total = total + gradients.sum(1)
+        total_of_squares = total_of_squares + gradients.pow(2).sum(1)
+    return total / samples, total_of_squares / samples
+
+
+@dataclass(frozen=True)
+class SmoothGrad(SampledPass):
+    """Mean gradient over noisy copies: (B, 3, H, W), signed, in score units per pixel unit.
+
+    Args:
+        samples: noisy copies an image.
+        sigma: standard deviation of the noise in pixel units [0, 1]; the paper's is a share of the image's range.
+        seed: of the noise; each image has its own stream.
+
+    Source: Smilkov et al. 2017, sec. 3. Captum: NoiseTunnel(Saliency(abs=False)), nt_type "smoothgrad".
+    """
+
+    samples: int = 50
+    sigma: float = 0.15
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.sigma < 0:
+            raise ValueError(f"expected samples >= 1 and sigma >= 0, got {self.samples} and {self.sigma}")
+
+    def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
+        return self.reduce(*self._moments(model, images, targets, draws))
+
+    def reduce(self, mean: Tensor, mean_of_squares: Tensor) -> Tensor:
+        """The map from the two moments."""
+        return mean
+
+    def _moments(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> tuple[Tensor, Tensor]:
+        room = images_per_pass(model, images)
+        parts = [
+            noisy_moments(
+                model,
+                images[s],
+                targets[s],
+                part.normal,
+                sigma=self.sigma,
+                samples=self.samples,
+                per_pass=max(1, room // len(images[s])),
+            )
+            for s, part in draws.split(room)
+        ]
+        return torch.cat([mean for mean, _ in parts]), torch.cat([squares for _, squares in parts])
+
+    def cost(self) -> Cost:
+        return Cost(self.samples, self.samples)
+
+
+@dataclass(frozen=True)
+class VarGrad(SmoothGrad):
+    """Variance of the gradient over noisy copies: (B, 3, H, W), non-negative up to rounding.
+
+    Source: Adebayo et al. 2018, sec. 2 (their VarGrad); the biased variance E[g^2] - E[g]^2, as Captum's "vargrad".
+    """
+
+    signed: ClassVar[bool] = False
+
+    def reduce(self, mean: Tensor, mean_of_squares: Tensor) -> Tensor:
+        return mean_of_squares - mean * mean

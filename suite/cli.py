@@ -1,0 +1,247 @@
+"""The command line: verbs only. torch is imported inside them, so that `suite --help` answers at once.
+
+Exit codes: 0 done; 1 done with failed rows, a network that could not be had, or a verdict named by --fail-on; 2 usage or
+configuration. Results go to stdout, the log to stderr.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from suite.errors import ConfigError, SuiteError, did_you_mean
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Can this saliency map be trusted? Handwritten methods checked against Captum, on real networks and photos.",
+)
+
+_UsageError: type[Exception] = typer.BadParameter.__mro__[2]  # ClickException: click's, or typer's own copy
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")]
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="A YAML file, for example configs/quick.yaml.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value, for example data.limit=5")] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Where the run lands; reports/<name> by default.")] = None,
+    limit: Annotated[int | None, typer.Option(help="A seeded, class-balanced sample of this many images.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its passes; run nothing.")] = False,
+    fail_on: Annotated[
+        str, typer.Option(help="Verdicts that make the exit code 1, for example agreement:differs")
+    ] = "",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Runs a configuration, or goes on where it was stopped, and writes the report."""
+    from suite.config import load
+
+    conditions = _conditions(fail_on)
+    settings = load(config, overrides or [], data__limit=limit, seed=seed)
+    folder = run_dir or Path("reports") / settings.name
+    from suite.run.plan import passes
+    from suite.run.runner import execute, prepare
+
+    prepared = prepare(settings)
+    if dry_run:
+        count = len(prepared.images.files)
+        print(f"{settings.name}: {count} of {prepared.images.total} images, {len(prepared.items)} items of work")
+        print(passes(settings, count, prepared.studies, prepared.methods))
+        raise typer.Exit(0)
+    print(f"run directory: {folder}", file=sys.stderr)
+    manifest = execute(prepared, folder)
+    if _rank() > 0:
+        return
+    raise typer.Exit(_close(folder, conditions, as_json=as_json, interrupted=manifest["status"] == "interrupted"))
+
+
+@app.command()
+def check(
+    config: Annotated[Path, typer.Argument(help="A YAML file.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value")] = None,
+    debug: Debug = False,
+) -> None:
+    """Checks a configuration: keys, types, names, parameters, layers, files. Runs nothing."""
+    from suite.config import load
+
+    settings = load(config, overrides or [])
+    from suite.run.runner import prepare
+
+    prepared = prepare(settings)
+    for title, (reason, optional) in prepared.lost.items():
+        print(f"network {title}: {'skipped' if optional else 'missing'}: {reason}")
+    networks, count = ", ".join(prepared.networks), len(prepared.images.files)
+    print(f"{config}: ok; {count} of {prepared.images.total} images on {networks or 'no network'}")
+    if any(not optional for _, optional in prepared.lost.values()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="A run's directory.")],
+    debug: Debug = False,
+) -> None:
+    """Makes tables, plots, pictures and report.html again from the rows. Needs no torch."""
+    from suite.report import build
+
+    print(build(run_dir))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="attributions, metrics, models, studies or layers")],
+    model: Annotated[str, typer.Option(help="The network whose layers are listed.")] = "squeezenet1_1",
+    weights: Annotated[str, typer.Option(help="default or random")] = "default",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Lists what there is to choose from."""
+    kinds = {"attributions": _attributions, "metrics": _metrics, "studies": _studies}
+    if what == "models":
+        from suite.models.load import known_networks
+
+        entries: dict[str, Any] = {name: provider for provider, names in known_networks().items() for name in names}
+    elif what == "layers":
+        from suite.models.layers import layer_names
+        from suite.models.load import load_model
+
+        network = load_model(model, weights=weights)
+        entries = {name: "default target layer" if name == network.card.layer else "" for name in layer_names(network)}
+    elif what in kinds:
+        entries = kinds[what]()
+    else:
+        known = [*kinds, "models", "layers"]
+        raise ConfigError(f"list {what!r}: unknown{did_you_mean(what, known)}; there are {', '.join(known)}")
+    if as_json:
+        print(json.dumps(entries, indent=2))
+        return
+    width = max(map(len, entries), default=0)
+    for name, text in entries.items():
+        print(f"{name:{width}}  {text}".rstrip())
+
+
+def _summary(target: str) -> str:
+    """First line of the docstring, read from the source so that nothing is imported."""
+    import ast
+    import importlib.util
+
+    module, _, name = target.partition(":")
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.origin:
+        return ""
+    for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+            return (ast.get_docstring(node) or "").partition("\n")[0]
+    return ""
+
+
+def _attributions() -> dict[str, str]:
+    from suite.registry import attributions
+
+    return {name: _summary(target) for name, target in attributions().items()}
+
+
+def _metrics() -> dict[str, str]:
+    from suite.registry import METRICS
+
+    return {name: _summary(target) for name, target in METRICS.items()}
+
+
+def _studies() -> dict[str, str]:
+    from suite.registry import STUDIES
+
+    return {name: _summary(target) for name, target in STUDIES.items()}
+
+
+def _conditions(fail_on: str) -> list[tuple[str, str]]:
+    pairs = []
+    for part in filter(None, (p.strip() for p in fail_on.split(","))):
+        study, colon, verdict = part.partition(":")
+        if not colon or study not in ("agreement",):
+            raise ConfigError(f"--fail-on {part!r}: expected study:verdict, for example agreement:differs")
+        known = ("equal", "within tolerance", "differs", "not applicable", "failed")
+        if verdict not in known:
+            raise ConfigError(f"--fail-on {part!r}: no such verdict{did_you_mean(verdict, known)}; {', '.join(known)}")
+        pairs.append((study, verdict))
+    return pairs
+
+
+def _close(folder: Path, conditions: list[tuple[str, str]], *, as_json: bool, interrupted: bool) -> int:
+    """Writes the report, prints the verdicts, and decides the exit code."""
+    from rich.console import Console
+
+    from suite.report import build, terminal_summary
+    from suite.report.verdicts import agreement_verdicts
+    from suite.results import read
+
+    page = build(folder)
+    rows = read(folder)
+    verdicts = agreement_verdicts(rows)
+    failed = int((rows["status"] == "failed").sum())
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "run_dir": str(folder),
+                    "report": str(page),
+                    "failed_rows": failed,
+                    "verdicts": verdicts.to_dict("records"),
+                },
+                indent=2,
+            )
+        )
+    else:
+        Console(soft_wrap=not sys.stdout.isatty()).print(terminal_summary(folder))
+        print(f"report: {page}")
+    found = {("agreement", verdict) for verdict in verdicts["verdict"]}
+    met = [f"{study}:{verdict}" for study, verdict in conditions if (study, verdict) in found]
+    if met:
+        print(f"--fail-on: {', '.join(met)}", file=sys.stderr)
+    if failed:
+        print(f"{failed} failed rows; the report names them", file=sys.stderr)
+    return 1 if failed or met or interrupted else 0
+
+
+def _rank() -> int:
+    import os
+
+    return int(os.environ.get("LOCAL_RANK", "0")) or int(os.environ.get("NODE_RANK", "0"))
+
+
+def main() -> None:
+    """Entry point: errors are one line on stderr, without a traceback unless --debug."""
+    from rich.logging import RichHandler
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(show_path=False)])
+    from rich.console import Console
+
+    handler = logging.getLogger().handlers[0]
+    if isinstance(handler, RichHandler):
+        handler.console = Console(stderr=True)
+    debug = "--debug" in sys.argv
+    try:
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except typer.Abort:
+        sys.exit("interrupted")
+    except _UsageError as error:
+        if debug:
+            raise
+        print(f"suite: {getattr(error, 'format_message', error.__str__)()}", file=sys.stderr)
+        sys.exit(2)
+    except SuiteError as error:
+        if debug:
+            raise
+        print(f"suite: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,295 @@
+"""What a run is: the frozen schema, YAML, dotted overrides and the digest. No torch; names are resolved later, by `check` and `plan`."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from suite.errors import ConfigError, did_you_mean
+
+
+def _fraction(value: object) -> object:
+    """Reads `8/255` as a number; everything else is left to pydantic."""
+    if isinstance(value, str) and "/" in value:
+        try:
+            return float(Fraction(value.replace(" ", "")))
+        except (ValueError, ZeroDivisionError):
+            return value
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_fraction)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkConfig(_Part):
+    """A network and where its weights come from. A bare string in the YAML is its `name`."""
+
+    name: str = ""
+    label: str = Field("", description="the name in rows and tables; the network's name by default")
+    provider: Literal["auto", "embedded", "torchvision", "timm", "factory"] = "auto"
+    weights: str = Field("default", description="default, random, a weights enum name, or a .safetensors / .pth file")
+    sha256: str = Field("", description="expected digest of a weights file; checked before it is read")
+    seed: int = Field(0, description="seed of random weights")
+    factory: str = Field("", description="package.module:function returning an nn.Module")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the factory")
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    input_size: int | tuple[int, int] | None = None
+    resize: int | None = None
+    classes: str = Field("", description="a file with one class name a line; bare indices without it")
+    layer: str = Field("", description="target layer of the CAM family; found by architecture by default")
+    optional: bool = Field(False, description="when it cannot be had: skipped rows instead of failed ones")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_string(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _named(self) -> "NetworkConfig":
+        if bool(self.factory) == bool(self.name) and not self.name:
+            raise ValueError("a network needs `name` or `factory`")
+        return self
+
+    @property
+    def title(self) -> str:
+        """The network's name in rows: its label, else its name, else the factory's function."""
+        return self.label or self.name or self.factory.rpartition(":")[2]
+
+
+class MethodConfig(_Part):
+    """A method, its label in the rows, and its parameters. A bare string in the YAML is its `name`."""
+
+    name: str
+    label: str = ""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_flat(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, Mapping) and "parameters" not in value:
+            rest = {k: v for k, v in value.items() if k not in ("name", "label")}
+            return {k: v for k, v in value.items() if k in ("name", "label")} | {"parameters": rest}
+        return value
+
+    @property
+    def title(self) -> str:
+        """The method's name in rows."""
+        return self.label or self.name
+
+
+class DataConfig(_Part):
+    """Which images, which labels, how many, and the size of the fixed chunks in which they are worked on."""
+
+    source: str = "embedded"
+    labels: str = Field("", description="a CSV or the devkit's ground truth, for folders that carry no labels")
+    limit: int | None = Field(None, ge=1)
+    batch_size: int = Field(10, ge=1)
+    workers: int = Field(0, ge=0, description="processes that decode images beside the one that computes")
+
+
+class AgreementConfig(_Part):
+    """Handwritten against the reference, per image."""
+
+
+class ComparisonConfig(_Part):
+    """Method against method, beside maps of unrelated photos."""
+
+
+class SharpnessConfig(_Part):
+    """How concentrated the maps are: entropy, Gini, total variation, mass of the largest region."""
+
+
+class DifferentiateConfig(_Part):
+    """Score, log-probability, probability or cross entropy; and where a gradient stops telling."""
+
+    radii: tuple[Number, ...] = (0.25 / 255, 1 / 255, 4 / 255, 16 / 255)
+    superpixels: int = Field(16, ge=4)
+
+
+class SpeedConfig(_Part):
+    """Own, reference and the bare passes, interleaved."""
+
+    rounds: int = Field(10, ge=2)
+    one_by_one: bool = True
+    memory: bool = True
+
+
+class StudiesConfig(_Part):
+    """Which studies run; a study that is absent does not."""
+
+    agreement: AgreementConfig | None = None
+    comparison: ComparisonConfig | None = None
+    sharpness: SharpnessConfig | None = None
+    differentiate: DifferentiateConfig | None = None
+    speed: SpeedConfig | None = None
+
+    def chosen(self) -> tuple[str, ...]:
+        """Names of the studies asked for, in the order of the schema."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+
+class TrainerConfig(_Part):
+    """Lightning's own words for devices, nodes, precision and strategy."""
+
+    accelerator: str = "auto"
+    devices: int | str = 1
+    num_nodes: int = Field(1, ge=1)
+    strategy: str = "auto"
+    precision: Literal["32-true", "64-true", "16-mixed", "bf16-mixed"] = "32-true"
+
+
+class RunConfig(_Part):
+    """One run. Two runs with equal digests compute the same rows."""
+
+    name: str = "run"
+    seed: int = 0
+    threads: int | None = Field(None, ge=1, description="torch's CPU threads a process; torch's own choice by default")
+    models: tuple[NetworkConfig, ...] = Field((NetworkConfig(name="squeezenet1_1"),), min_length=1)
+    data: DataConfig = DataConfig()
+    methods: tuple[MethodConfig, ...] = Field(
+        tuple(MethodConfig(name=n) for n in ("saliency", "guided_backprop", "grad_cam", "guided_grad_cam")),
+        min_length=1,
+    )
+    studies: StudiesConfig = StudiesConfig()
+    pictures: int = Field(40, ge=0, description="photos a network whose maps are kept and drawn")
+    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
+    trainer: TrainerConfig = TrainerConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_model(cls, value: object) -> object:
+        if isinstance(value, Mapping) and "model" in value:
+            if "models" in value:
+                raise ValueError("give `model` or `models`, not both")
+            return {k: v for k, v in value.items() if k != "model"} | {"models": [value["model"]]}
+        return value
+
+    @field_validator("models", "methods")
+    @classmethod
+    def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        titles = [part.title for part in value]
+        twice = sorted({t for t in titles if titles.count(t) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]!r} appears twice; give each a `label` of its own")
+        return value
+
+    def digest(self) -> str:
+        """Identifies what the run computes: everything but its name and how many devices share the work."""
+        content = self.model_dump(mode="json")
+        content.pop("name")
+        for key in ("devices", "num_nodes", "strategy"):
+            content["trainer"].pop(key)
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
+
+
+def load(path: Path, overrides: Sequence[str] = (), **changes: object) -> RunConfig:
+    """Reads a YAML file, applies `key.path=value` overrides, and validates.
+
+    Args:
+        path: the YAML file; its stem is the run's name unless it says otherwise.
+        overrides: `data.limit=5`, `models.0.name=vgg16`; values are read as YAML.
+        changes: the same with dots as double underscores, for callers with typed values (`data__limit=5`).
+
+    Raises:
+        ConfigError: in one line, with the path of the key that is wrong.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        shipped = sorted(str(p) for p in Path("configs").glob("*.yaml"))
+        raise ConfigError(f"{path}: no such configuration{did_you_mean(str(path), shipped)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); expected a YAML file") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected keys and values at the top, found {type(tree).__name__}")
+    tree = {"name": path.stem} | tree
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"override {text!r}: expected key=value, for example data.limit=5")
+        try:
+            _set(tree, key.strip().split("."), yaml.safe_load(value), text)
+        except yaml.YAMLError:
+            raise ConfigError(f"override {text!r}: the value is not valid YAML") from None
+    for name, typed in changes.items():
+        if typed is not None:
+            _set(tree, name.split("__"), typed, name)
+    return validate(tree, str(path))
+
+
+def validate(tree: Mapping[str, Any], origin: str = "configuration") -> RunConfig:
+    """Checks a tree of plain values against the schema; one line for the first thing that is wrong."""
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{origin}: {_explain(error)}") from None
+
+
+def _set(tree: dict[str, Any], keys: list[str], value: object, text: str) -> None:
+    node: Any = tree
+    for key, following in zip(keys, [*keys[1:], None], strict=True):
+        if isinstance(node, list):
+            if not key.isdigit() or int(key) >= len(node):
+                raise ConfigError(f"override {text!r}: {key!r} is not an index of a list of {len(node)}")
+            place: Any = int(key)
+        elif isinstance(node, dict):
+            place = key
+        else:
+            raise ConfigError(f"override {text!r}: {key!r} has no place inside {node!r}")
+        if following is None:
+            node[place] = value
+            return
+        child = node.get(place) if isinstance(node, dict) else node[place]
+        if isinstance(child, str):
+            child = {"name": child}
+        if child is None:
+            child = {}
+        node[place] = child
+        node = child
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the top level"
+    if first["type"] == "extra_forbidden":
+        known = _fields_at(first["loc"][:-1])
+        hint = did_you_mean(str(first["loc"][-1]), known) or f"; known here: {', '.join(known)}"
+        return f"{where}: unknown key{hint}"
+    got = first.get("input")
+    shown = "" if isinstance(got, Mapping) or first["type"] == "value_error" else f" (got {got!r:.80})"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}{shown}{more}"
+
+
+def _fields_at(location: Sequence[int | str]) -> list[str]:
+    kind: Any = RunConfig
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = kind.model_fields[part].annotation if part in kind.model_fields else None
+        inner = [a for a in _flat(annotation) if isinstance(a, type) and issubclass(a, BaseModel)]
+        if inner:
+            kind = inner[0]
+    return list(kind.model_fields)
+
+
+def _flat(annotation: Any) -> list[Any]:
+    arguments = getattr(annotation, "__args__", ())
+    return [annotation] if not arguments else [leaf for a in arguments for leaf in _flat(a)]

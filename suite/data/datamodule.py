@@ -1,0 +1,100 @@
+"""Work items with their images, as Lightning takes them. Decodes; computes nothing."""
+
+import suite._torchvision  # noqa: F401 - pytorch_lightning imports torchmetrics, which imports torchvision
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from suite.data.images import load_image
+from suite.data.sources import ImageFile, ImageList
+from suite.errors import ImageError
+
+
+@dataclass(frozen=True)
+class Size:
+    """How a network takes its images."""
+
+    resize: int | None
+    crop: tuple[int, int]
+
+
+@dataclass
+class Chunk:
+    """One item of work and the images it is about.
+
+    Attributes:
+        item: the work item; None where a process has nothing left to do and only keeps step.
+        images: (B, 3, H, W) in [0, 1]; those that could be read.
+        files: the files of these images.
+        notes: what was done to each on reading ("converted from CMYK"), "" for most.
+        faults: files that could not be used, and why.
+    """
+
+    item: Any
+    images: Tensor
+    files: tuple[ImageFile, ...] = ()
+    notes: tuple[str, ...] = ()
+    faults: tuple[tuple[ImageFile, str], ...] = ()
+
+
+class WorkDataset(Dataset[Chunk]):
+    """An item's images, decoded when it is its turn.
+
+    Args:
+        items: each has `model` and `images` (positions in the list of files); None for a turn without work.
+        images: the run's list of files.
+        sizes: model -> how it takes its images.
+    """
+
+    def __init__(self, items: Sequence[Any], images: ImageList, sizes: Mapping[str, Size]) -> None:
+        self.items = list(items)
+        self.images = images
+        self.sizes = dict(sizes)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Chunk:
+        item = self.items[index]
+        if item is None:
+            return Chunk(None, torch.empty(0))
+        return read_chunk(item, [self.images.files[i] for i in item.images], self.sizes[item.model])
+
+
+def read_chunk(item: Any, files: Sequence[ImageFile], size: Size) -> Chunk:
+    """Decodes the files of an item; one that cannot be used is set aside with its reason."""
+    tensors, kept, notes, faults = [], [], [], []
+    for file in files:
+        try:
+            image, note = load_image(file.path, resize=size.resize, crop=size.crop)
+        except ImageError as error:
+            faults.append((file, str(error)))
+        else:
+            tensors.append(image)
+            kept.append(file)
+            notes.append(note)
+    stacked = torch.stack(tensors) if tensors else torch.empty(0, 3, *size.crop)
+    return Chunk(item, stacked, tuple(kept), tuple(notes), tuple(faults))
+
+
+def _only(chunks: list[Chunk]) -> Chunk:
+    return chunks[0]
+
+
+class WorkData(pl.LightningDataModule):
+    """Hands out items one by one; Lightning's sampler deals them to processes."""
+
+    def __init__(self, dataset: WorkDataset, workers: int = 0) -> None:
+        super().__init__()
+        self.dataset = dataset
+        self.workers = workers
+
+    def predict_dataloader(self) -> DataLoader[Chunk]:
+        """One item a turn, in the order of the plan."""
+        return DataLoader(self.dataset, batch_size=1, collate_fn=_only, num_workers=self.workers)

@@ -1,0 +1,157 @@
+"""Image sources: from what a person gives as data to files with labels and digests. No torch; decodes no image."""
+
+import csv
+import hashlib
+import json
+import os
+import stat
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from suite.data.classes import ClassNames
+from suite.data.listing import EMBEDDED, Candidate, list_candidates
+from suite.errors import DataError
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image of a source.
+
+    Attributes:
+        id: posix path relative to the source's root, the same on every machine; never absolute, never with "..".
+        path: where the file lies on this machine.
+        label: class index, or None where the source has no labels.
+        sha256: of the file's bytes, or "" where they cannot be read (loading the image then says why).
+    """
+
+    id: str
+    path: Path
+    label: int | None
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """The images of a run, "n of total".
+
+    Attributes:
+        source: what was given as data.
+        files: those chosen, sorted by id.
+        total: how many the source holds.
+        digest: of every chosen file's (id, sha256, label), 32 hex digits: equal digests, equal images and labels.
+        root: the folder that ids are relative to; None for the embedded photos.
+    """
+
+    source: str
+    files: tuple[ImageFile, ...]
+    total: int
+    digest: str
+    root: Path | None
+
+
+def list_images(
+    source: str | Path,
+    *,
+    labels: str | Path | None = None,
+    classes: ClassNames,
+    limit: int | None = None,
+    seed: int = 0,
+) -> ImageList:
+    """The images of a source, or a seeded, class-balanced sample of them.
+
+    Args:
+        source: one of
+            - "embedded": the 20 ImageNet photos of the foolbox distribution;
+            - a folder of class folders, named by synset id, class name or index, images at any depth below;
+            - a folder of images, labelled by `labels`, else by the synset id that every name begins with, else not;
+            - a CSV of file,label (index, synset id, name, or empty), files relative to it. A column sha256 is checked;
+              a column source ("embedded", or a folder, relative to the CSV) says where the files lie instead. What
+              `write_files_csv` wrote is such a CSV.
+        labels: for a folder of images: a CSV of file,label, Kaggle's LOC_val_solution.csv, or the development kit's
+            ILSVRC2012_validation_ground_truth.txt with its meta.mat beside it.
+        classes: what labels are resolved with.
+        limit: at most so many images; every class has one before any has a second. A smaller limit's images are among
+            a larger one's.
+        seed: which sample.
+
+    Raises:
+        DataError: one line, where the source, a label or a promised digest is not as described.
+    """
+    if limit is not None and limit < 1:
+        raise DataError(f"limit {limit}: give at least 1, or leave it out for all images")
+    given = os.fspath(source)
+    try:
+        candidates, root = list_candidates(given, labels=None if labels is None else Path(labels), classes=classes)
+    except OSError as error:
+        raise DataError(f"data {given!r} cannot be read: {error.strerror}") from error
+    chosen = candidates if limit is None else _sample(candidates, limit, seed)
+    files = tuple(_hashed(candidate, given) for candidate in sorted(chosen, key=lambda candidate: candidate.id))
+    return ImageList(source=given, files=files, total=len(candidates), digest=_digest(files), root=root)
+
+
+def write_files_csv(images: ImageList, path: str | Path) -> None:
+    """Writes the list as a CSV of file,label,sha256,source that is a source itself, of the same ids, labels and digest.
+
+    The column source is "embedded", or the root: as it was given where that was absolute, else relative to the CSV.
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8", newline="") as lines:
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(("file", "label", "sha256", "source"))
+        source = _written_root(images.root, path.parent)
+        writer.writerows((file.id, file.label, file.sha256, source) for file in images.files)
+    temporary.replace(path)
+
+
+def _written_root(root: Path | None, folder: Path) -> str:
+    if root is None:
+        return EMBEDDED
+    if root.is_absolute():
+        return str(root)
+    relative = Path(os.path.relpath(root.resolve(), folder.resolve())).as_posix()
+    return f"./{relative}" if relative == EMBEDDED else relative
+
+
+def _sample(candidates: list[Candidate], limit: int, seed: int) -> list[Candidate]:
+    """Draws by the rank of a hash of (seed, id), which depends on neither the platform nor the order of the files."""
+    classes: defaultdict[int | None, list[Candidate]] = defaultdict(list)
+    for candidate in sorted(candidates, key=lambda candidate: _rank(seed, "file", candidate.id)):
+        classes[candidate.label].append(candidate)
+    turns = [
+        (turn, _rank(seed, "class", str(label)), candidate)
+        for label, members in classes.items()
+        for turn, candidate in enumerate(members)
+    ]
+    return [candidate for *_, candidate in sorted(turns, key=lambda turn: turn[:2])[:limit]]
+
+
+def _rank(seed: int, purpose: str, name: str) -> bytes:
+    return hashlib.blake2b(json.dumps([seed, purpose, name]).encode(), digest_size=16).digest()
+
+
+def _hashed(candidate: Candidate, source: str) -> ImageFile:
+    sha256 = _sha256(candidate.path)
+    if candidate.sha256 and candidate.sha256 != sha256:
+        found = f"its SHA-256 is {sha256[:12]}..." if sha256 else "it cannot be read"
+        raise DataError(
+            f"data {source!r}: {candidate.id!r} is not the file that was listed: {found}, "
+            f"the list says {candidate.sha256[:12]}...; restore the file, or leave out the column sha256"
+        )
+    return ImageFile(candidate.id, candidate.path, candidate.label, sha256)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
+            return ""
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:  # one unreadable image must not lose the others: loading it becomes its failed row
+        return ""
+
+
+def _digest(files: tuple[ImageFile, ...]) -> str:
+    lines = (json.dumps([file.id, file.sha256, file.label]) for file in files)
+    return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()

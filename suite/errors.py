@@ -1,0 +1,36 @@
+"""Errors that a user reads: one line that names the thing, what was expected, and what to do. No torch here."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SuiteError(Exception):
+    """Base of all errors shown as one line, without a traceback."""
+
+
+class ConfigError(SuiteError):
+    """The configuration or the command line is wrong; nothing was run."""
+
+
+class DataError(SuiteError):
+    """The images or labels asked for cannot be had."""
+
+
+class NetworkError(SuiteError):
+    """The network, its weights or one of its layers cannot be had."""
+
+
+class ImageError(SuiteError):
+    """One image cannot be used; it becomes a failed row and the run goes on."""
+
+
+class NotApplicable(SuiteError):
+    """What was asked for is undefined here; it becomes a not_applicable row with this reason."""
+
+
+def did_you_mean(name: str, known: Iterable[str], *, shown: int = 3) -> str:
+    """The nearest known names as the end of an error line, or "" where none is near."""
+    known = list(known)
+    folded = {candidate.casefold(): candidate for candidate in known}
+    near = [folded[key] for key in difflib.get_close_matches(name.casefold(), folded, n=shown, cutoff=0.6)]
+    return f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""

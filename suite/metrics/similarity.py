@@ -1,0 +1,254 @@
+"""How alike two maps are: pure functions of torch tensors. Knows no method, network, study or file.
+
+All take batches, compare map i of one with map i of the other, work in float64 and give (B,) float64 on their device.
+What is undefined (a constant map, a NaN inside) is NaN, never a number that looks like a result.
+"""
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+_SIGMA: Final = 1.5
+_RADIUS: Final = 5  # scikit-image truncates its Gaussian at 3.5 sigma: 11 taps
+_K1: Final = 0.01
+_K2: Final = 0.03
+
+
+def ranks(a: Tensor) -> Tensor:
+    """Ranks of each map's values, tied values sharing the mean of their places.
+
+    Equal to `scipy.stats.rankdata(method="average")`. Keep the result where one map meets many others.
+
+    Args:
+        a: (B, ...) real numbers of any scale.
+
+    Returns:
+        (B, n) float64 in 1..n, n the number of values of a map; a map with a NaN inside has NaN ranks.
+
+    Raises:
+        ValueError: fewer than two dimensions.
+    """
+    values = _flat(a, "a")
+    n = values.shape[1]
+    ordered, order = values.sort(dim=1)
+    place = torch.arange(n, device=values.device).expand_as(order)
+    edge = torch.ones_like(order[:, :1], dtype=torch.bool)
+    step = ordered[:, 1:] != ordered[:, :-1]
+    first = place.where(torch.cat([edge, step], dim=1), 0).cummax(dim=1).values
+    last = place.where(torch.cat([step, edge], dim=1), n - 1).flip(1).cummin(dim=1).values.flip(1)
+    tied = (first + last).double() / 2 + 1
+    places = torch.empty_like(tied).scatter_(1, order, tied)
+    return places.masked_fill(values.isnan().any(dim=1, keepdim=True), torch.nan)
+
+
+def rank_correlation(ranks_a: Tensor, ranks_b: Tensor) -> Tensor:
+    """Spearman's correlation of maps whose `ranks` are at hand.
+
+    Args:
+        ranks_a: (B, n) from `ranks`.
+        ranks_b: (B, n) from `ranks`.
+
+    Returns:
+        (B,) float64 in [-1, 1]; NaN where either map is constant or holds a NaN.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    _same_shape(ranks_a, ranks_b)
+    middle = (ranks_a.shape[1] + 1) / 2  # the mean of ranks, ties or not, exactly
+    a, b = ranks_a - middle, ranks_b - middle
+    scale = a.square().sum(dim=1).sqrt() * b.square().sum(dim=1).sqrt()
+    return ((a * b).sum(dim=1) / scale).clamp(-1, 1)
+
+
+def spearman(a: Tensor, b: Tensor) -> Tensor:
+    """Spearman's rank correlation of each pair of maps, ties averaged; equal to `scipy.stats.spearmanr`.
+
+    Source: C. Spearman, The proof and measurement of association between two things, 1904.
+
+    Args:
+        a: (B, ...) real numbers of any scale; signs count, so pass |a| to compare magnitudes.
+        b: as a, of the same shape.
+
+    Returns:
+        (B,) float64 in [-1, 1]; NaN where either map is constant or holds a NaN.
+
+    Raises:
+        ValueError: the shapes differ, or there are fewer than two dimensions.
+    """
+    _same_shape(a, b)
+    return rank_correlation(ranks(a), ranks(b))
+
+
+def normalise(a: Tensor, *, percentile: float = 99.0) -> Tensor:
+    """Divides each map by the 99th percentile of its magnitude and clips to [-1, 1], so no lone pixel sets the scale.
+
+    A map without negative values lands in [0, 1], and zero stays zero. Percentiles interpolate linearly, as numpy's do.
+    Where the percentile is 0 (fewer than 1 in 100 values differ from zero) the largest magnitude takes its place.
+
+    Source: J. Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, as in the authors' code (diverging maps).
+
+    Args:
+        a: (B, ...) real numbers.
+        percentile: of |a| that becomes 1, in (0, 100].
+
+    Returns:
+        As a, float64 in [-1, 1]; a map that is zero everywhere has no scale and becomes NaN.
+
+    Raises:
+        ValueError: percentile out of range, or fewer than two dimensions.
+    """
+    if not 0 < percentile <= 100:
+        raise ValueError(f"percentile is {percentile}, expected more than 0 and at most 100")
+    values = _flat(a, "a").double()
+    magnitude = values.abs().sort(dim=1).values
+    place = percentile / 100 * (magnitude.shape[1] - 1)
+    low = min(int(place), magnitude.shape[1] - 1)
+    high = min(low + 1, magnitude.shape[1] - 1)
+    scale = torch.lerp(magnitude[:, low], magnitude[:, high], place - low)
+    scale = torch.where(scale == 0, magnitude[:, -1], scale)
+    return (values / scale[:, None]).clamp(-1, 1).reshape(a.shape)
+
+
+def ssim(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
+    """Mean structural similarity of each pair of maps.
+
+    Equal to `skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)`:
+    an 11 x 11 Gaussian window at every place where it lies wholly inside the map. Maps are taken as they are: put them
+    on a common scale with `normalise` first, then data_range is 1 for maps without negatives, 2 for signed ones.
+
+    Source: Z. Wang et al., Image quality assessment, IEEE Transactions on Image Processing 13, 2004, section III.
+
+    Args:
+        a: (B, H, W), H and W at least 11.
+        b: as a.
+        data_range: the span that values could take, more than 0; it sets the two stabilising constants.
+
+    Returns:
+        (B,) float64 in [-1, 1]; NaN where either map holds a NaN.
+
+    Raises:
+        ValueError: the shapes differ or are not (B, H, W), a side is under 11 pixels, or data_range is not positive.
+    """
+    _same_shape(a, b)
+    if a.ndim != 3 or min(a.shape[1:]) < 2 * _RADIUS + 1:
+        raise ValueError(
+            f"maps have shape {tuple(a.shape)}, expected (B, H, W) with H and W at least {2 * _RADIUS + 1}"
+        )
+    if not data_range > 0:
+        raise ValueError(f"data_range is {data_range}, expected the span of the values, such as 1 for maps in [0, 1]")
+    x, y = a.detach().double(), b.detach().double()
+    mean_x, mean_y, xx, yy, xy = _gaussian(torch.stack([x, y, x * x, y * y, x * y]))
+    c1, c2 = (_K1 * data_range) ** 2, (_K2 * data_range) ** 2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
+    variances = xx - mean_x.square() + yy - mean_y.square()
+    structure = (2 * (xy - mean_x * mean_y) + c2) / (variances + c2)
+    similarity: Tensor = luminance * structure
+    return similarity.mean(dim=(1, 2))
+
+
+def top_overlap(a: Tensor, b: Tensor, *, fraction: float = 0.1) -> Tensor:
+    """The share of their largest values' places that two maps have in common.
+
+    The top are the k largest values, k = fraction of the values, rounded, at least 1.
+
+    Ties: where values equal to the k-th largest are more than the places left for them, each holds an equal part of a
+    place (no raster order, no chance), and the overlap is the cosine of the two maps' holdings. That is the plain share
+    when nothing is tied at the threshold, 1 for a map with itself, 0 where no place is held by both.
+
+    Args:
+        a: (B, ...) real numbers; the largest count, so pass |a| where magnitude is meant.
+        b: as a, of the same shape.
+        fraction: of the values that are the top, more than 0 and less than 1. Unrelated maps without ties overlap by
+            about this much.
+
+    Returns:
+        (B,) float64 in [0, 1]; NaN where either map is constant or holds a NaN.
+
+    Raises:
+        ValueError: the shapes differ, fewer than two dimensions, or fraction out of range.
+    """
+    _same_shape(a, b)
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction is {fraction}, expected a number between 0 and 1, such as 0.1")
+    top_a, top_b = _top_places(_flat(a, "a"), fraction), _top_places(_flat(b, "b"), fraction)
+    common = (top_a * top_b).sum(dim=1)
+    return (common / (top_a.square().sum(dim=1) * top_b.square().sum(dim=1)).sqrt()).clamp(0, 1)
+
+
+def relative_l2(a: Tensor, reference: Tensor) -> Tensor:
+    """The least r with |a - reference| <= r |reference|, in the Euclidean norm over all values of a map.
+
+    Args:
+        a: (B, ...) real numbers.
+        reference: as a, of the same shape; the scale is its own.
+
+    Returns:
+        (B,) float64, at least 0: 0 where the two are equal (also where both are zero), infinite where only the
+        reference is zero everywhere, NaN where either holds a NaN.
+
+    Raises:
+        ValueError: the shapes differ, or there are fewer than two dimensions.
+    """
+    _same_shape(a, reference)
+    values, expected = _flat(a, "a").double(), _flat(reference, "reference").double()
+    distance = torch.linalg.vector_norm(values - expected, dim=1)
+    return torch.where(distance == 0, distance, distance / torch.linalg.vector_norm(expected, dim=1))
+
+
+def max_abs_difference(a: Tensor, b: Tensor) -> Tensor:
+    """The largest absolute difference between two maps, in their own unit.
+
+    Args:
+        a: (B, ...) real numbers.
+        b: as a, of the same shape.
+
+    Returns:
+        (B,) float64, at least 0; NaN where either holds a NaN.
+
+    Raises:
+        ValueError: the shapes differ, or there are fewer than two dimensions.
+    """
+    _same_shape(a, b)
+    return (_flat(a, "a").double() - _flat(b, "b").double()).abs().amax(dim=1)
+
+
+def _flat(a: Tensor, name: str) -> Tensor:
+    if a.ndim < 2 or a[:1].numel() == 0 < a.shape[0]:
+        raise ValueError(
+            f"{name} has shape {tuple(a.shape)}, expected (B, ...): a batch of maps with at least one value each"
+        )
+    flat = a.detach().flatten(1).contiguous()
+    return flat if flat.dtype in (torch.float32, torch.float64) else flat.double()
+
+
+def _same_shape(a: Tensor, b: Tensor) -> None:
+    if a.shape != b.shape:
+        raise ValueError(
+            f"maps have shapes {tuple(a.shape)} and {tuple(b.shape)}, expected the same: bring them to one size first"
+        )
+
+
+def _gaussian(maps: Tensor) -> Tensor:
+    height, width = maps.shape[-2:]
+    return _window(height, maps) @ maps @ _window(width, maps).mT  # (5, B, H - 10, W - 10)
+
+
+def _window(n: int, like: Tensor) -> Tensor:
+    offsets = torch.arange(-_RADIUS, _RADIUS + 1, dtype=like.dtype, device=like.device)
+    taps = torch.exp(-offsets.square() / (2 * _SIGMA**2))
+    band = like.new_zeros(n - 2 * _RADIUS, n)
+    for place, tap in enumerate(taps / taps.sum()):
+        band.diagonal(place).fill_(tap)
+    return band
+
+
+def _top_places(values: Tensor, fraction: float) -> Tensor:
+    n = values.shape[1]
+    k = max(1, round(fraction * n))
+    threshold = values.kthvalue(n - k + 1, dim=1, keepdim=True).values
+    above, tied = (values > threshold).double(), (values == threshold).double()
+    places = above + tied * (k - above.sum(dim=1, keepdim=True)) / tied.sum(dim=1, keepdim=True)
+    constant = (values == values[:, :1]).all(dim=1, keepdim=True)
+    return places.masked_fill(constant | values.isnan().any(dim=1, keepdim=True), torch.nan)

@@ -1,0 +1,122 @@
+"""Intervals for means and shares: numpy and scipy only, no torch, no knowledge of studies or files.
+
+Every function is pure. Resampling draws from its own generator, seeded by the caller: equal input, equal intervals.
+"""
+
+from collections.abc import Sequence
+from math import nan, sqrt
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
+
+_CHUNK = 1_000_000  # resampled values held at once: 8 MB, whatever n is
+
+
+def bootstrap_interval(
+    values: ArrayLike, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean.
+
+    Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3.
+
+    Args:
+        values: (n,) numbers, one an independent unit (an image), none of them NaN or infinite.
+        confidence: share of the bootstrap means inside the interval, strictly between 0 and 1.
+        resamples: how many times n values are drawn with replacement, at least 1.
+        seed: of the generator that draws.
+
+    Returns:
+        (low, high) in the unit of the values; (nan, nan) for fewer than two values, from which no spread can be had.
+
+    Raises:
+        ValueError: values are not one-dimensional or hold NaN or infinity; confidence or resamples out of range.
+    """
+    sample = _finite_sample(values, "values")
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence is {confidence}, expected a number strictly between 0 and 1, such as 0.95")
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}, expected at least 1")
+    if sample.size < 2:
+        return nan, nan
+    generator = np.random.default_rng(seed)
+    rows = max(1, _CHUNK // sample.size)
+    means = np.concatenate(
+        [
+            sample[generator.integers(sample.size, size=(min(rows, resamples - start), sample.size))].mean(axis=1)
+            for start in range(0, resamples, rows)
+        ]
+    )
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def paired_bootstrap(
+    a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of a - b, where a[i] and b[i] belong to the same image.
+
+    Pairs are drawn, never the two sides apart, so what an image does to both cancels.
+
+    Args:
+        a: (n,) finite numbers.
+        b: (n,) finite numbers, in the same order of images.
+        confidence: as in `bootstrap_interval`.
+        resamples: as in `bootstrap_interval`.
+        seed: as in `bootstrap_interval`.
+
+    Returns:
+        (low, high) of the mean difference; (nan, nan) for fewer than two pairs.
+
+    Raises:
+        ValueError: the two differ in length, or as in `bootstrap_interval`.
+    """
+    first, second = _finite_sample(a, "a"), _finite_sample(b, "b")
+    if first.size != second.size:
+        raise ValueError(
+            f"a has {first.size} values and b has {second.size}: pairs need as many of one as of the other"
+        )
+    return bootstrap_interval(first - second, confidence=confidence, resamples=resamples, seed=seed)
+
+
+def wilson_interval(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a share, without continuity correction.
+
+    Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22, 1927.
+
+    Args:
+        successes: how many of the trials succeeded, 0..n.
+        n: how many trials there were.
+        confidence: nominal coverage, strictly between 0 and 1.
+
+    Returns:
+        (low, high) inside [0, 1]; (nan, nan) for n = 0.
+
+    Raises:
+        ValueError: successes outside 0..n, or confidence out of range.
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"successes is {successes} of n = {n}, expected 0 <= successes <= n")
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence is {confidence}, expected a number strictly between 0 and 1, such as 0.95")
+    if n == 0:
+        return nan, nan
+    z = float(ndtri((1 + confidence) / 2))
+    share = successes / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == n else min(1.0, centre + half)
+    return low, high
+
+
+def _finite_sample(values: ArrayLike | Sequence[float], name: str) -> NDArray[np.float64]:
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.ndim != 1:
+        raise ValueError(f"{name} has shape {sample.shape}, expected one dimension: one number an image")
+    bad = int(np.count_nonzero(~np.isfinite(sample)))
+    if bad:
+        raise ValueError(
+            f"{name} holds {bad} NaN or infinite of {sample.size}: leave out what is not ok before averaging"
+        )
+    return sample

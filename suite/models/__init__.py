@@ -1,0 +1,1 @@
+"""Networks: loading, normalisation, layers, rectifiers, and leaving them as they were."""

@@ -1,0 +1,286 @@
+"""Networks by provider: embedded, torchvision, timm, a factory of one's own; weights random, by enum, or from a local file.
+
+Nothing is downloaded here but what torchvision or timm download themselves when asked for their own weights; a file of
+weights is read with `weights_only` or as safetensors, never unpickled.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from suite.config import NetworkConfig, validate
+from suite.data.classes import ClassNames
+from suite.errors import NetworkError, did_you_mean
+from suite.models import embedded
+from suite.models.layers import default_layer
+from suite.models.network import Card, Network, scores_of
+from suite.models.state import in_use
+from suite.registry import build, load_object
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a provider hands over."""
+
+    body: nn.Module
+    provider: str
+    mean: Triple = embedded.IMAGENET_MEAN
+    std: Triple = embedded.IMAGENET_STD
+    input_size: tuple[int, int] = (224, 224)
+    resize: int | None = 256
+    imagenet: bool = True
+
+
+EMBEDDED: dict[str, Callable[[], tuple[nn.Module, str]]] = {
+    "squeezenet1_1": embedded.squeezenet1_1,
+    "efficientnet_lite0": embedded.efficientnet_lite0,
+}
+_LITE_MEAN: Triple = (127 / 255, 127 / 255, 127 / 255)
+_LITE_STD: Triple = (128 / 255, 128 / 255, 128 / 255)
+
+
+def load_model(name: str | NetworkConfig, **options: Any) -> Network:
+    """A network by name, in eval mode, that owns its normalisation.
+
+    Args:
+        name: `squeezenet1_1`, `efficientnet_lite0` (embedded), any of torchvision's or timm's names, or a NetworkConfig.
+        options: fields of NetworkConfig, such as `weights="random"`, `seed=1`, `factory="package.module:function"`.
+
+    Returns:
+        A `Network`: (B, 3, H, W) RGB in [0, 1] -> (B, K) unnormalised scores.
+
+    Raises:
+        NetworkError: where it cannot be had, naming the file looked for and what to do.
+        ConfigError: where an option is not one of NetworkConfig's.
+    """
+    if isinstance(name, NetworkConfig):
+        config = name
+    else:
+        config = validate({"models": [{"name": name, **options}]}, f"network {name!r}").models[0]
+    source = _from_factory(config) if config.factory else _by_name(config)
+    size = config.input_size if config.input_size is not None else source.input_size
+    height_width = (size, size) if isinstance(size, int) else (size[0], size[1])
+    body = source.body
+    if _is_file(config.weights):
+        _load_file(body, config)
+    _refuse_nan(body, config.title)
+    mean, std = config.mean or source.mean, config.std or source.std
+    count = _count_scores(body, height_width, config.title)
+    card = Card(
+        name=config.title,
+        provider=source.provider,
+        digest=weights_digest(body),
+        input_size=height_width,
+        resize=config.resize if config.resize is not None else (source.resize if config.input_size is None else None),
+        classes=_classes(config, source, count),
+        layer=config.layer,
+    )
+    network = Network(body, mean, std, card).eval()
+    probe = torch.zeros(1, 3, *height_width)
+    network.card = replace(card, layer=default_layer(network, probe))
+    return network
+
+
+def weights_digest(model: nn.Module) -> str:
+    """blake2b over names, shapes and bytes of all weights and buffers."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in model.state_dict().items():
+        array = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}{tuple(array.shape)}{array.dtype}".encode())
+        digest.update(array.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def known_networks() -> dict[str, list[str]]:
+    """Names by provider; timm's are left out where timm is not installed."""
+    from suite._torchvision import torchvision
+
+    known = {"embedded": list(EMBEDDED), "torchvision": torchvision.models.list_models(module=torchvision.models)}
+    timm = _timm()
+    if timm is not None:
+        known["timm"] = timm.list_models()
+    return known
+
+
+def _timm() -> Any:
+    from suite import _torchvision  # noqa: F401 - timm imports torchvision
+
+    try:
+        import timm
+    except ImportError:
+        return None
+    return timm
+
+
+def _by_name(config: NetworkConfig) -> _Source:
+    wanted, plain = config.provider, config.weights == "default"
+    if wanted == "embedded" or (wanted == "auto" and config.name in EMBEDDED and plain):
+        if config.name not in EMBEDDED:
+            raise NetworkError(f"network {config.name!r}: not embedded{did_you_mean(config.name, EMBEDDED)}")
+        body, provider = EMBEDDED[config.name]()
+        if config.name == "efficientnet_lite0":
+            return _Source(body, provider, _LITE_MEAN, _LITE_STD)
+        return _Source(body, provider)
+    from suite._torchvision import torchvision
+
+    theirs = torchvision.models.list_models(module=torchvision.models)
+    if wanted == "torchvision" or (wanted == "auto" and config.name in theirs):
+        if config.name not in theirs:
+            raise NetworkError(f"network {config.name!r}: not in torchvision{did_you_mean(config.name, theirs)}")
+        return _from_torchvision(config, torchvision)
+    timm = _timm()
+    if timm is None:
+        where = "is one of timm's" if wanted == "timm" else "is not embedded and not in torchvision"
+        raise NetworkError(
+            f"network {config.name!r} {where}{did_you_mean(config.name, [*EMBEDDED, *theirs])}"
+            "; for timm's networks: pip install 'saliency-suite[networks]'"
+        )
+    return _from_timm(config, timm, [*EMBEDDED, *theirs])
+
+
+def _seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """Random weights from a seed, leaving the caller's random state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+def _is_file(weights: str) -> bool:
+    return Path(weights).suffix in (".safetensors", ".pth", ".pt")
+
+
+def _from_torchvision(config: NetworkConfig, torchvision: Any) -> _Source:
+    def make() -> nn.Module:
+        kwargs = {"init_weights": True, "aux_logits": True} if config.name in ("googlenet", "inception_v3") else {}
+        return torchvision.models.get_model(config.name, weights=None, **kwargs)  # type: ignore[no-any-return]
+
+    enum = torchvision.models.get_model_weights(config.name)
+    if config.weights == "random" or _is_file(config.weights):
+        preset = enum.DEFAULT.transforms() if len(enum) else None
+        return _Source(_seeded(make, config.seed), f"torchvision {config.name}", **_preset(preset))
+    names = {w.name: w for w in enum}
+    if config.weights == "default":
+        weights = names.get("IMAGENET1K_V1", enum.DEFAULT)
+    elif config.weights in names:
+        weights = names[config.weights]
+    else:
+        raise NetworkError(
+            f"network {config.name!r}: no weights {config.weights!r}; torchvision has {', '.join(names)}; "
+            "or say random, or give a .safetensors / .pth file"
+        )
+    cache = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+    try:
+        state = weights.get_state_dict(progress=False, check_hash=True)
+        body = torchvision.models.get_model(config.name, weights=None)
+        body.load_state_dict(state)
+    except Exception as error:
+        raise NetworkError(
+            f"network {config.name!r}: weights {weights.name} cannot be had ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:120]}); looked for {cache.name} in torch.hub's checkpoints folder "
+            f"($TORCH_HOME/hub/checkpoints); put {weights.url} there, or use `weights: random`, a local file, "
+            "or squeezenet1_1, which is embedded"
+        ) from None
+    return _Source(body, f"torchvision {config.name} {weights.name}", **_preset(weights.transforms()))
+
+
+def _preset(transforms: Any) -> dict[str, Any]:
+    if transforms is None:
+        return {}
+    return {
+        "mean": tuple(transforms.mean),
+        "std": tuple(transforms.std),
+        "input_size": (transforms.crop_size[0], transforms.crop_size[0]),
+        "resize": transforms.resize_size[0],
+    }
+
+
+def _from_timm(config: NetworkConfig, timm: Any, others: list[str]) -> _Source:
+    if not timm.is_model(config.name.split(".")[0]):
+        hint = did_you_mean(config.name, [*others, *timm.list_models()])
+        raise NetworkError(f"network {config.name!r}: known to no provider{hint or ' (`suite list models`)'}")
+    random = config.weights == "random" or _is_file(config.weights)
+    try:
+        body = _seeded(lambda: timm.create_model(config.name, pretrained=not random), config.seed)
+    except Exception as error:
+        raise NetworkError(
+            f"network {config.name!r}: timm could not provide its weights ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:120]}); use `weights: random` or a local .safetensors file"
+        ) from None
+    data = timm.data.resolve_model_data_config(body)
+    size = tuple(data["input_size"][1:])
+    resize = int(size[0] / data.get("crop_pct", 0.875))
+    return _Source(body, f"timm {config.name}", tuple(data["mean"]), tuple(data["std"]), size, resize)
+
+
+def _from_factory(config: NetworkConfig) -> _Source:
+    factory = load_object(config.factory)
+    body = _seeded(lambda: build("factory", config.factory, factory, config.parameters), config.seed)
+    if not isinstance(body, nn.Module):
+        raise NetworkError(f"factory {config.factory}: returned a {type(body).__name__}, expected a torch.nn.Module")
+    return _Source(
+        body, f"factory {config.factory}", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (224, 224), None, imagenet=False
+    )
+
+
+def _count_scores(body: nn.Module, size: tuple[int, int], title: str) -> int:
+    try:
+        with in_use(body), torch.no_grad():
+            return scores_of(body, torch.zeros(1, 3, *size)).shape[1]
+    except NetworkError as error:
+        raise NetworkError(f"network {title!r}: {error}") from None
+    except Exception as error:
+        raise NetworkError(
+            f"network {title!r}: fails on one {size[0]}x{size[1]} image ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:160]}); set `input_size` to what it takes"
+        ) from None
+
+
+def _classes(config: NetworkConfig, source: _Source, count: int) -> ClassNames:
+    if not config.classes:
+        imagenet = ClassNames.imagenet()
+        return imagenet if source.imagenet and count == len(imagenet) else ClassNames.indices(count)
+    classes = ClassNames.from_file(Path(config.classes))
+    if len(classes) != count:
+        raise NetworkError(
+            f"network {config.title!r}: gives {count} scores, but {config.classes} names {len(classes)} classes"
+        )
+    return classes
+
+
+def _load_file(body: nn.Module, config: NetworkConfig) -> None:
+    path = embedded.checked_file(Path(config.weights), config.sha256, "give its path from the current folder")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise NetworkError(
+            f"weights file {path}: not readable as {'safetensors' if path.suffix == '.safetensors' else 'tensors only'} "
+            f"({type(error).__name__}); expected a state_dict of tensors, whole and without other objects"
+        ) from None
+    if isinstance(state, dict) and "state_dict" in state:
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise NetworkError(f"weights file {path}: holds a {type(state).__name__}, expected a state_dict of tensors")
+    try:
+        body.load_state_dict(state)
+    except RuntimeError as error:
+        raise NetworkError(
+            f"weights file {path}: does not fit {config.title!r}: {' '.join(str(error).split())[:200]}"
+        ) from None
+
+
+def _refuse_nan(body: nn.Module, title: str) -> None:
+    for name, tensor in body.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise NetworkError(f"network {title!r}: weights {name!r} hold NaN or infinity; the file is damaged")

@@ -1,0 +1,224 @@
+"""Rectifiers, however a network calls them: modules, functions, in place. Their backward rule switches without hooks on modules.
+
+`Rectifying` is a function mode: while it is active it sees every call of torch. Each rectifier's node in the graph gets a
+hook of its own, which dies with the graph, so nothing can be left behind on a module or a user's tensor, and a rectifier
+whose input also feeds a skip branch is ruled alone (Captum hooks the input tensor there and clamps the total).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from suite.errors import NotApplicable
+from suite.models.state import in_use
+
+Rule = Literal["plain", "guided", "deconvolution"]
+
+_RELU: frozenset[Any] = frozenset({F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_})
+_CLAMP: frozenset[Any] = frozenset({torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_})
+_BOX: frozenset[Any] = frozenset(
+    {F.relu6, F.hardtanh, F.hardtanh_, torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_, torch.clip, Tensor.clip}
+)
+_THRESHOLD: frozenset[Any] = frozenset({F.threshold, torch.threshold, torch.threshold_})
+_OTHER: Mapping[Any, str] = {
+    F.gelu: "GELU",
+    F.silu: "SiLU",
+    F.hardswish: "Hardswish",
+    F.leaky_relu: "LeakyReLU",
+    F.leaky_relu_: "LeakyReLU",
+    F.prelu: "PReLU",
+    F.elu: "ELU",
+    F.elu_: "ELU",
+    F.celu: "CELU",
+    F.selu: "SELU",
+    F.rrelu: "RReLU",
+    F.mish: "Mish",
+    F.softplus: "Softplus",
+}
+
+
+def _kind(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+    """ReLU or ReLU6 (or another box that starts at 0), by what the call computes; None for everything else."""
+    if func in _RELU:
+        return "ReLU"
+    if func in _CLAMP or func in _BOX or func in _THRESHOLD:
+        names = {F.hardtanh: ("min_val", "max_val"), F.hardtanh_: ("min_val", "max_val")}.get(func, ("min", "max"))
+        given = dict(zip(names, args[1:3], strict=False)) | {k: v for k, v in kwargs.items() if k in names}
+        low, high = given.get(names[0]), given.get(names[1])
+        if func is F.relu6:
+            return "ReLU6"
+        if func in _THRESHOLD:
+            rest = list(args[1:3]) + [kwargs[k] for k in ("threshold", "value") if k in kwargs]
+            return "ReLU" if rest[:2] == [0, 0] or rest[:2] == [0.0, 0.0] else None
+        if func in (F.hardtanh, F.hardtanh_):
+            low, high = -1.0 if low is None else low, 1.0 if high is None else high
+        if isinstance(low, int | float) and low == 0:
+            return "ReLU" if high is None else ("ReLU6" if high == 6 else None)
+    return None
+
+
+class Rectifying(TorchFunctionMode):
+    """Counts rectifiers, and rules their backward pass by `rule`, which may change between two backward passes.
+
+    plain: the derivative. guided: the derivative, then only positive gradient passes (Springenberg et al. 2015, eq. 5).
+    deconvolution: only positive gradient passes, whatever the activation (Zeiler & Fergus 2014, sec. 2.1). ReLU6 is
+    treated by its own derivative (0 above 6).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rule: Rule = "plain"
+        self.calls: Counter[str] = Counter()
+        self.others: Counter[str] = Counter()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        kind = _kind(func, args, kwargs)
+        if kind is None:
+            if func in _OTHER:
+                self.others[_OTHER[func]] += 1
+            return func(*args, **kwargs)
+        self.calls[kind] += 1
+        source = args[0] if args else kwargs.get("input")
+        in_place = bool(kwargs.get("inplace")) or func.__name__.endswith("_") or (
+            func in (F.relu, F.relu6) and len(args) > 1 and args[1] is True
+        )  # fmt: skip
+        if in_place and isinstance(source, Tensor) and source._is_view():
+            # In place on a view the rectifier's node hides inside CopySlices: compute beside, then copy.
+            result = torch.relu(source) if kind == "ReLU" else F.relu6(source)
+            self._watch(result)
+            return source.copy_(result)
+        result = func(*args, **kwargs)
+        self._watch(result)
+        return result
+
+    def _watch(self, result: Tensor) -> None:
+        node = result.grad_fn
+        if node is None:
+            return
+
+        def hook(grad_inputs: tuple[Tensor | None, ...], grad_outputs: tuple[Tensor | None, ...]) -> Any:
+            below, above = grad_inputs[0], grad_outputs[0]
+            if self.rule == "plain" or below is None or above is None:
+                return None
+            passed = below if self.rule == "guided" else above
+            return (passed.clamp_min(0), *grad_inputs[1:])
+
+        node.register_hook(hook)
+
+    def require_rectifiers(self, method: str) -> None:
+        """Raises NotApplicable where a guided rule has nothing, or not only ReLUs, to work on."""
+        if self.others:
+            named = ", ".join(f"{name} x{count}" for name, count in sorted(self.others.items()))
+            raise NotApplicable(f"{method} is defined for ReLUs; this network has {named}")
+        if not self.calls:
+            raise NotApplicable(f"{method} is defined for ReLUs; this network's forward pass calls none")
+
+
+@dataclass(frozen=True)
+class RectifierReport:
+    """How a network rectifies, and who sees it.
+
+    Attributes:
+        calls: rectifier calls of one forward pass by kind (ReLU, ReLU6).
+        others: calls of other activations by name, for which guided rules are not defined.
+        captum: calls that go through an `nn.ReLU` module, the only ones that Captum hooks.
+        shared: ReLU modules' calls whose input tensor also feeds something else (Captum clamps the total there).
+    """
+
+    calls: dict[str, int]
+    others: dict[str, int]
+    captum: int
+    shared: int
+
+    @property
+    def total(self) -> int:
+        """All rectifier calls, each of which the suite rules."""
+        return sum(self.calls.values())
+
+    def why_captum_parts(self) -> str:
+        """The reason why Captum's guided methods differ here, or "" where they should not."""
+        reasons = []
+        if self.others:
+            reasons.append("Captum returns the plain gradient through " + ", ".join(sorted(self.others)))
+        if self.captum < self.total:
+            reasons.append(f"Captum hooks {self.captum} of {self.total} rectifier calls (functional ones escape it)")
+        if self.shared:
+            reasons.append(f"{self.shared} ReLU inputs also feed a skip branch, whose gradient Captum clamps as well")
+        return "; ".join(reasons)
+
+
+class _Survey(Rectifying):
+    """Also follows which rectifier inputs are used again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside_module = 0
+        self.captum = 0
+        self.inputs: dict[int, Tensor] = {}  # id -> the tensor, kept alive so that ids stay unique
+        self.uses: Counter[int] = Counter()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        name = getattr(func, "__name__", "")
+        if not name.startswith("__get") and name not in ("size", "dim", "is_floating_point", "clone"):
+            leaves = [a for value in [*args, *(kwargs or {}).values()] for a in _tensors(value)]
+            for leaf in {id(t): t for t in leaves}.values():
+                self.inputs[id(leaf)] = leaf
+                self.uses[id(leaf)] += 1
+        if _kind(func, args, kwargs or {}) is not None and self.inside_module:
+            self.captum += 1
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _tensors(part)
+
+
+def rectifier_report(model: nn.Module, images: Tensor) -> RectifierReport:
+    """Runs one image forward and counts (see `RectifierReport`).
+
+    Args:
+        model: any network.
+        images: (B, 3, H, W), as the network takes them; the first is used.
+    """
+    survey = _Survey()
+    watched: list[Tensor] = []
+
+    def enter(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        survey.inside_module += 1
+        if not getattr(module, "inplace", False):
+            watched.append(inputs[0])
+
+    def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
+        survey.inside_module -= 1
+
+    with _hooks([m for m in model.modules() if isinstance(m, nn.ReLU)], enter, leave), in_use(model), torch.no_grad():
+        with survey:
+            model(images[:1])
+    shared = sum(survey.uses[id(tensor)] > 1 for tensor in watched)
+    return RectifierReport(dict(survey.calls), dict(survey.others), survey.captum, shared)
+
+
+@contextmanager
+def _hooks(modules: Sequence[nn.Module], enter: Callable[..., None], leave: Callable[..., None]) -> Iterator[None]:
+    handles = [m.register_forward_pre_hook(enter) for m in modules] + [m.register_forward_hook(leave) for m in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,1 @@
+"""The libraries that the suite is checked against, one file each."""

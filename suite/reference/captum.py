@@ -1,0 +1,272 @@
+"""Captum's version of each method. The only file that imports captum.
+
+A counterpart has the method's own parameters and returns a map of the method's own shape; where randomness is involved it
+also hands over the library's stream, so that both see the same draws.
+"""
+
+# mypy: warn_return_any = false
+
+import suite._torchvision  # noqa: F401
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from captum import attr
+from torch import Tensor, nn
+
+from suite.attribution import (
+    deconvolution,
+    grad_cam,
+    gradient,
+    gradient_shap,
+    guided_backprop,
+    guided_grad_cam,
+    input_x_gradient,
+    integrated_gradients,
+    layer_activation,
+    layer_conductance,
+    neuron_gradient,
+    occlusion,
+    saliency,
+    smoothgrad,
+)
+from suite.attribution.base import Attribution
+from suite.attribution.baselines import baseline
+from suite.attribution.draws import ImageDraws
+from suite.attribution.memory import images_per_pass
+from suite.attribution.passes import resolve_layers
+from suite.models.layers import find_layer
+from suite.models.state import in_use
+
+Compute = Callable[[Any, nn.Module, Tensor, Tensor], Tensor]
+
+
+class LibraryDraws(ImageDraws):
+    """Captum's streams: the global generators of torch and numpy, in Captum's order and layout."""
+
+    def __init__(self, images: Tensor, seed: int = 0, *, whole: int | None = None) -> None:
+        self.images = images
+        self.ids = tuple(str(i) for i in range(len(images)))
+        self._torch = torch.Generator(images.device).manual_seed(seed)
+        self._numpy = np.random.RandomState(seed)
+        self._drawn: dict[str, Tensor] = {}
+        self._whole = whole  # Captum draws all samples in one call: draw them so, and serve them in parts
+
+    def _serve(self, kind: str, count: int, draw: Callable[[int], Tensor]) -> Tensor:
+        if self._whole is None:
+            return draw(count)
+        if kind not in self._drawn:
+            self._drawn[kind] = draw(self._whole)
+        drawn = self._drawn[kind]
+        self._drawn[kind] = drawn[:, count:]
+        return drawn[:, :count]
+
+    def normal(self, count: int) -> Tensor:
+        return self._serve("normal", count, self._normal)
+
+    def uniform(self, count: int) -> Tensor:
+        return self._serve("uniform", count, self._uniform)
+
+    def choice(self, count: int, among: int) -> Tensor:
+        return self._serve("choice", count, lambda n: self._choice(n, among))
+
+    def _normal(self, count: int) -> Tensor:
+        shape = (len(self.images) * count, *self.images.shape[1:])
+        drawn = torch.randn(shape, generator=self._torch, device=self.images.device, dtype=self.images.dtype)
+        return drawn.view(len(self.images), count, *self.images.shape[1:])
+
+    def _uniform(self, count: int) -> Tensor:
+        drawn = self._numpy.uniform(0.0, 1.0, len(self.images) * count)
+        return torch.tensor(drawn, dtype=self.images.dtype, device=self.images.device).view(len(self.images), count)
+
+    def _choice(self, count: int, among: int) -> Tensor:
+        drawn = self._numpy.choice(among, count * len(self.images))
+        return torch.from_numpy(drawn).to(self.images.device).view(len(self.images), count)
+
+    def split(self, size: int) -> list[tuple[slice, ImageDraws]]:
+        # Captum never splits the images; the caller keeps the batch small enough for one part.
+        return [(slice(None), self)]
+
+
+def seed_globals(seed: int = 0) -> None:
+    """Seeds what Captum draws from: torch's and numpy's global generators."""
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - Captum draws from the legacy generator
+
+
+@dataclass(frozen=True)
+class Counterpart:
+    """Captum's version of one method.
+
+    Attributes:
+        compute: (method, model, images, targets) -> Captum's map, in the method's shape.
+        exact: promised equal to the bit on a CPU, for the same images in the same batch.
+        tolerance: relative L2 distance allowed where it is not.
+        reason: why a tolerance is needed.
+        random: whether both must be given the library's stream.
+        whole: whether the library draws all samples at once.
+        guided: whether it depends on Captum's hooks on ReLU modules.
+    """
+
+    compute: Compute
+    exact: bool = True
+    tolerance: float = 0.0
+    reason: str = ""
+    random: bool = False
+    whole: bool = False
+    guided: bool = False
+
+    def __call__(self, method: Attribution, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+        """Captum's map, detached, on a model found as it was."""
+        with in_use(model):
+            if self.random:
+                with torch.random.fork_rng(devices=[]):
+                    state = np.random.get_state()  # noqa: NPY002
+                    seed_globals()
+                    try:
+                        return self.compute(method, model, images.clone(), targets).detach()
+                    finally:
+                        np.random.set_state(state)  # noqa: NPY002
+            return self.compute(method, model, images.clone(), targets).detach()
+
+
+def _layer(method: Any, model: nn.Module, images: Tensor) -> nn.Module:
+    return find_layer(model, resolve_layers(model, images, [method.layer])[method.layer])
+
+
+def _saliency(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    return attr.Saliency(model).attribute(images, target=targets).amax(1, keepdim=True)
+
+
+def _gradient(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    return attr.Saliency(model).attribute(images, target=targets, abs=False)
+
+
+def _input_x_gradient(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    return attr.InputXGradient(model).attribute(images, target=targets)
+
+
+def _guided_backprop(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    return attr.GuidedBackprop(model).attribute(images, target=targets)
+
+
+def _deconvolution(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    return attr.Deconvolution(model).attribute(images, target=targets)
+
+
+def _grad_cam(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    cam = attr.LayerGradCam(model, _layer(method, model, images))
+    return cam.attribute(images, target=targets, relu_attributions=method.relu)
+
+
+def _guided_grad_cam(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    guided = attr.GuidedGradCam(model, _layer(method, model, images))
+    return guided.attribute(images, target=targets, interpolate_mode=method.upsample)
+
+
+def _integrated_gradients(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    return attr.IntegratedGradients(model).attribute(
+        images,
+        baselines=baseline(method.baseline, images),
+        target=targets,
+        n_steps=method.steps,
+        internal_batch_size=max(len(images), images_per_pass(model, images)),
+    )
+
+
+def _noise_tunnel(kind: str) -> Compute:
+    def compute(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+        tunnel = attr.NoiseTunnel(attr.Saliency(model))
+        return tunnel.attribute(
+            images,
+            nt_type=kind,
+            nt_samples=method.samples,
+            nt_samples_batch_size=max(1, images_per_pass(model, images) // len(images)),
+            stdevs=float(method.sigma),
+            target=targets,
+            abs=False,
+        )
+
+    return compute
+
+
+def _gradient_shap(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    # Captum takes one background for all images; the suite's is made of uniform colours where the two are compared.
+    background = torch.cat([baseline(kind, images[:1]) for kind in method.baselines])
+    shap = attr.GradientShap(model)
+    return shap.attribute(images, background, n_samples=method.samples, stdevs=float(method.sigma), target=targets)
+
+
+def _occlusion(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    found = attr.Occlusion(model).attribute(
+        images,
+        sliding_window_shapes=(images.shape[1], method.window, method.window),
+        strides=(images.shape[1], method.stride, method.stride),
+        baselines=baseline(method.baseline, images),
+        target=targets,
+        perturbations_per_eval=max(1, occlusion._IMAGES_PER_FORWARD // len(images)),
+    )
+    return found[:, :1]
+
+
+def _layer_activation(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    found = attr.LayerActivation(model, _layer(method, model, images)).attribute(images)
+    return _channels(method, found)
+
+
+def _layer_conductance(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    found = attr.LayerConductance(model, _layer(method, model, images)).attribute(
+        images,
+        baselines=baseline(method.baseline, images),
+        target=targets,
+        n_steps=method.steps,
+        internal_batch_size=max(2 * len(images), images_per_pass(model, images)),
+    )
+    return _channels(method, found)
+
+
+def _neuron_gradient(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    selector: Any
+    if method.position is None:
+
+        def selector(output: Tensor) -> Tensor:
+            return output[:, method.channel].flatten(1).sum(1)
+    else:
+        selector = (method.channel, *method.position)
+    return attr.NeuronGradient(model, _layer(method, model, images)).attribute(images, selector)
+
+
+def _channels(method: Any, found: Tensor) -> Tensor:
+    found = found if found.ndim == 4 else found[:, :, None, None]
+    return found if method.channel is None else found[:, method.channel : method.channel + 1]
+
+
+_CHUNKS = "Captum takes the whole expansion, or overlapping chunks, in one batch; sums and rectifiers round differently"
+
+COUNTERPARTS: dict[type[Attribution], Counterpart] = {
+    saliency.Saliency: Counterpart(_saliency),
+    gradient.Gradient: Counterpart(_gradient),
+    input_x_gradient.InputXGradient: Counterpart(_input_x_gradient),
+    guided_backprop.GuidedBackprop: Counterpart(_guided_backprop, guided=True),
+    deconvolution.Deconvolution: Counterpart(_deconvolution, guided=True),
+    grad_cam.GradCam: Counterpart(_grad_cam),
+    guided_grad_cam.GuidedGradCam: Counterpart(_guided_grad_cam, guided=True),
+    integrated_gradients.IntegratedGradients: Counterpart(_integrated_gradients),
+    smoothgrad.SmoothGrad: Counterpart(_noise_tunnel("smoothgrad"), random=True),
+    smoothgrad.VarGrad: Counterpart(_noise_tunnel("vargrad"), random=True),
+    gradient_shap.GradientShap: Counterpart(
+        _gradient_shap, exact=False, tolerance=1e-3, reason=_CHUNKS, random=True, whole=True
+    ),
+    occlusion.Occlusion: Counterpart(_occlusion),
+    layer_activation.LayerActivation: Counterpart(_layer_activation),
+    layer_conductance.LayerConductance: Counterpart(_layer_conductance, exact=False, tolerance=1e-3, reason=_CHUNKS),
+    neuron_gradient.NeuronGradient: Counterpart(_neuron_gradient),
+}
+
+
+def counterpart(method: Attribution) -> Counterpart | None:
+    """Captum's version of a method; None for controls and users' own."""
+    return COUNTERPARTS.get(type(method))

@@ -1,0 +1,122 @@
+"""Names -> "module:object". Nothing is imported until a name is resolved, so listing costs nothing. No torch here."""
+
+import dataclasses
+import importlib
+import importlib.metadata
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from suite.errors import ConfigError, did_you_mean
+
+ATTRIBUTIONS: Mapping[str, str] = {
+    "saliency": "suite.attribution.saliency:Saliency",
+    "gradient": "suite.attribution.gradient:Gradient",
+    "input_x_gradient": "suite.attribution.input_x_gradient:InputXGradient",
+    "guided_backprop": "suite.attribution.guided_backprop:GuidedBackprop",
+    "deconvolution": "suite.attribution.deconvolution:Deconvolution",
+    "grad_cam": "suite.attribution.grad_cam:GradCam",
+    "guided_grad_cam": "suite.attribution.guided_grad_cam:GuidedGradCam",
+    "integrated_gradients": "suite.attribution.integrated_gradients:IntegratedGradients",
+    "smoothgrad": "suite.attribution.smoothgrad:SmoothGrad",
+    "vargrad": "suite.attribution.smoothgrad:VarGrad",
+    "gradient_shap": "suite.attribution.gradient_shap:GradientShap",
+    "occlusion": "suite.attribution.occlusion:Occlusion",
+    "layer_activation": "suite.attribution.layer_activation:LayerActivation",
+    "layer_conductance": "suite.attribution.layer_conductance:LayerConductance",
+    "neuron_gradient": "suite.attribution.neuron_gradient:NeuronGradient",
+    "control_constant": "suite.attribution.controls:Constant",
+    "control_noise": "suite.attribution.controls:Noise",
+    "control_smooth_noise": "suite.attribution.controls:SmoothNoise",
+    "control_center": "suite.attribution.controls:Center",
+    "control_edges": "suite.attribution.controls:Edges",
+    "control_luminance": "suite.attribution.controls:Luminance",
+    "control_other_image": "suite.attribution.controls:OtherImage",
+}
+
+STUDIES: Mapping[str, str] = {
+    "predictions": "suite.studies.predictions:Predictions",
+    "agreement": "suite.studies.agreement:Agreement",
+    "comparison": "suite.studies.comparison:Comparison",
+    "sharpness": "suite.studies.sharpness:Sharpness",
+    "differentiate": "suite.studies.differentiate:Differentiate",
+    "speed": "suite.studies.speed:Speed",
+}
+
+METRICS: Mapping[str, str] = {
+    "spearman": "suite.metrics.similarity:spearman",
+    "ssim": "suite.metrics.similarity:ssim",
+    "top_overlap": "suite.metrics.similarity:top_overlap",
+    "relative_l2": "suite.metrics.similarity:relative_l2",
+    "max_abs_difference": "suite.metrics.similarity:max_abs_difference",
+    "entropy": "suite.metrics.complexity:entropy",
+    "gini": "suite.metrics.complexity:gini",
+    "total_variation": "suite.metrics.complexity:total_variation",
+    "largest_component_mass": "suite.metrics.complexity:largest_component_mass",
+}
+
+
+def attributions() -> dict[str, str]:
+    """Built-in methods and those that installed packages offer through the entry point group `suite.attribution`."""
+    plugins = {p.name: p.value for p in importlib.metadata.entry_points(group="suite.attribution")}
+    clash = sorted(plugins.keys() & ATTRIBUTIONS.keys())
+    if clash:
+        raise ConfigError(f"entry point suite.attribution: {clash[0]!r} is the name of a built-in method; rename it")
+    return {**ATTRIBUTIONS, **plugins}
+
+
+def load_object(target: str) -> Any:
+    """Imports `package.module:object`; the current folder is importable, as with `python -m`.
+
+    Raises:
+        ConfigError: in one line, where the module or the object cannot be had.
+    """
+    module_name, colon, attribute = target.partition(":")
+    if not colon or not module_name or not attribute:
+        raise ConfigError(f"{target!r}: expected package.module:function")
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{target!r}: no module named {error.name!r}; install it or run from its folder") from None
+    except Exception as error:
+        raise ConfigError(f"{target!r}: importing {module_name} failed: {type(error).__name__}: {error}") from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            public = [name for name in dir(found) if not name.startswith("_")]
+            raise ConfigError(f"{target!r}: {module_name} has no {part!r}{did_you_mean(part, public)}")
+        found = getattr(found, part)
+    return found
+
+
+def find(kind: str, known: Mapping[str, str], name: str) -> Any:
+    """The object a name stands for; `package.module:object` names anything importable."""
+    if ":" in name:
+        return load_object(name)
+    if name not in known:
+        hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
+        raise ConfigError(f"{kind} {name!r}: unknown{hint}")
+    return load_object(known[name])
+
+
+def build(kind: str, what: str, maker: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
+    """Calls a dataclass or function with parameters, after checking their names against its signature."""
+    accepted = [f.name for f in dataclasses.fields(maker) if f.init] if dataclasses.is_dataclass(maker) else None
+    if accepted is None:
+        signature = inspect.signature(maker).parameters.values()
+        if not any(p.kind is p.VAR_KEYWORD for p in signature):
+            accepted = [p.name for p in signature]
+    for name in parameters:
+        if accepted is not None and name not in accepted:
+            hint = did_you_mean(name, accepted) or (
+                f"; it takes {', '.join(accepted)}" if accepted else "; it takes none"
+            )
+            raise ConfigError(f"{kind} {what!r}: unknown parameter {name!r}{hint}")
+    try:
+        return maker(**parameters)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{kind} {what!r}: {error}") from None

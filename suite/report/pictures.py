@@ -1,0 +1,194 @@
+"""Saved maps to pictures: a sheet a photo (own, Captum, difference) and grids of photos by methods. No torch."""
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from suite.errors import SuiteError
+from suite.report.overlay import (
+    INK,
+    PAPER,
+    QUIET,
+    TILE,
+    clip,
+    colour_strip,
+    draw_map,
+    fit_photo,
+    scale,
+    typeface,
+    wrap,
+)
+from suite.report.style import slug
+from suite.results.atomic import write_bytes
+
+GAP, MARGIN, STRIP = 14, 22, 34
+COLUMNS = 6  # methods side by side before the sheet goes on below
+GRID_TILE, GRID_ROWS, GRID_PAGES = 136, 10, 4
+NOTE = (
+    "Colour ends at the 99th percentile of the own map's size; own and Captum share that scale, the difference has its "
+    "own. Small maps are enlarged bilinearly."
+)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One photo of one network: where its arrays lie, where its picture goes, and what was predicted."""
+
+    source: Path
+    picture: Path
+    image: str
+    model: str
+    label: str = ""
+    top1: str = ""
+    confidence: float = float("nan")
+    correct: str = ""
+
+    @property
+    def prediction(self) -> str:
+        """The network's top class in words, with its confidence and whether it is right."""
+        if not self.top1:
+            return ""
+        mark = {"yes": " (right)", "no": " (wrong)"}.get(self.correct, "")
+        return f"{self.top1}, {self.confidence:.1%}{mark}"
+
+
+def draw_pictures(run_dir: Path, predictions: pd.DataFrame | None, manifest: dict[str, Any]) -> list[Sheet]:
+    """Draws images/<model>/<stem>.png for each saved .npz; a picture newer than its arrays is kept as it is.
+
+    Returns:
+        All sheets, photo by photo, the networks of one photo side by side.
+    """
+    known: dict[tuple[str, str], dict[str, Any]] = {}
+    if predictions is not None:
+        known = {
+            (slug(line["model"]), line["image"]): {str(key): value for key, value in line.items()}
+            for line in predictions.to_dict("records")
+        }
+    signed = {label: bool(info.get("signed")) for label, info in manifest.get("methods", {}).items()}
+    sheets = []
+    for source in sorted((run_dir / "images").glob("*/*.npz"), key=lambda path: (path.stem, path.parent.name)):
+        image = str(load(source, "id")["id"])
+        line = known.get((slug(source.parent.name), image), {})
+        words = {key: line[key] for key in ("label", "top1", "confidence", "correct") if key in line}
+        sheet = Sheet(source, source.with_suffix(".png"), image, str(line.get("model", source.parent.name)), **words)
+        if not sheet.picture.exists() or sheet.picture.stat().st_mtime_ns < source.stat().st_mtime_ns:
+            _save(_sheet(load(source), sheet, signed), sheet.picture)
+        sheets.append(sheet)
+    return sheets
+
+
+def draw_grids(sheets: list[Sheet], manifest: dict[str, Any], folder: Path) -> list[tuple[str, Path]]:
+    """Pages of photo by method for each network, ten photos a page, four pages at most: (network, PNG)."""
+    signed = {label: bool(info.get("signed")) for label, info in manifest.get("methods", {}).items()}
+    pages = []
+    for model in dict.fromkeys(sheet.model for sheet in sheets):
+        mine = [sheet for sheet in sheets if sheet.model == model]
+        for page in range(min(GRID_PAGES, -(-len(mine) // GRID_ROWS))):
+            path = folder / f"grid-{slug(model)}-{page + 1}.png"
+            _save(_grid(mine[page * GRID_ROWS : (page + 1) * GRID_ROWS], signed), path)
+            pages.append((model, path))
+    return pages
+
+
+def load(path: Path, *names: str) -> dict[str, NDArray[Any]]:
+    """The arrays of one photo, or those of them that are named.
+
+    Raises:
+        SuiteError: The file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in names or file.files}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise SuiteError(f"{path} holds no readable arrays ({error}); delete it and run again") from error
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    file = BytesIO()
+    image.save(file, "PNG", compress_level=4)
+    write_bytes(path, file.getvalue())
+
+
+def _sheet(arrays: dict[str, NDArray[Any]], sheet: Sheet, signed: dict[str, bool]) -> Image.Image:
+    labels = [key.partition("|")[2] for key in arrays if key.startswith("own|")]
+    compared = [label for label in labels if f"captum|{label}" in arrays]
+    alone = [label for label in labels if label not in compared]
+    blocks = [
+        (some[i : i + COLUMNS], rows)
+        for some, rows in ((compared, 3), (alone, 1))
+        for i in range(0, len(some), COLUMNS)
+    ]
+    left = MARGIN + TILE + 88
+    width = left + max(1, *(len(block) for block, _ in blocks), 1) * (TILE + GAP) - GAP + MARGIN
+    height = MARGIN + max(2 * TILE, sum(30 + rows * (TILE + STRIP) for _, rows in blocks)) + 52
+    canvas = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(canvas)
+
+    photo = fit_photo(arrays, TILE)
+    canvas.paste(photo, (MARGIN, MARGIN + 30))
+    y = float(MARGIN + 30 + photo.height + 10)
+    facts = (("photo", sheet.image), ("label", sheet.label or "none given"), ("network", sheet.model))
+    for title, text in (*facts, ("sees", sheet.prediction or "no prediction saved")):
+        draw.text((MARGIN, y), title, QUIET, typeface(12))
+        for line in wrap(text, typeface(14, bold=title in ("label", "sees")), TILE, 3):
+            y += 17
+            draw.text((MARGIN, y), line, INK, typeface(14, bold=title in ("label", "sees")))
+        y += 26
+
+    top = MARGIN
+    for block, rows in blocks:
+        for row, title in enumerate(("own", "Captum", "difference")[:rows]):
+            middle = top + 30 + row * (TILE + STRIP) + photo.height / 2
+            draw.text((left - 12, middle), title, INK, typeface(14), anchor="rm")
+        for column, label in enumerate(block):
+            x = left + column * (TILE + GAP)
+            draw.text((x, top), clip(label, typeface(15, bold=True), TILE), INK, typeface(15, bold=True))
+            sides = [arrays[f"{side}|{label}"] for side in ("own", "captum", "difference")[:rows]]
+            is_signed = signed.get(label, bool((sides[0] < 0).any()))
+            limit = scale(sides[0]) or max(map(scale, sides))
+            for row, values in enumerate(sides):
+                y_map = top + 30 + row * (TILE + STRIP)
+                ends, plain = (limit, is_signed) if row < 2 else (float(values.max()), False)
+                canvas.paste(draw_map(values, photo, ends, plain), (x, y_map))
+                if row == 2 and ends == 0:
+                    draw.text((x, y_map + photo.height + 7), "equal to the last bit", QUIET, typeface(12))
+                elif np.isfinite(ends) and ends > 0:
+                    colour_strip(draw, x, y_map + photo.height, ends, plain, "" if row == 2 else "≥ ")
+        top += 30 + rows * (TILE + STRIP)
+    for k, part in enumerate(wrap(NOTE, typeface(12), width - 2 * MARGIN, 2)):
+        draw.text((MARGIN, height - 40 + 17 * k), part, QUIET, typeface(12))
+    return canvas
+
+
+def _grid(sheets: list[Sheet], signed: dict[str, bool]) -> Image.Image:
+    pages = [load(sheet.source) for sheet in sheets]
+    labels = list(dict.fromkeys(key.partition("|")[2] for arrays in pages for key in arrays if key.startswith("own|")))
+    step = GRID_TILE + 8
+    words = 170
+    canvas = Image.new(
+        "RGB", (2 * MARGIN + words + (1 + len(labels)) * step, 2 * MARGIN + 24 + len(pages) * step), PAPER
+    )
+    draw = ImageDraw.Draw(canvas)
+    for column, label in enumerate(labels, start=1):
+        at = MARGIN + words + column * step
+        draw.text((at, MARGIN), clip(label, typeface(13, bold=True), GRID_TILE), INK, typeface(13, bold=True))
+    for row, (sheet, arrays) in enumerate(zip(sheets, pages, strict=True)):
+        y = MARGIN + 24 + row * step
+        photo = fit_photo(arrays, GRID_TILE)
+        for half, text in enumerate((sheet.label or sheet.image, sheet.prediction and f"sees {sheet.prediction}")):
+            for k, part in enumerate(wrap(text, typeface(12, bold=not half), words - 12, 3)):
+                draw.text((MARGIN, y + 54 * half + 16 * k), part, INK, typeface(12, bold=not half))
+        canvas.paste(photo, (MARGIN + words, y))
+        for column, label in enumerate(labels, start=1):
+            own = arrays.get(f"own|{label}")
+            if own is not None:
+                tile = draw_map(own, photo, scale(own), signed.get(label, bool((own < 0).any())))
+                canvas.paste(tile, (MARGIN + words + column * step, y))
+    return canvas

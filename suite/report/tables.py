@@ -1,0 +1,240 @@
+"""Rows and run.json to tables: pure functions, one numeric DataFrame a question. No torch, no files, no layout.
+
+A number with an interval takes three columns: `name`, `name_low`, `name_high`. Empty tables are left out.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from suite.metrics.statistics import bootstrap_interval, wilson_interval
+from suite.report.costs import ok_rows, speed, speed_batching, speed_floor
+from suite.report.verdicts import agreement_verdicts, judge, unreadable
+
+
+def build_tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> dict[str, pd.DataFrame]:
+    """Every table that this run has rows for, by file name, in reading order."""
+    makers: dict[str, Callable[[pd.DataFrame, dict[str, Any]], pd.DataFrame]] = {
+        "agreement_verdicts": lambda rows, _: agreement_verdicts(rows),
+        "agreement": agreement,
+        "accuracy": accuracy,
+        "predictions": predictions,
+        "speed": speed,
+        "speed_floor": speed_floor,
+        "speed_batching": speed_batching,
+        "comparison": comparison,
+        "sharpness": sharpness,
+        "methods": methods,
+        "networks": networks,
+        "failures": failures,
+    }
+    made = {name: make(rows, manifest) for name, make in makers.items()}
+    return {name: _ordered(name, table, manifest) for name, table in made.items() if len(table)}
+
+
+def _ordered(name: str, table: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
+    """Methods and networks stand in the order of the configuration, all methods together last."""
+    if name in ("failures", "methods", "networks"):
+        return table
+    place = {column: {key: i for i, key in enumerate(manifest.get(column + "s", {}))} for column in ("model", "method")}
+    place["other"] = place["method"]
+    keys = [key for key in ("metric", "model", "stage", "x", "method", "other", "image") if key in table]
+
+    def rank(column: "pd.Series[Any]") -> "pd.Series[Any]":
+        known = place.get(str(column.name))
+        return column if known is None else column.map(lambda label: (known.get(label, len(known)), label))
+
+    return table.sort_values(keys, key=rank, kind="stable", ignore_index=True)
+
+
+def agreement(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
+    """How far the handwritten maps are from the reference's: a line for each model, method and layer."""
+    study = rows[rows["study"] == "agreement"].copy()
+    if study.empty:
+        return pd.DataFrame()
+    # A row that failed before the layer was known belongs to the only layer that its method has.
+    known = (
+        study[study["layer"] != ""]
+        .groupby(["model", "method"])["layer"]
+        .agg(lambda s: s.iloc[0] if s.nunique() == 1 else "")
+    )
+    only = pd.Series(
+        [known.get(key, "") for key in zip(study["model"], study["method"], strict=True)], index=study.index
+    )
+    study["layer"] = study["layer"].where((study["layer"] != "") | (study["status"] == "ok"), only)
+    lines = []
+    for (model, method, layer), group in study.groupby(["model", "method", "layer"]):
+        ok = group[group["status"] == "ok"]
+        values = {str(metric): part["value"] for metric, part in ok.groupby("metric")}
+        promised = pd.concat([values.get(name, pd.Series(dtype=float)) for name in ("bit_equal", "within_tolerance")])
+        lines.append(
+            {
+                "model": model,
+                "method": method,
+                "layer": layer,
+                "n": len(promised),
+                "bit_equal_n": int((values["bit_equal"] == 1).sum()) if "bit_equal" in values else None,
+                "within_tolerance_n": int((values["within_tolerance"] == 1).sum())
+                if "within_tolerance" in values
+                else None,
+                "max_abs_difference": _of(values, "max_abs_difference", pd.Series.max),
+                "relative_l2": _of(values, "relative_l2", pd.Series.median),
+                "spearman": _of(values, "spearman", pd.Series.median),
+                "verdict": judge(group, unreadable(rows, str(model))).verdict,
+            }
+        )
+    return pd.DataFrame(lines).astype({"bit_equal_n": "Int64", "within_tolerance_n": "Int64"})
+
+
+def _of(values: dict[str, "pd.Series[float]"], metric: str, reduce: Callable[..., Any]) -> float:
+    return float(reduce(values[metric])) if metric in values else np.nan
+
+
+def comparison(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
+    """How alike two methods' maps of one photo are, beside maps of unrelated photos; a pair has no order."""
+    study = ok_rows(rows, "comparison")
+    if study.empty:
+        return pd.DataFrame()
+    rank = {label: place for place, label in enumerate(manifest.get("methods", {}))}
+    pairs = [
+        sorted(pair, key=lambda name: (rank.get(name, len(rank)), name))
+        for pair in zip(study["method"], study["other"], strict=True)
+    ]
+    study = study.assign(method=[a for a, _ in pairs], other=[b for _, b in pairs])
+    lines = []
+    for key, group in study.groupby(["model", "metric", "method", "other"], sort=False):
+        same = group[group["stage"] == "same_photo"].groupby("image")["value"].mean()
+        unrelated = group.loc[group["stage"] == "unrelated_photos", "value"]
+        line = dict(zip(["model", "metric", "method", "other"], key, strict=True)) | _mean("mean", same)
+        line |= {
+            "unrelated_n": len(unrelated),
+            "unrelated_mean": unrelated.mean(),
+            "unrelated_p95": unrelated.quantile(0.95),
+        }
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def sharpness(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
+    """How concentrated the maps are: a mean with its interval for each model, method and measure."""
+    study = ok_rows(rows, "sharpness")
+    lines = [
+        dict(zip(["metric", "method", "model"], key, strict=True))
+        | {"control": bool(group["control"].any())}
+        | _mean("mean", group["value"])
+        for key, group in study.groupby(["metric", "method", "model"])
+    ]
+    return pd.DataFrame(lines)
+
+
+def predictions(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
+    """What the network says of each photo. `label` is empty where none was given: the top class is then explained."""
+    study = rows[(rows["study"] == "predictions") & (rows["image"] != "")]
+    lines = []
+    for (model, image), group in study.groupby(["model", "image"]):
+        ok = group[group["status"] == "ok"].set_index("metric")
+        target, top = group["target"].dropna(), ok["value"].get("top1")
+        labelled = "correct" in ok.index
+        lines.append(
+            {
+                "model": model,
+                "image": image,
+                "label": class_name(target.iloc[0], manifest) if labelled and len(target) else "",
+                "top1": class_name(top, manifest) if top is not None else "",
+                "confidence": ok["value"].get("confidence", np.nan),
+                "correct": {1.0: "yes", 0.0: "no"}.get(ok["value"].get("correct", np.nan), ""),
+                "status": "failed" if (group["status"] == "failed").any() else "ok",
+                "note": "; ".join(dict.fromkeys(text for text in group["message"] if text)),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def class_name(index: float, manifest: dict[str, Any]) -> str:
+    """The name of a class, or "class 7" where the run knows none."""
+    return str(manifest.get("class_names", {}).get(str(int(index)), f"class {int(index)}"))
+
+
+def accuracy(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
+    """Share of the labelled photos whose label is the top class, or among the five highest; Wilson's 95% interval."""
+    study = rows[(rows["study"] == "predictions") & (rows["image"] != "")]
+    lines: list[dict[str, Any]] = []
+    for model, group in study.groupby("model"):
+        ok = group[group["status"] == "ok"]
+        line: dict[str, Any] = {
+            "model": model,
+            "photos": group["image"].nunique(),
+            "n": int((ok["metric"] == "correct").sum()),
+        }
+        for name, metric in (("top1", "correct"), ("top5", "correct_top5")):
+            hits = ok.loc[ok["metric"] == metric, "value"]
+            low, high = wilson_interval(int(hits.sum()), len(hits))
+            line |= {name: hits.mean(), f"{name}_low": low, f"{name}_high": high}
+        lines.append(line | {"failed": len(unreadable(rows, str(model)))})
+    return pd.DataFrame(lines)
+
+
+def methods(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
+    """Which method stands behind each label."""
+    return pd.DataFrame(
+        [
+            {
+                "method": label,
+                "name": info.get("name", label),
+                "parameters": ", ".join(f"{key}={value}" for key, value in info.get("parameters", {}).items()),
+                "caption": info.get("caption", ""),
+                "signed": "yes" if info.get("signed") else "no",
+                "control": "yes" if info.get("control") else "no",
+            }
+            for label, info in manifest.get("methods", {}).items()
+        ]
+    )
+
+
+def networks(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
+    """Where each network came from, and which could not be had."""
+    lines = [
+        {"model": name}
+        | {
+            key: value if isinstance(value, int | float) else _flat(value)
+            for key, value in info.items()
+            if key != "model"
+        }
+        | {"status": "loaded"}
+        for name, info in manifest.get("models", {}).items()
+    ]
+    absent = rows[(rows["metric"] == "network") & (rows["status"] != "ok")]
+    lines += [
+        {"model": line["model"], "status": f"{line['status']}: {line['message']}"} for line in absent.to_dict("records")
+    ]
+    return pd.DataFrame(lines)
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_flat(part)}" for key, part in value.items())
+    return ", ".join(map(_flat, value)) if isinstance(value, list) else "" if value is None else str(value)
+
+
+def failures(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
+    """Everything that is not ok, grouped by its reason; what failed comes first."""
+    bad = rows[rows["status"] != "ok"]
+    lines = []
+    for key, group in bad.groupby(["status", "study", "model", "method", "message"]):
+        images = [name for name in dict.fromkeys(group["image"]) if name]
+        line = dict(zip(["status", "study", "model", "method", "message"], key, strict=True))
+        lines.append(line | {"rows": len(group), "images": len(images), "such_as": ", ".join(images[:3])})
+    order = {"failed": 0, "skipped": 1, "not_applicable": 2}
+    return pd.DataFrame(sorted(lines, key=lambda line: order.get(str(line["status"]), 3)))
+
+
+def _mean(name: str, values: "pd.Series[float]") -> dict[str, float]:
+    low, high = bootstrap_interval(values.to_numpy(float)) if len(values) else (np.nan, np.nan)
+    return {"n": len(values), name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
+
+
+def columns_with_interval(names: Sequence[str]) -> list[str]:
+    """Those of `names` that have a `_low` and a `_high` beside them."""
+    return [name for name in names if f"{name}_low" in names and f"{name}_high" in names]

@@ -1,0 +1,1 @@
+"""One run: its plan, its work on Lightning, its rows on disk."""

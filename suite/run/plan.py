@@ -1,0 +1,86 @@
+"""Configuration -> list of work. Pure: reads no image, runs no network; `--dry-run` prints what it returns."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from suite.attribution.base import Attribution
+from suite.attribution.fused import make_method, plan_cost
+from suite.attribution.passes import Cost
+from suite.config import RunConfig
+from suite.registry import STUDIES, load_object
+from suite.studies.base import Study
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """One study, one network, one fixed chunk of images.
+
+    Attributes:
+        study, model: names.
+        index: of the chunk.
+        images: positions in the run's list of files.
+    """
+
+    study: str
+    model: str
+    index: int
+    images: tuple[int, ...]
+
+    def shard(self, place: int) -> str:
+        """The shard's path under `rows/`; `place` is the network's, so that no name can escape the folder."""
+        return f"{self.study}/{place:02d}-{self.index:06d}.parquet"
+
+
+def studies_of(config: RunConfig) -> dict[str, Study]:
+    """The studies of a run by name; predictions always come first."""
+    return {name: load_object(STUDIES[name])() for name in ("predictions", *config.studies.chosen())}
+
+
+def methods_of(config: RunConfig) -> dict[str, Attribution]:
+    """Label -> method, parameters checked."""
+    return {m.title: make_method(m.name, m.parameters) for m in config.methods}
+
+
+def chunks(count: int, size: int) -> list[tuple[int, ...]]:
+    """Fixed consecutive chunks of positions; they depend on nothing but the number of images and the chunk size."""
+    return [tuple(range(start, min(start + size, count))) for start in range(0, count, size)]
+
+
+def plan(config: RunConfig, models: Sequence[str], count: int, studies: Mapping[str, Study]) -> list[WorkItem]:
+    """All items of a run: chunk by chunk, so that studies of a chunk share its maps; single items last.
+
+    Args:
+        config: the run's.
+        models: titles of the networks that could be had.
+        count: number of images.
+        studies: see `studies_of`.
+    """
+    parts = chunks(count, config.data.batch_size)
+    items = [
+        WorkItem(name, model, index, part)
+        for model in models
+        for index, part in enumerate(parts)
+        for name, study in studies.items()
+        if not study.once
+    ]
+    items += [WorkItem(name, model, 0, parts[0]) for name, study in studies.items() if study.once for model in models]
+    return items
+
+
+def passes(config: RunConfig, count: int, studies: Mapping[str, Study], methods: Mapping[str, Attribution]) -> str:
+    """What a run takes, in words: passes an image for the shared maps and for each study beyond them."""
+    shared = plan_cost(methods.values())
+    lines = [f"maps, shared by all studies: {shared} an image (chunks of {config.data.batch_size})"]
+    total = _times(shared, count)
+    for name, study in studies.items():
+        cost = study.cost(methods, config)
+        images = min(count, config.data.batch_size) if study.once else count
+        total = total + _times(cost, images)
+        lines.append(f"{name}: {cost} an image, {images} images")
+    many = f" on each of {len(config.models)} networks" if len(config.models) > 1 else ""
+    lines.append(f"in all: {total}{many}")
+    return "\n".join(lines)
+
+
+def _times(cost: Cost, count: int) -> Cost:
+    return Cost(cost.forwards * count, cost.backwards * count)

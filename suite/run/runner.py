@@ -1,0 +1,302 @@
+"""One run, from a configuration to rows on disk: everything before the Trainer bears being done by every process."""
+
+import suite._torchvision  # noqa: F401
+
+import logging
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from suite.attribution.base import Attribution
+from suite.attribution.passes import resolve_layers
+from suite.config import RunConfig
+from suite.data.classes import ClassNames
+from suite.data.datamodule import Size, WorkData, WorkDataset
+from suite.data.sources import ImageList, list_images, write_files_csv
+from suite.errors import ConfigError, NetworkError, SuiteError
+from suite.models.load import load_model
+from suite.models.network import Network
+from suite.results.manifest import RunLock, read_manifest, write_manifest
+from suite.results.schema import row
+from suite.results.store import shard_is_valid, write_shard
+from suite.run.bench import Bench, Progress, ShardWriter
+from suite.run.environment import commit, hardware, versions
+from suite.run.plan import WorkItem, methods_of, plan, studies_of
+from suite.studies.base import Study
+
+log = logging.getLogger("suite")
+
+
+@dataclass
+class Prepared:
+    """All that a run needs before its first pass.
+
+    Attributes:
+        networks: title -> network, those that could be had.
+        lost: title -> (reason, whether the configuration calls it optional).
+        methods: label -> method.
+        studies: name -> study.
+        images: the list of files.
+        items: all work, done or not.
+    """
+
+    config: RunConfig
+    networks: dict[str, Network]
+    lost: dict[str, tuple[str, bool]]
+    methods: dict[str, Attribution]
+    studies: dict[str, Study]
+    images: ImageList
+    items: list[WorkItem]
+
+    @property
+    def places(self) -> list[str]:
+        """Titles of all networks asked for, in the configuration's order: the numbers in file names."""
+        return [m.title for m in self.config.models]
+
+
+def prepare(config: RunConfig, given: Mapping[str, Network] | None = None, images: ImageList | None = None) -> Prepared:
+    """Loads networks, builds methods, lists images, plans.
+
+    Args:
+        config: the run's.
+        given: networks that are in hand already, by title.
+        images: a list in hand already.
+
+    Raises:
+        SuiteError: in one line, for what no run could survive: an unknown method, parameter or layer, no images.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    methods = methods_of(config)
+    studies = studies_of(config)
+    networks, lost = dict(given or {}), {}
+    for part in config.models:
+        if part.title in networks:
+            continue
+        try:
+            networks[part.title] = load_model(part)
+        except NetworkError as error:
+            lost[part.title] = (str(error), part.optional)
+            log.log(logging.WARNING if part.optional else logging.ERROR, "%s", error)
+    classes = [n.card.classes for n in networks.values()] or [ClassNames.imagenet()]
+    if any(len(c) != len(classes[0]) for c in classes):
+        raise ConfigError("models: networks of one run must have the same classes; run these one by one")
+    if images is None:
+        data = config.data
+        images = list_images(
+            data.source, labels=data.labels or None, classes=classes[0], limit=data.limit, seed=config.seed
+        )
+    for network in networks.values():
+        check_layers(network, methods)
+    items = plan(config, list(networks), len(images.files), studies)
+    return Prepared(config, networks, lost, methods, studies, images, items)
+
+
+def check_layers(network: Network, methods: Mapping[str, Attribution]) -> None:
+    """Every layer that a method names exists in the network; says so before any pass is paid for."""
+    height, width = network.card.input_size
+    for label, method in methods.items():
+        if method.layer_asked:
+            try:
+                resolve_layers(network, torch.zeros(1, 3, height, width), [method.layer_asked])
+            except NetworkError as error:
+                raise ConfigError(f"method {label!r} on {network.card.name}: {error}") from None
+
+
+def execute(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
+    """Runs what is not done yet, and leaves rows and run.json.
+
+    Returns:
+        the manifest; its `status` is done, or interrupted where the run was stopped.
+
+    Raises:
+        SuiteError: where the directory belongs to another run, is in use, or cannot be written.
+    """
+    first = int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("NODE_RANK", "0")) == 0
+    with RunLock(run_dir) if first else nullcontext():
+        manifest = _claim(prepared, run_dir) if first else {}
+        todo = [i for i in prepared.items if not shard_is_valid(_shard(prepared, run_dir, i))]
+        if first:
+            _write_lost(prepared, run_dir)
+            _finish(manifest, run_dir, prepared, "running")
+        try:
+            if todo:
+                _predict(prepared, run_dir, todo)
+        except (KeyboardInterrupt, SystemExit):
+            if first:
+                _finish(manifest, run_dir, prepared, "interrupted")
+                log.warning("interrupted; what was done is kept, the same command goes on from here")
+            return manifest
+        except BaseException:
+            if first:
+                _finish(manifest, run_dir, prepared, "failed")
+            raise
+        if first:
+            _finish(manifest, run_dir, prepared, "done")
+    return manifest
+
+
+def _predict(prepared: Prepared, run_dir: Path, todo: Sequence[WorkItem]) -> None:
+    config = prepared.config
+    quiet()
+    for network in prepared.networks.values():
+        network.requires_grad_(False)  # pixels need gradients, weights do not
+    sizes = {t: Size(n.card.resize, n.card.input_size) for t, n in prepared.networks.items()}
+    settings = config.trainer
+    trainer = pl.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy=settings.strategy,
+        precision=settings.precision,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        inference_mode=False,
+        callbacks=[ShardWriter(run_dir, prepared.places), Progress()],
+    )
+    # Lightning's sampler asserts that every process has something to do.
+    turns: list[WorkItem | None] = [*todo, *([None] * max(0, trainer.world_size - len(todo)))]
+    data = WorkData(WorkDataset(turns, prepared.images, sizes), config.data.workers)
+    bench = Bench(config, prepared.networks, prepared.methods, prepared.studies, run_dir)
+    trainer.predict(bench, datamodule=data, return_predictions=False)
+
+
+def quiet() -> None:
+    """Silences what Lightning and Captum say about what is meant."""
+    for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*required_grads has been set automatically.*")
+    warnings.filterwarnings("ignore", message=".*Setting backward hooks on ReLU activations.*")
+    warnings.filterwarnings("ignore", message=".*`isinstance.treespec, LeafSpec.` is deprecated.*")
+
+
+def _shard(prepared: Prepared, run_dir: Path, item: WorkItem) -> Path:
+    return run_dir / "rows" / item.shard(prepared.places.index(item.model))
+
+
+def _claim(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
+    """The directory's manifest: a new one, or the same run's; a directory of another run is refused."""
+    fresh = _manifest(prepared)
+    if not (run_dir / "run.json").exists():
+        stray = run_dir / "rows"
+        if stray.exists() and any(stray.rglob("*.parquet")):
+            raise SuiteError(f"{run_dir}: holds rows but no run.json; give another --run-dir or empty it")
+        return fresh
+    before = read_manifest(run_dir)
+    for key, what in (("config_digest", "configuration"), ("data_digest", "images or labels")):
+        old, new = before.get(key), fresh[key]
+        if old != new:
+            raise SuiteError(
+                f"{run_dir}: belongs to a run of another {what} ({old}, this one's is {new}); give another --run-dir"
+            )
+    for title, about in fresh["models"].items():
+        known = before.get("models", {}).get(title, {}).get("digest")
+        if known is not None and about["digest"] is not None and known != about["digest"]:
+            raise SuiteError(f"{run_dir}: network {title!r} had other weights there; give another --run-dir")
+    return {**fresh, "started": before.get("started", fresh["started"]), "id": before.get("id", fresh["id"])}
+
+
+def _manifest(prepared: Prepared) -> dict[str, Any]:
+    config, images = prepared.config, prepared.images
+    classes = next((n.card.classes for n in prepared.networks.values()), ClassNames.imagenet())
+    labels = {file.label for file in images.files if file.label is not None}
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {
+        "id": f"{config.name}-{config.digest()}",
+        "name": config.name,
+        "config": config.model_dump(mode="json"),
+        "config_digest": config.digest(),
+        "data_digest": images.digest,
+        "seed": config.seed,
+        "started": now,
+        "versions": versions(),
+        "hardware": hardware(),
+        "commit": commit(),
+        "threads": torch.get_num_threads(),
+        "data": {
+            "source": Path(images.source).name if images.source != "embedded" else "embedded",
+            "n": len(images.files),
+            "total": images.total,
+            "digest": images.digest,
+            "files": [{"id": f.id, "label": f.label, "sha256": f.sha256} for f in images.files],
+        },
+        "models": {title: _about(prepared, title) for title in prepared.places},
+        "methods": {
+            label: {
+                "name": next(m.name for m in config.methods if m.title == label),
+                "parameters": next(m.parameters for m in config.methods if m.title == label),
+                "caption": repr(method),
+                "signed": method.signed,
+                "control": method.control,
+            }
+            for label, method in prepared.methods.items()
+        },
+        "class_names": {str(i): classes.name(i) for i in sorted(labels) if 0 <= i < len(classes)},
+    }
+
+
+def _about(prepared: Prepared, title: str) -> dict[str, Any]:
+    folder = f"{prepared.places.index(title):02d}"  # under images/
+    if title in prepared.lost:
+        reason, optional = prepared.lost[title]
+        return {
+            "folder": folder,
+            "digest": None,
+            "provider": None,
+            "status": "skipped" if optional else "failed",
+            "message": reason,
+        }
+    card = prepared.networks[title].card
+    return {
+        "folder": folder,
+        "digest": card.digest,
+        "provider": card.provider,
+        "classes": len(card.classes),
+        "input_size": list(card.input_size),
+        "resize": card.resize,
+        "default_layer": card.layer,
+        "status": "ok",
+    }
+
+
+def _write_lost(prepared: Prepared, run_dir: Path) -> None:
+    """A row for each network that could not be had; gone again once it can."""
+    for place, title in enumerate(prepared.places):
+        path = run_dir / "rows" / "predictions" / f"{place:02d}-network.parquet"
+        if title not in prepared.lost:
+            path.unlink(missing_ok=True)
+            continue
+        reason, optional = prepared.lost[title]
+        status = "skipped" if optional else "failed"
+        write_shard(path, [row(study="predictions", model=title, metric="network", status=status, message=reason)])
+
+
+def _finish(manifest: dict[str, Any], run_dir: Path, prepared: Prepared, status: str) -> None:
+    done = sum(shard_is_valid(_shard(prepared, run_dir, i)) for i in prepared.items)
+    manifest["status"] = status
+    manifest["finished"] = datetime.now(UTC).isoformat(timespec="seconds") if status != "running" else None
+    manifest["items"] = {"total": len(prepared.items), "done": done}
+    classes = next((n.card.classes for n in prepared.networks.values()), None)
+    if classes is not None and status != "running":
+        manifest["class_names"] |= _predicted_names(run_dir, classes)
+    write_manifest(run_dir, manifest)
+    write_files_csv(prepared.images, run_dir / "files.csv")
+
+
+def _predicted_names(run_dir: Path, classes: ClassNames) -> dict[str, str]:
+    from suite.results.store import read
+
+    rows = read(run_dir)
+    seen = rows.loc[(rows["metric"] == "top1") & (rows["status"] == "ok"), "value"].astype(int).unique()
+    explained = rows["target"].dropna().astype(int).unique()
+    return {str(i): classes.name(int(i)) for i in sorted({*seen.tolist(), *explained.tolist()})}

@@ -1,0 +1,1 @@
+"""Studies: one item of work in, rows out."""

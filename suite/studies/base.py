@@ -1,0 +1,160 @@
+"""What a study is: an object that turns one item of work into rows, and says what an image costs. Studies know nothing of Lightning."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from suite.attribution.base import Attribution
+from suite.attribution.fused import attribute_each
+from suite.attribution.passes import Cost
+from suite.config import RunConfig
+from suite.data.sources import ImageFile
+from suite.errors import DataError, NotApplicable, SuiteError
+from suite.models.network import Network, scores_of
+from suite.models.state import in_use
+from suite.results.schema import row
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Outcome:
+    """What an item leaves: rows, and arrays for the pictures (file stem -> name -> array)."""
+
+    rows: list[Row]
+    pictures: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+
+
+@dataclass
+class Work:
+    """One chunk of images on one network, with what several studies need of it computed once.
+
+    Attributes:
+        model: found by every study as it was.
+        methods: label -> method.
+        images: (B, 3, H, W) in [0, 1], on the network's device.
+        files: the images' files, whose ids name them in rows.
+        positions: the images' places in the run's list of files.
+        notes: what was done to each image on reading.
+        faults: files that could not be used, and why.
+        config: the run's.
+    """
+
+    model: Network
+    methods: Mapping[str, Attribution]
+    images: Tensor
+    files: Sequence[ImageFile]
+    positions: Sequence[int]
+    notes: Sequence[str]
+    faults: Sequence[tuple[ImageFile, str]]
+    config: RunConfig
+
+    @cached_property
+    def scores(self) -> Tensor:
+        """(B, K), detached."""
+        with in_use(self.model), torch.no_grad():
+            return scores_of(self.model, self.images)
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """(B,) the class explained: the label, or the network's top class where there is none."""
+        top = self.scores.argmax(1)
+        classes = self.scores.shape[1]
+        for file in self.files:
+            if file.label is not None and not 0 <= file.label < classes:
+                raise DataError(
+                    f"{file.id}: label {file.label} is out of range, the network's classes are 0..{classes - 1}"
+                )
+        given = [t if file.label is None else file.label for file, t in zip(self.files, top.tolist(), strict=True)]
+        return torch.tensor(given, device=top.device)
+
+    @cached_property
+    def maps(self) -> dict[str, Tensor | SuiteError]:
+        """Label -> (B, C, h, w), or why there is none; all methods in the fewest passes."""
+        return dict(attribute_each(self.model, self.images, self.targets, self.methods, ids=self.ids))
+
+    @property
+    def ids(self) -> list[str]:
+        """The images' names in rows."""
+        return [file.id for file in self.files]
+
+    def rows(self, study: str, method: str, metric: str, values: Tensor | Sequence[float], **more: Any) -> list[Row]:
+        """One row an image; NaN becomes not_applicable with `undefined` as its reason."""
+        undefined = more.pop("undefined", "the value is undefined for this map")
+        made = []
+        for file, target, value in zip(self.files, self.targets.tolist(), _floats(values), strict=True):
+            place = self._place(study, method) | {"image": file.id, "target": target, "metric": metric} | more
+            if np.isnan(value):
+                made.append(row(**{**place, "status": "not_applicable", "message": undefined}))
+            else:
+                made.append(row(**place, value=value))
+        return made
+
+    def missing(self, study: str, method: str, metric: str, why: SuiteError, **more: Any) -> list[Row]:
+        """One row an image for a method that has no map: not_applicable, or failed where it is a fault."""
+        status = "not_applicable" if isinstance(why, NotApplicable) else "failed"
+        place = self._place(study, method) | {"metric": metric, "status": status, "message": str(why)} | more
+        return [
+            row(**place, image=file.id, target=target)
+            for file, target in zip(self.files, self.targets.tolist(), strict=True)
+        ]
+
+    def _place(self, study: str, method: str) -> dict[str, Any]:
+        control = method in self.methods and self.methods[method].control
+        return {"study": study, "model": self.model.card.name, "method": method, "control": control}
+
+    def picture_of(self, index: int) -> dict[str, np.ndarray]:
+        """The photo and the maps of one image, as the report draws them."""
+        photo = (self.images[index].clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
+        arrays: dict[str, np.ndarray] = {"id": np.array(self.files[index].id), "photo": photo.cpu().numpy()}
+        for label, found in self.maps.items():
+            if isinstance(found, Tensor):
+                arrays[f"own|{label}"] = flat_map(found[index : index + 1])[0].cpu().numpy().astype(np.float32)
+        return arrays
+
+    def stem(self, index: int) -> str:
+        """The file name of an image's arrays: its place in the list, so that no name can escape a folder."""
+        return f"{self.positions[index]:06d}"
+
+
+def flat_map(maps: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, h, w): the sum over channels, sign kept."""
+    return maps.sum(1)
+
+
+def magnitude(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, C, h, w) -> (B, H, W): the sum of |a| over channels (Adebayo et al. 2018), bilinearly at the image's size."""
+    summed = maps.abs().sum(1, keepdim=True)
+    if summed.shape[2:] != size:
+        summed = torch.nn.functional.interpolate(summed, size=size, mode="bilinear", align_corners=False)
+    return summed[:, 0]
+
+
+def _floats(values: Tensor | Sequence[float]) -> list[float]:
+    return [float(v) for v in (values.tolist() if isinstance(values, Tensor) else values)]
+
+
+class Study(ABC):
+    """A question asked of every network.
+
+    Attributes:
+        name: in rows, configurations and the registry.
+        once: one item a network, on the first chunk of images, instead of one item a chunk.
+    """
+
+    name: ClassVar[str]
+    once: ClassVar[bool] = False
+
+    @abstractmethod
+    def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
+        """Passes an image beyond the maps that studies share."""
+
+    @abstractmethod
+    def run(self, work: Work) -> Outcome:
+        """The item's rows and pictures."""

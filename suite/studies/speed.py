@@ -1,0 +1,124 @@
+"""Speed: what each map costs, in the bare passes that no method can avoid. Rows are raw samples; the report takes medians."""
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from suite.attribution.base import Attribution
+from suite.attribution.fused import attribute_each, plan_cost
+from suite.attribution.passes import Cost
+from suite.config import RunConfig
+from suite.models.network import scores_of
+from suite.models.state import in_use
+from suite.reference.captum import counterpart
+from suite.results.schema import row
+from suite.studies.base import Outcome, Row, Study, Work
+from suite.studies.clock import peak_bytes, synchronise
+
+
+@dataclass(frozen=True)
+class _Job:
+    method: str
+    implementation: str
+    stage: str
+    run: Callable[[], object]
+
+
+class Speed(Study):
+    """Bare passes, own maps and Captum's, interleaved; the order turns each round, so that no job is always first."""
+
+    name: ClassVar[str] = "speed"
+    once: ClassVar[bool] = True
+
+    def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
+        assert config.studies.speed is not None
+        own = plan_cost(methods.values())
+        single = sum((m.cost() for m in methods.values()), Cost())
+        rounds = config.studies.speed.rounds + 1
+        return Cost((own.forwards + 2 * single.forwards) * rounds, (own.backwards + 2 * single.backwards) * rounds)
+
+    def run(self, work: Work) -> Outcome:
+        settings = work.config.studies.speed
+        assert settings is not None
+        jobs = self._jobs(work, one_by_one=settings.one_by_one)
+        device = work.images.device
+        rows: list[Row] = []
+        for job in jobs:  # warm-up, and what each job holds at its peak
+            peak = peak_bytes(job.run, device) if settings.memory else None
+            if not settings.memory:
+                job.run()
+            if peak is not None:
+                rows.append(self._row(work, job, "peak_memory", peak / 2**20, "MiB"))
+        for draw in range(settings.rounds):
+            turn = draw % len(jobs)
+            seconds = {}
+            for job in jobs[turn:] + jobs[:turn]:
+                gc.collect()
+                synchronise(device)
+                start = time.perf_counter()
+                job.run()
+                synchronise(device)
+                seconds[job] = time.perf_counter() - start
+            bare = {job.stage: s for job, s in seconds.items() if job.method == "forward_and_gradient"}
+            for job in jobs:
+                rows.append(self._row(work, job, "seconds", seconds[job], "s", draw))
+                rows.append(self._row(work, job, "passes", seconds[job] / bare[job.stage], "bare passes", draw))
+        return Outcome(rows)
+
+    def _row(self, work: Work, job: _Job, metric: str, value: float, unit: str, draw: int | None = None) -> Row:
+        return row(
+            study=self.name,
+            model=work.model.card.name,
+            method=job.method,
+            implementation=job.implementation,
+            stage=job.stage,
+            x=float(len(work.images)),
+            draw=draw,
+            metric=metric,
+            value=value,
+            unit=unit,
+            control=job.method in work.methods and work.methods[job.method].control,
+        )
+
+    def _jobs(self, work: Work, *, one_by_one: bool) -> list[_Job]:
+        model, images, targets, methods = work.model, work.images, work.targets, work.methods
+        defined = {label: m for label, m in methods.items() if isinstance(work.maps[label], Tensor)}
+        references = {label: (m, known) for label, m in defined.items() if (known := counterpart(m)) is not None}
+
+        def forward(batch: Tensor) -> object:
+            with in_use(model), torch.no_grad():
+                return scores_of(model, batch)
+
+        def bare(batch: Tensor, classes: Tensor) -> object:
+            with in_use(model):
+                pixels = batch.detach().requires_grad_()
+                chosen = scores_of(model, pixels).gather(1, classes.unsqueeze(1)).sum()
+                return torch.autograd.grad(chosen, pixels)
+
+        def own(batch: Tensor, classes: Tensor) -> object:
+            return attribute_each(model, batch, classes, defined)
+
+        jobs = [
+            _Job("forward", "bare", "batch", lambda: forward(images)),
+            _Job("forward_and_gradient", "bare", "batch", lambda: bare(images, targets)),
+        ]
+        for label, method in defined.items():
+            jobs.append(_Job(label, "own", "batch", lambda m=method: m(model, images, targets)))  # type: ignore[misc]
+            if label in references:
+                m, known = references[label]
+                call = lambda m=m, known=known: known(m, model, images, targets)  # noqa: E731
+                jobs.append(_Job(label, "captum", "batch", call))
+        jobs.append(_Job("all methods", "own", "batch", lambda: own(images, targets)))
+        if len(references) == len(defined):
+            calls = [job.run for job in jobs if job.implementation == "captum"]
+            jobs.append(_Job("all methods", "captum", "batch", lambda: [call() for call in calls]))
+        if one_by_one:
+            single = [(images[i : i + 1], targets[i : i + 1]) for i in range(len(images))]
+            jobs.append(_Job("forward_and_gradient", "bare", "one_by_one", lambda: [bare(x, y) for x, y in single]))
+            jobs.append(_Job("all methods", "own", "one_by_one", lambda: [own(x, y) for x, y in single]))
+        return jobs
