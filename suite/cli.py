@@ -1,18 +1,20 @@
 """The command line: verbs only. torch is imported inside them, so that `suite --help` answers at once.
 
-Exit codes: 0 done; 1 done with failed rows, a network that could not be had, or a verdict named by --fail-on; 2 usage or
-configuration. Results go to stdout, the log to stderr.
+Exit codes: 0 done; 1 done with failed rows, a network that could not be had, or a verdict named by --fail-on, or
+interrupted; 2 usage or configuration. Results go to stdout, the log to stderr.
 """
 
 import json
 import logging
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from suite.errors import ConfigError, SuiteError, did_you_mean
+from suite.run.process import is_first
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,11 +57,12 @@ def run(
     if dry_run:
         count = len(prepared.images.files)
         print(f"{settings.name}: {count} of {prepared.images.total} images, {len(prepared.items)} items of work")
-        print(passes(settings, count, prepared.studies, prepared.methods))
+        print(passes(settings, len(prepared.networks), count, prepared.studies, prepared.methods))
         raise typer.Exit(0)
-    print(f"run directory: {folder}", file=sys.stderr)
+    if is_first():
+        print(f"run directory: {folder}", file=sys.stderr)
     manifest = execute(prepared, folder)
-    if _rank() > 0:
+    if not is_first():
         return
     raise typer.Exit(_close(folder, conditions, as_json=as_json, interrupted=manifest["status"] == "interrupted"))
 
@@ -200,7 +203,7 @@ def _close(folder: Path, conditions: list[tuple[str, str]], *, as_json: bool, in
             )
         )
     else:
-        Console(soft_wrap=not sys.stdout.isatty()).print(terminal_summary(folder))
+        Console(width=None if sys.stdout.isatty() else 160).print(terminal_summary(folder))
         print(f"report: {page}")
     found = {("agreement", verdict) for verdict in verdicts["verdict"]}
     met = [f"{study}:{verdict}" for study, verdict in conditions if (study, verdict) in found]
@@ -211,22 +214,14 @@ def _close(folder: Path, conditions: list[tuple[str, str]], *, as_json: bool, in
     return 1 if failed or met or interrupted else 0
 
 
-def _rank() -> int:
-    import os
-
-    return int(os.environ.get("LOCAL_RANK", "0")) or int(os.environ.get("NODE_RANK", "0"))
-
-
 def main() -> None:
     """Entry point: errors are one line on stderr, without a traceback unless --debug."""
+    from rich.console import Console
     from rich.logging import RichHandler
 
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(show_path=False)])
-    from rich.console import Console
-
-    handler = logging.getLogger().handlers[0]
-    if isinstance(handler, RichHandler):
-        handler.console = Console(stderr=True)
+    level = logging.WARNING if is_first() else logging.CRITICAL
+    handler = RichHandler(console=Console(stderr=True), show_path=False, show_time=False)
+    logging.basicConfig(level=level, format="%(message)s", handlers=[handler])
     debug = "--debug" in sys.argv
     try:
         code = app(standalone_mode=False)
@@ -236,12 +231,10 @@ def main() -> None:
     except typer.Abort:
         sys.exit("interrupted")
     except _UsageError as error:
-        if debug:
-            raise
         print(f"suite: {getattr(error, 'format_message', error.__str__)()}", file=sys.stderr)
         sys.exit(2)
     except SuiteError as error:
         if debug:
-            raise
+            traceback.print_exc()
         print(f"suite: {error}", file=sys.stderr)
         sys.exit(2)

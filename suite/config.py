@@ -1,4 +1,4 @@
-"""What a run is: the frozen schema, YAML, dotted overrides and the digest. No torch; names are resolved later, by `check` and `plan`."""
+"""What a run is: the frozen schema, YAML, dotted overrides, the digest. No torch; names are resolved by `check`."""
 
 import hashlib
 import json
@@ -186,9 +186,10 @@ class RunConfig(_Part):
         return value
 
     def digest(self) -> str:
-        """Identifies what the run computes: everything but its name and how many devices share the work."""
+        """Identifies what the run computes: everything but its name and how many processes share the work."""
         content = self.model_dump(mode="json")
         content.pop("name")
+        content["data"].pop("workers")
         for key in ("devices", "num_nodes", "strategy"):
             content["trainer"].pop(key)
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -246,7 +247,7 @@ def _set(tree: dict[str, Any], keys: list[str], value: object, text: str) -> Non
     node: Any = tree
     for key, following in zip(keys, [*keys[1:], None], strict=True):
         if isinstance(node, list):
-            if not key.isdigit() or int(key) >= len(node):
+            if not key.isdecimal() or int(key) >= len(node):
                 raise ConfigError(f"override {text!r}: {key!r} is not an index of a list of {len(node)}")
             place: Any = int(key)
         elif isinstance(node, dict):

@@ -1,6 +1,5 @@
 """Names -> "module:object". Nothing is imported until a name is resolved, so listing costs nothing. No torch here."""
 
-import dataclasses
 import importlib
 import importlib.metadata
 import inspect
@@ -8,6 +7,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from suite.errors import ConfigError, did_you_mean
 
@@ -104,19 +105,56 @@ def find(kind: str, known: Mapping[str, str], name: str) -> Any:
 
 
 def build(kind: str, what: str, maker: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
-    """Calls a dataclass or function with parameters, after checking their names against its signature."""
-    accepted = [f.name for f in dataclasses.fields(maker) if f.init] if dataclasses.is_dataclass(maker) else None
-    if accepted is None:
-        signature = inspect.signature(maker).parameters.values()
-        if not any(p.kind is p.VAR_KEYWORD for p in signature):
-            accepted = [p.name for p in signature]
-    for name in parameters:
-        if accepted is not None and name not in accepted:
-            hint = did_you_mean(name, accepted) or (
-                f"; it takes {', '.join(accepted)}" if accepted else "; it takes none"
-            )
-            raise ConfigError(f"{kind} {what!r}: unknown parameter {name!r}{hint}")
+    """Calls a dataclass or function with parameters, after checking them against its signature."""
+    checked = check_parameters(kind, what, maker, parameters)
     try:
-        return maker(**parameters)
+        return maker(**checked)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{kind} {what!r}: {error}") from None
+
+
+def check_parameters(
+    kind: str, what: str, maker: Callable[..., Any], parameters: Mapping[str, Any], *, skip: int = 0
+) -> dict[str, Any]:
+    """The parameters, as the annotations of `maker` want them (a YAML list becomes a tuple).
+
+    Args:
+        kind: what the thing is called in an error.
+        what: its name there.
+        maker: a dataclass or a function.
+        parameters: name -> value.
+        skip: leading arguments that are not parameters.
+
+    Raises:
+        ConfigError: a name that it does not take, or a value of another type.
+    """
+    signature = _signature(maker)
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in signature)
+    taken = {p.name: p.annotation for p in signature[skip:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    checked = {}
+    for name, value in parameters.items():
+        if name not in taken and not open_ended:
+            near = did_you_mean(name, taken) or f"; it takes {', '.join(taken) or 'none'}"
+            raise ConfigError(f"{kind} {what!r}: unknown parameter {name!r}{near}")
+        annotation = taken.get(name, inspect.Parameter.empty)
+        if annotation is inspect.Parameter.empty or isinstance(annotation, str):
+            checked[name] = value
+            continue
+        try:
+            checked[name] = _adapter(annotation).validate_python(value)
+        except ValidationError as error:
+            reason = error.errors(include_url=False)[0]["msg"]
+            raise ConfigError(f"{kind} {what!r}: parameter {name!r}: {reason} (got {value!r:.80})") from None
+    return checked
+
+
+def _signature(maker: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        found = inspect.signature(maker, eval_str=True)
+    except NameError:  # annotations that only a type checker can read
+        found = inspect.signature(maker)
+    return list(found.parameters.values())
+
+
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))

@@ -27,6 +27,11 @@ def test_bootstrap_of_two_values_is_known():
     assert bootstrap_interval([0.0, 1.0], confidence=0.4) == (0.5, 0.5)
 
 
+def test_bootstrap_draws_as_often_as_asked():
+    low, high = bootstrap_interval([0.0, 1.0, 5.0], resamples=1)
+    assert low == high  # of one mean
+
+
 def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
     generator = np.random.default_rng(0)
     hits = 0

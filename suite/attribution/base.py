@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from suite.attribution.draws import ImageDraws
@@ -18,7 +19,6 @@ class Attribution(ABC):
     Attributes:
         signed: whether the sign of the map means something (for and against the target).
         control: whether it is a control, a map that must lose.
-        multiplies_input: whether the map already carries the input (its sum compares with a difference of scores).
     """
 
     signed: ClassVar[bool] = True
@@ -74,6 +74,7 @@ class SampledPass(Attribution):
         """The map, with its randomness as an argument; images and targets are checked already."""
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Targets, ids: Sequence[str] | None = None) -> Tensor:
-        images = check_images(images)
-        draws = ImageDraws(images, ids, seed=getattr(self, "seed", 0), purpose=type(self).__name__)
-        return self.compute(model, images, as_targets(targets, images), draws)
+        with torch.inference_mode(False), torch.no_grad():
+            images = check_images(images)
+            draws = ImageDraws(images, ids, seed=getattr(self, "seed", 0), purpose=type(self).__name__)
+            return self.compute(model, images, as_targets(targets, images), draws)

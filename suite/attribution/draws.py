@@ -1,4 +1,4 @@
-"""Randomness of methods: a generator an image, seeded by (seed, image, purpose), so that neither batch nor order matters."""
+"""Randomness of methods, seeded by (seed, image, purpose), so that neither batch nor order nor chunk matters."""
 
 import hashlib
 from collections.abc import Sequence
@@ -19,7 +19,8 @@ def image_ids(images: Tensor, ids: Sequence[str] | None) -> tuple[str, ...]:
     """The names given, or the digests of the pixels."""
     if ids is None:
         arrays = images.detach().cpu().contiguous()
-        return tuple(hashlib.blake2b(array.numpy().tobytes(), digest_size=16).hexdigest() for array in arrays)
+        raw = [array.flatten().view(torch.uint8).numpy().tobytes() for array in arrays]  # numpy knows no bfloat16
+        return tuple(hashlib.blake2b(one, digest_size=16).hexdigest() for one in raw)
     if len(ids) != len(images):
         raise DataError(f"ids: expected {len(images)}, one an image, got {len(ids)}")
     return tuple(ids)
@@ -27,6 +28,8 @@ def image_ids(images: Tensor, ids: Sequence[str] | None) -> tuple[str, ...]:
 
 class ImageDraws:
     """Draws for a batch, sample by sample; the same whatever the batch and however many are drawn at a time.
+
+    Each kind of draw has a stream of its own, so that a chunk's size does not decide which number serves for what.
 
     Args:
         images: (B, C, H, W); gives shape, device and dtype.
@@ -38,22 +41,28 @@ class ImageDraws:
     def __init__(self, images: Tensor, ids: Sequence[str] | None, seed: int, purpose: str) -> None:
         self.images = images
         self.ids = image_ids(images, ids)
-        self._generators = [generator_for(seed, name, purpose) for name in self.ids]
+        self._generators = {
+            kind: [generator_for(seed, name, f"{purpose} {kind}") for name in self.ids]
+            for kind in ("normal", "uniform", "choice")
+        }
 
     def normal(self, count: int) -> Tensor:
         """(B, count, C, H, W), standard normal; the next `count` draws of each image."""
         shape = self.images.shape[1:]
-        drawn = [torch.stack([torch.randn(shape, generator=g) for _ in range(count)]) for g in self._generators]
+        drawn = [
+            torch.stack([torch.randn(shape, generator=g) for _ in range(count)]) for g in self._generators["normal"]
+        ]
         return torch.stack(drawn).to(self.images)
 
     def uniform(self, count: int) -> Tensor:
         """(B, count), uniform in [0, 1); the next `count` draws of each image."""
-        drawn = [torch.cat([torch.rand(1, generator=g) for _ in range(count)]) for g in self._generators]
+        drawn = [torch.cat([torch.rand(1, generator=g) for _ in range(count)]) for g in self._generators["uniform"]]
         return torch.stack(drawn).to(self.images)
 
     def choice(self, count: int, among: int) -> Tensor:
         """(B, count) int64 in [0, among), each with equal chances; the next `count` draws of each image."""
-        drawn = [torch.cat([torch.randint(among, (1,), generator=g) for _ in range(count)]) for g in self._generators]
+        draws = self._generators["choice"]
+        drawn = [torch.cat([torch.randint(among, (1,), generator=g) for _ in range(count)]) for g in draws]
         return torch.stack(drawn).to(self.images.device)
 
     def split(self, size: int) -> list[tuple[slice, "ImageDraws"]]:
@@ -63,6 +72,6 @@ class ImageDraws:
             part = object.__new__(type(self))
             chosen = slice(start, start + size)
             part.images, part.ids = self.images[chosen], self.ids[chosen]
-            part._generators = self._generators[chosen]
+            part._generators = {kind: streams[chosen] for kind, streams in self._generators.items()}
             parts.append((chosen, part))
         return parts

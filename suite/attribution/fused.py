@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from suite.attribution.base import Attribution, SharedPass
 from suite.attribution.passes import Cost, Needs, Targets, as_targets, check_images, cost_of, run_pass
-from suite.errors import ConfigError, NetworkError, NotApplicable, did_you_mean
-from suite.models.state import in_use
-from suite.registry import attributions, build, find
+from suite.errors import ConfigError, NetworkError
+from suite.models.state import guarded, in_use
+from suite.registry import attributions, build, check_parameters, find
 
 Method = Attribution | Callable[..., Tensor]
 
@@ -25,9 +26,10 @@ class Custom(Attribution):
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Targets, ids: Sequence[str] | None = None) -> Tensor:
         images = check_images(images)
-        with in_use(model):
-            found = self.function(model, images.clone(), as_targets(targets, images), **self.parameters)
-        return check_map(found, images, getattr(self.function, "__name__", "method"))
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        with in_use(model), guarded(model, f"method {name!r}"):
+            found = self.function(model, images.clone(), as_targets(targets, images).clone(), **self.parameters)
+        return check_map(found, images, name)
 
     def cost(self) -> Cost:
         return Cost(1, 1)
@@ -62,19 +64,12 @@ def make_method(name: str, parameters: Mapping[str, Any] | None = None) -> Attri
         return Custom(made)
     if not callable(target):
         raise ConfigError(f"method {name!r}: not a function or a class, but a {type(target).__name__}")
-    _check_keywords(name, target, parameters)
-    return Custom(target, parameters)
-
-
-def _check_keywords(name: str, function: Callable[..., Any], parameters: Mapping[str, Any]) -> None:
-    signature = list(inspect.signature(function).parameters.values())
-    if any(p.kind is p.VAR_KEYWORD for p in signature):
-        return
-    accepted = [p.name for p in signature[3:]]
-    for key in parameters:
-        if key not in accepted:
-            hint = did_you_mean(key, accepted) or f"; it takes {', '.join(accepted) or 'none'}"
-            raise ConfigError(f"method {name!r}: unknown parameter {key!r}{hint}")
+    checked = check_parameters("method", name, target, parameters, skip=3)
+    try:
+        inspect.signature(target).bind(None, None, None, **checked)
+    except TypeError as error:
+        raise ConfigError(f"method {name!r}: expected a function (model, images, targets, ...): {error}") from None
+    return Custom(target, checked)
 
 
 def as_methods(methods: Iterable[str | Method] | Mapping[str, str | Method]) -> dict[str, Attribution]:
@@ -139,7 +134,7 @@ def attribute(
     """
     found = attribute_each(model, images, targets, as_methods(methods), ids=ids)
     for result in found.values():
-        if isinstance(result, NotApplicable):
+        if isinstance(result, Exception):
             raise result
     return {label: result for label, result in found.items() if isinstance(result, Tensor)}
 
@@ -151,21 +146,27 @@ def attribute_each(
     methods: Mapping[str, Attribution],
     *,
     ids: Sequence[str] | None = None,
-) -> dict[str, Tensor | NotApplicable]:
-    """As `attribute`, but a method that is undefined here is a `NotApplicable` beside the others' maps."""
+) -> dict[str, Tensor | Exception]:
+    """As `attribute`, but a method that is undefined here, or fails, leaves its exception beside the others' maps.
+
+    What concerns all of them (the images, the shared pass, memory) is raised.
+    """
     riders = {label: m for label, m in methods.items() if isinstance(m, SharedPass)}
-    found: dict[str, Tensor | NotApplicable] = {}
+    found: dict[str, Tensor | Exception] = {}
     if riders:
         shared = run_pass(model, images, targets, _union(m.needs() for m in riders.values()))
         for label, method in riders.items():
-            try:
-                found[label] = method.from_pass(shared)
-            except NotApplicable as undefined:
-                found[label] = undefined
+            found[label] = _attempt(lambda m=method: m.from_pass(shared))  # type: ignore[misc]
     for label, other in methods.items():
         if label not in riders:
-            try:
-                found[label] = other(model, images, targets, ids)
-            except NotApplicable as undefined:
-                found[label] = undefined
+            found[label] = _attempt(lambda m=other: m(model, images, targets, ids))  # type: ignore[misc]
     return {label: found[label] for label in methods}
+
+
+def _attempt(make: Callable[[], Tensor]) -> Tensor | Exception:
+    try:
+        return make()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # a user's method may raise anything, and must not cost the others their maps
+        return error

@@ -14,7 +14,8 @@ def grad_cam(activation: Tensor, gradient: Tensor, *, relu: bool = True) -> Tens
     """The map from a layer's output and the score's gradient with respect to it.
 
     Args:
-        activation, gradient: (B, C, h, w).
+        activation: (B, C, h, w).
+        gradient: of the same shape.
         relu: keep only what speaks for the target, after the sum over channels.
 
     Returns:

@@ -26,7 +26,8 @@ def integrated_gradients(
 
     Args:
         model: (B, 3, H, W) -> (B, K).
-        images, start: (B, 3, H, W).
+        images: (B, 3, H, W).
+        start: (B, 3, H, W), the baselines.
         targets: (B,).
         steps: nodes of the quadrature.
         steps_per_pass: how many of them share a pass; changes the result by rounding only.

@@ -23,7 +23,8 @@ def layer_conductance(
 
     Args:
         model: (B, 3, H, W) -> (B, K).
-        images, start: (B, 3, H, W).
+        images: (B, 3, H, W).
+        start: (B, 3, H, W), the baselines.
         targets: (B,).
         layer: its real name.
         steps: differences taken.
@@ -33,23 +34,41 @@ def layer_conductance(
         the layer's output shape, signed.
     """
     _, alphas = gauss_legendre(steps + 1)
-    size = len(images)
     total: Tensor | None = None
-    last: tuple[Tensor, Tensor] | None = None
+    last: _Points | None = None
     for first in range(0, steps + 1, points_per_pass):
         chunk = alphas[first : first + points_per_pass]
-        points = torch.cat([start + alpha * (images - start) for alpha in chunk])  # (k B, 3, H, W)
-        found = run_pass(model, points, targets.repeat(len(chunk)), Needs(layers=frozenset({layer})))
-        activation, gradient = found.activations[layer], found.layer_gradients[layer]
-        if last is not None:
-            activation, gradient = torch.cat([last[0], activation]), torch.cat([last[1], gradient])
-        last = activation[-size:], gradient[-size:]
-        terms = (activation[size:] - activation[:-size]) * gradient[:-size]
-        if len(terms):
-            summed = terms.view(-1, *activation[:size].shape).sum(0)
+        summed, last = _chunk(model, images, targets, start, layer, chunk, last)
+        if summed is not None:
             total = summed if total is None else total + summed
     assert total is not None
     return total
+
+
+_Points = tuple[Tensor, Tensor]
+"""Activation and gradient at path points, (k B, ...) each."""
+
+
+def _chunk(
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    start: Tensor,
+    layer: str,
+    alphas: list[float],
+    last: _Points | None,
+) -> tuple[Tensor | None, _Points]:
+    """The chunk's sum (None of a lone first point) and its last point; all else is freed before the next chunk."""
+    size = len(images)
+    points = torch.cat([start + alpha * (images - start) for alpha in alphas])  # (k B, 3, H, W)
+    found = run_pass(model, points, targets.repeat(len(alphas)), Needs(layers=frozenset({layer})))
+    activation, gradient = found.activations[layer], found.layer_gradients[layer]
+    summed = None if last is None else (activation[:size] - last[0]) * last[1]
+    if len(alphas) > 1:
+        terms = (activation[size:] - activation[:-size]) * gradient[:-size]
+        inner = terms.view(-1, *activation[:size].shape).sum(0)
+        summed = inner if summed is None else summed + inner
+    return summed, (activation[-size:].clone(), gradient[-size:].clone())
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ def bytes_per_image(model: nn.Module, images: Tensor) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in parameters:
             storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # the tensor itself would hold its own node, which holds it: a graph that is never freed
 
     with in_use(model), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         scores_of(model, images[:1].detach().clone().requires_grad_().clone())

@@ -41,7 +41,12 @@ class NeuronGradient(SampledPass):
                 raise NetworkError(f"layer {name!r}: not called in this network's forward pass; name another")
             channel = pick_channel(as_map(outputs[name], name), self.channel, name)  # (B, 1, h, w)
             units = channel.flatten(1).sum(1) if self.position is None else self._unit(channel, name)
-            return torch.autograd.grad(units.sum(), inputs, materialize_grads=True)[0]
+            found = torch.autograd.grad(units.sum(), inputs, allow_unused=True)[0]
+            if found is None:
+                raise NetworkError(
+                    f"layer {name!r}: has no gradient with respect to the pixels, so no unit of it has a map"
+                )
+            return found
 
     def _unit(self, channel: Tensor, name: str) -> Tensor:
         assert self.position is not None

@@ -16,7 +16,7 @@ _IMAGES_PER_FORWARD = 32
 
 
 def windows(height: int, width: int, window: int, stride: int) -> list[tuple[slice, slice]]:
-    """All places of the window, row by row; the last of a row or column is cut at the border, so every pixel is covered."""
+    """All places of the window, column by column as Captum goes; the last are cut at the border: all is covered."""
 
     def starts(length: int) -> range:
         steps = max(0, -(-(length - window) // stride))
@@ -24,8 +24,8 @@ def windows(height: int, width: int, window: int, stride: int) -> list[tuple[sli
 
     return [
         (slice(top, min(top + window, height)), slice(left, min(left + window, width)))
-        for top in starts(height)
         for left in starts(width)
+        for top in starts(height)
     ]
 
 
@@ -66,9 +66,11 @@ class Occlusion(SampledPass):
                     block = slice(index * len(images), (index + 1) * len(images))
                     covered[block, :, rows, columns] = cover[:, :, rows, columns]
                 lost = clean.repeat(len(chunk)) - score(scores_of(model, covered), targets.repeat(len(chunk)))
-                for (rows, columns), loss in zip(chunk, lost.view(len(chunk), -1), strict=True):
-                    total[:, :, rows, columns] += loss.view(-1, 1, 1, 1)
-                    weight[rows, columns] += 1
+                masks = images.new_zeros(len(chunk), 1, 1, height, width)
+                for mask, (rows, columns) in zip(masks, chunk, strict=True):
+                    mask[..., rows, columns] = 1
+                total += (lost.view(len(chunk), -1, 1, 1, 1) * masks).sum(0)  # one sum a chunk, in Captum's order
+                weight += masks.sum(0)[0, 0]
         return total / weight
 
     def cost(self) -> Cost:

@@ -1,10 +1,10 @@
 """The shared pass: one forward, one backward a rule, for all methods that ask. It knows what is needed, never by whom.
 
-Gradients are of the target's unnormalised score, summed over the batch: an image's score depends on its own pixels alone,
-so one backward serves all images exactly.
+Gradients are of the target's unnormalised score, summed over the batch: an image's score depends on its own pixels
+alone, so one backward serves all images exactly.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,7 +48,8 @@ class Cost:
         return Cost(self.forwards + other.forwards, self.backwards + other.backwards)
 
     def __str__(self) -> str:
-        return f"{self.forwards} forward{'s' * (self.forwards != 1)} + {self.backwards} backward{'s' * (self.backwards != 1)}"
+        forwards, backwards = "s" * (self.forwards != 1), "s" * (self.backwards != 1)
+        return f"{self.forwards} forward{forwards} + {self.backwards} backward{backwards}"
 
 
 def cost_of(needs: Needs) -> Cost:
@@ -88,23 +89,29 @@ class Pass:
 
 def as_targets(targets: Targets, images: Tensor) -> Tensor:
     """(B,) int64 on the images' device, from one class for all or one an image."""
-    if isinstance(targets, bool) or (isinstance(targets, Tensor) and targets.is_floating_point()):
+    try:
+        tensor = torch.as_tensor(targets, device=images.device)
+    except (TypeError, ValueError, RuntimeError):
+        raise DataError(f"targets: expected class indices (int), got {targets!r:.60}") from None
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
         raise DataError(f"targets: expected class indices (int), got {targets!r:.60}")
-    tensor = torch.as_tensor(targets, dtype=torch.int64, device=images.device)
+    with torch.inference_mode(False):  # else the index could not be kept for the backward pass
+        tensor = tensor.clone().to(torch.int64)
     tensor = tensor.expand(len(images)) if tensor.ndim == 0 else tensor
     if tensor.shape != (len(images),):
         raise DataError(f"targets: expected one class, or {len(images)} of them, got shape {tuple(tensor.shape)}")
     return tensor
 
 
-def check_images(images: Tensor) -> Tensor:
+def check_images(images: object) -> Tensor:
     """Detached (B, 3, H, W) floating point images, usable for gradients."""
     if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
         got = f"{images.dtype} of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         raise DataError(f"images: expected a floating point tensor (B, C, H, W), got {got}")
     if len(images) == 0:
         raise DataError("images: expected at least one, got an empty batch")
-    return images.clone() if images.is_inference() else images.detach()
+    with torch.inference_mode(False):
+        return images.clone() if images.is_inference() else images.detach()
 
 
 def score(scores: Tensor, targets: Tensor) -> Tensor:
@@ -136,21 +143,21 @@ class _Taps:
         self.outputs: dict[str, Tensor] = {}
         self.cut = cut  # nothing below the first tapped layer is needed
 
-    def hook(self, name: str):  # type: ignore[no-untyped-def]
+    def hook(self, name: str) -> Callable[[nn.Module, Any, Any], Tensor]:
         def keep(_module: nn.Module, _inputs: Any, output: Any) -> Tensor:
-            if not isinstance(output, Tensor):
-                raise NetworkError(f"layer {name!r}: its output is a {type(output).__name__}, expected one tensor")
+            if not isinstance(output, Tensor) or not output.is_floating_point():
+                got = f"tensor of {output.dtype}" if isinstance(output, Tensor) else type(output).__name__
+                raise NetworkError(f"layer {name!r}: its output is a {got}, expected one floating point tensor")
             if name in self.outputs:
                 raise NetworkError(
                     f"layer {name!r}: called more than once in a forward pass, so its map is not defined; "
                     "name a layer that is called once"
                 )
-            if self.cut and not self.outputs:
-                output = output.detach()
-            if not output.requires_grad:
-                output = output.requires_grad_()
-            self.outputs[name] = output
-            return output.clone()  # an in-place ReLU that follows writes into the copy
+            if (self.cut and not self.outputs) or not output.requires_grad:
+                output = output.detach().requires_grad_()  # of ours, the network's own tensor stays as it is
+            kept: Tensor = output
+            self.outputs[name] = kept
+            return kept.clone()  # an in-place ReLU that follows writes into the copy
 
         return keep
 
@@ -165,6 +172,17 @@ def tapped(model: nn.Module, layers: Iterable[str], *, cut: bool = False) -> Ite
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _connected(total: Tensor, sources: Sequence[Tensor], names: Sequence[str], *, retain_graph: bool) -> list[Tensor]:
+    """Gradients; a clear line, not zeros, where the score is not computed from a source."""
+    gradients = torch.autograd.grad(total, sources, retain_graph=retain_graph, allow_unused=True)
+    for name, gradient in zip(names, gradients, strict=True):
+        if gradient is None:
+            raise NetworkError(
+                f"the target's score has no gradient with respect to {name}: the network detaches, or does not use it"
+            )
+    return list(gradients)
 
 
 def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -> Pass:
@@ -204,7 +222,7 @@ def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -
         total = score(scores, targets).sum()
         if not total.requires_grad and (wanted or layers):
             raise NetworkError(
-                "the network's scores carry no gradient: somewhere it detaches, or computes under no_grad or in integers"
+                "the network's scores carry no gradient: it detaches, or computes under no_grad or in integers"
             )
         jobs: list[Rule] = wanted if "plain" in wanted or not layers else ["plain", *wanted]
         for job in jobs:
@@ -212,7 +230,8 @@ def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -
                 rectifying.rule = job
             taps = list(outputs.items()) if job == "plain" else []
             sources = ([inputs] if job in wanted else []) + [tensor for _, tensor in taps]
-            gradients = torch.autograd.grad(total, sources, retain_graph=job != jobs[-1], materialize_grads=True)
+            names = (["the pixels"] if job in wanted else []) + [f"layer {name!r}" for name, _ in taps]
+            gradients = _connected(total, sources, names, retain_graph=job != jobs[-1])
             if job in wanted:
                 found.gradients[job] = gradients[0]
             for (name, _), gradient in zip(taps, gradients[len(gradients) - len(taps) :], strict=True):

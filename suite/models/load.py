@@ -1,10 +1,11 @@
-"""Networks by provider: embedded, torchvision, timm, a factory of one's own; weights random, by enum, or from a local file.
+"""Networks by provider: embedded, torchvision, timm, one's own factory; weights random, by enum, or from a file.
 
 Nothing is downloaded here but what torchvision or timm download themselves when asked for their own weights; a file of
 weights is read with `weights_only` or as safetensors, never unpickled.
 """
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,7 +51,7 @@ def load_model(name: str | NetworkConfig, **options: Any) -> Network:
     """A network by name, in eval mode, that owns its normalisation.
 
     Args:
-        name: `squeezenet1_1`, `efficientnet_lite0` (embedded), any of torchvision's or timm's names, or a NetworkConfig.
+        name: `squeezenet1_1`, `efficientnet_lite0` (embedded), a name of torchvision's or timm's, or a NetworkConfig.
         options: fields of NetworkConfig, such as `weights="random"`, `seed=1`, `factory="package.module:function"`.
 
     Returns:
@@ -124,6 +125,11 @@ def _by_name(config: NetworkConfig) -> _Source:
     if wanted == "embedded" or (wanted == "auto" and config.name in EMBEDDED and plain):
         if config.name not in EMBEDDED:
             raise NetworkError(f"network {config.name!r}: not embedded{did_you_mean(config.name, EMBEDDED)}")
+        if not plain:
+            raise NetworkError(
+                f"network {config.name!r}: an embedded network has its own weights, not {config.weights!r}; "
+                "leave out `provider` for others"
+            )
         body, provider = EMBEDDED[config.name]()
         if config.name == "efficientnet_lite0":
             return _Source(body, provider, _LITE_MEAN, _LITE_STD)
@@ -177,9 +183,10 @@ def _from_torchvision(config: NetworkConfig, torchvision: Any) -> _Source:
         )
     cache = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
     try:
-        state = weights.get_state_dict(progress=False, check_hash=True)
-        body = torchvision.models.get_model(config.name, weights=None)
-        body.load_state_dict(state)
+        if cache.is_file():
+            _check_cached(cache)
+        # By its enum, because that also sets what the weights imply (Inception's and GoogLeNet's `transform_input`).
+        body = torchvision.models.get_model(config.name, weights=weights, progress=False)
     except Exception as error:
         raise NetworkError(
             f"network {config.name!r}: weights {weights.name} cannot be had ({type(error).__name__}: "
@@ -188,6 +195,17 @@ def _from_torchvision(config: NetworkConfig, torchvision: Any) -> _Source:
             "or squeezenet1_1, which is embedded"
         ) from None
     return _Source(body, f"torchvision {config.name} {weights.name}", **_preset(weights.transforms()))
+
+
+def _check_cached(path: Path) -> None:
+    """torch.hub checks a file's digest, of which its name carries the beginning, only when it downloads it."""
+    expected = path.stem.rpartition("-")[2]
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if re.fullmatch(r"[0-9a-f]{8,}", expected) and not found.startswith(expected):
+        raise NetworkError(
+            f"its SHA-256 begins with {found[:8]}, not {expected}: half-written or another file, delete it"
+        )
 
 
 def _preset(transforms: Any) -> dict[str, Any]:
@@ -265,12 +283,14 @@ def _load_file(body: nn.Module, config: NetworkConfig) -> None:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise NetworkError(
-            f"weights file {path}: not readable as {'safetensors' if path.suffix == '.safetensors' else 'tensors only'} "
+            f"weights file {path}: not readable as {path.suffix.removeprefix('.')} of tensors only "
             f"({type(error).__name__}); expected a state_dict of tensors, whole and without other objects"
         ) from None
     if isinstance(state, dict) and "state_dict" in state:
         state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
+    ):
         raise NetworkError(f"weights file {path}: holds a {type(state).__name__}, expected a state_dict of tensors")
     try:
         body.load_state_dict(state)

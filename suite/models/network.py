@@ -68,9 +68,7 @@ def scores_of(model: nn.Module, images: Tensor) -> Tensor:
     """
     first = next((p for p in model.parameters() if p.is_floating_point()), None)
     if first is not None and first.dtype != images.dtype:
-        raise NetworkError(
-            f"the network's weights are {first.dtype}, the images {images.dtype}: convert one (images.to({first.dtype}))"
-        )
+        raise NetworkError(f"the network's weights are {first.dtype}, its images {images.dtype}: convert one (`.to`)")
     out = model(images)
     if not isinstance(out, Tensor):
         raise NetworkError(

@@ -1,8 +1,8 @@
-"""Rectifiers, however a network calls them: modules, functions, in place. Their backward rule switches without hooks on modules.
+"""Rectifiers, however a network calls them: modules, functions, in place. Their backward rule switches without hooks.
 
-`Rectifying` is a function mode: while it is active it sees every call of torch. Each rectifier's node in the graph gets a
-hook of its own, which dies with the graph, so nothing can be left behind on a module or a user's tensor, and a rectifier
-whose input also feeds a skip branch is ruled alone (Captum hooks the input tensor there and clamps the total).
+`Rectifying` is a function mode: while it is active it sees every call of torch. Each rectifier's node in the graph gets
+a hook of its own, which dies with the graph, so nothing can be left behind on a module or a user's tensor, and a
+rectifier whose input also feeds a skip branch is ruled alone (Captum hooks the input tensor and clamps the total).
 """
 
 from collections import Counter
@@ -24,7 +24,8 @@ Rule = Literal["plain", "guided", "deconvolution"]
 _RELU: frozenset[Any] = frozenset({F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_})
 _CLAMP: frozenset[Any] = frozenset({torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_})
 _BOX: frozenset[Any] = frozenset(
-    {F.relu6, F.hardtanh, F.hardtanh_, torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_, torch.clip, Tensor.clip}
+    {F.relu6, F.hardtanh, F.hardtanh_, torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_}
+    | {torch.clip, torch.clip_, Tensor.clip, Tensor.clip_}
 )
 _THRESHOLD: frozenset[Any] = frozenset({F.threshold, torch.threshold, torch.threshold_})
 _OTHER: Mapping[Any, str] = {
@@ -39,13 +40,19 @@ _OTHER: Mapping[Any, str] = {
     F.celu: "CELU",
     F.selu: "SELU",
     F.rrelu: "RReLU",
+    torch.celu: "CELU",
+    torch.celu_: "CELU",
+    torch.selu: "SELU",
+    torch.selu_: "SELU",
+    torch.rrelu: "RReLU",
+    torch.rrelu_: "RReLU",
     F.mish: "Mish",
     F.softplus: "Softplus",
 }
 
 
 def _kind(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-    """ReLU or ReLU6 (or another box that starts at 0), by what the call computes; None for everything else."""
+    """ReLU, ReLU6 or another ReLU with a ceiling, by what the call computes; None for everything else."""
     if func in _RELU:
         return "ReLU"
     if func in _CLAMP or func in _BOX or func in _THRESHOLD:
@@ -60,7 +67,9 @@ def _kind(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | No
         if func in (F.hardtanh, F.hardtanh_):
             low, high = -1.0 if low is None else low, 1.0 if high is None else high
         if isinstance(low, int | float) and low == 0:
-            return "ReLU" if high is None else ("ReLU6" if high == 6 else None)
+            if high is None:
+                return "ReLU"
+            return f"ReLU{high:g}" if isinstance(high, int | float) and high > 0 else None
     return None
 
 
@@ -68,8 +77,8 @@ class Rectifying(TorchFunctionMode):
     """Counts rectifiers, and rules their backward pass by `rule`, which may change between two backward passes.
 
     plain: the derivative. guided: the derivative, then only positive gradient passes (Springenberg et al. 2015, eq. 5).
-    deconvolution: only positive gradient passes, whatever the activation (Zeiler & Fergus 2014, sec. 2.1). ReLU6 is
-    treated by its own derivative (0 above 6).
+    deconvolution: only positive gradient passes, whatever the activation (Zeiler & Fergus 2014, sec. 2.1). A ReLU with
+    a ceiling, such as ReLU6, is treated by its own derivative (0 above 6).
     """
 
     def __init__(self) -> None:
@@ -89,12 +98,12 @@ class Rectifying(TorchFunctionMode):
             return func(*args, **kwargs)
         self.calls[kind] += 1
         source = args[0] if args else kwargs.get("input")
-        in_place = bool(kwargs.get("inplace")) or func.__name__.endswith("_") or (
-            func in (F.relu, F.relu6) and len(args) > 1 and args[1] is True
-        )  # fmt: skip
+        in_place = bool(kwargs.get("inplace")) or func.__name__.endswith("_") or any(a is True for a in args[1:])
         if in_place and isinstance(source, Tensor) and source._is_view():
-            # In place on a view the rectifier's node hides inside CopySlices: compute beside, then copy.
-            result = torch.relu(source) if kind == "ReLU" else F.relu6(source)
+            # In place on a view the rectifier's node hides inside CopySlices: compute beside, then copy. From a copy,
+            # because a box keeps its input for the backward pass.
+            beside = source.clone()
+            result = torch.relu(beside) if kind == "ReLU" else F.hardtanh(beside, 0.0, float(kind.removeprefix("ReLU")))
             self._watch(result)
             return source.copy_(result)
         result = func(*args, **kwargs)
@@ -110,8 +119,9 @@ class Rectifying(TorchFunctionMode):
             below, above = grad_inputs[0], grad_outputs[0]
             if self.rule == "plain" or below is None or above is None:
                 return None
-            passed = below if self.rule == "guided" else above
-            return (passed.clamp_min(0), *grad_inputs[1:])
+            # The node has just made `below`, for this alone; `above` may belong to others too.
+            passed = below.clamp_min_(0) if self.rule == "guided" else above.clamp_min(0)
+            return (passed, *grad_inputs[1:])
 
         node.register_hook(hook)
 
@@ -129,7 +139,7 @@ class RectifierReport:
     """How a network rectifies, and who sees it.
 
     Attributes:
-        calls: rectifier calls of one forward pass by kind (ReLU, ReLU6).
+        calls: rectifier calls of one forward pass by kind (ReLU, ReLU6, other ceilings likewise).
         others: calls of other activations by name, for which guided rules are not defined.
         captum: calls that go through an `nn.ReLU` module, the only ones that Captum hooks.
         shared: ReLU modules' calls whose input tensor also feeds something else (Captum clamps the total there).
@@ -157,6 +167,10 @@ class RectifierReport:
         return "; ".join(reasons)
 
 
+_LOOKS = frozenset({"__get__", "size", "dim", "numel", "stride", "is_floating_point", "is_contiguous", "__len__"})
+"""Calls that look at a tensor and take nothing from it that a gradient could come back through."""
+
+
 class _Survey(Rectifying):
     """Also follows which rectifier inputs are used again."""
 
@@ -164,18 +178,17 @@ class _Survey(Rectifying):
         super().__init__()
         self.inside_module = 0
         self.captum = 0
-        self.inputs: dict[int, Tensor] = {}  # id -> the tensor, kept alive so that ids stay unique
-        self.uses: Counter[int] = Counter()
+        self.kept: dict[int, Tensor] = {}  # id -> the tensor, kept alive so that ids stay unique
+        self.uses: Counter[tuple[int, int]] = Counter()  # (id, version): what an in-place call leaves is another value
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        name = getattr(func, "__name__", "")
-        if not name.startswith("__get") and name not in ("size", "dim", "is_floating_point", "clone"):
+        if getattr(func, "__name__", "") not in _LOOKS:
             leaves = [a for value in [*args, *(kwargs or {}).values()] for a in _tensors(value)]
             for leaf in {id(t): t for t in leaves}.values():
-                self.inputs[id(leaf)] = leaf
-                self.uses[id(leaf)] += 1
+                self.kept[id(leaf)] = leaf
+                self.uses[id(leaf), leaf._version] += 1
         if _kind(func, args, kwargs or {}) is not None and self.inside_module:
             self.captum += 1
         return super().__torch_function__(func, types, args, kwargs)
@@ -197,20 +210,19 @@ def rectifier_report(model: nn.Module, images: Tensor) -> RectifierReport:
         images: (B, 3, H, W), as the network takes them; the first is used.
     """
     survey = _Survey()
-    watched: list[Tensor] = []
+    watched: list[tuple[int, int]] = []
 
-    def enter(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def enter(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
         survey.inside_module += 1
-        if not getattr(module, "inplace", False):
-            watched.append(inputs[0])
+        watched.append((id(inputs[0]), inputs[0]._version))
 
     def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
         survey.inside_module -= 1
 
-    with _hooks([m for m in model.modules() if isinstance(m, nn.ReLU)], enter, leave), in_use(model), torch.no_grad():
-        with survey:
-            model(images[:1])
-    shared = sum(survey.uses[id(tensor)] > 1 for tensor in watched)
+    modules = [m for m in model.modules() if isinstance(m, nn.ReLU)]
+    with _hooks(modules, enter, leave), in_use(model), torch.no_grad(), survey:
+        model(images[:1].clone())  # a network may rectify its input in place
+    shared = sum(survey.uses[place] > 1 for place in watched)
     return RectifierReport(dict(survey.calls), dict(survey.others), survey.captum, shared)
 
 

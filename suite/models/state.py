@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from suite.errors import NetworkError
+
 
 @contextmanager
 def in_use(model: nn.Module) -> Iterator[None]:
@@ -23,3 +25,70 @@ def in_use(model: nn.Module) -> Iterator[None]:
         finally:
             for module in training:
                 module.training = True
+
+
+_STRUCTURE = (
+    "_modules",
+    "_parameters",
+    "_buffers",
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+
+
+class _Snapshot:
+    """Copies of all that foreign code could change in a network, and the way back."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.structure = [
+            (module, module.training, {name: dict(getattr(module, name)) for name in _STRUCTURE})
+            for module in model.modules()
+        ]
+        tensors = [*model.parameters(), *model.buffers()]
+        self.tensors = [(t, t.detach().clone(), t.requires_grad, t.grad) for t in tensors]
+
+    def restore(self) -> list[str]:
+        """Puts everything back; what had to be, in words."""
+        changed = set()
+        for module, training, parts in self.structure:
+            if module.training != training:
+                changed.add("training flags")
+                module.training = training
+            for name, saved in parts.items():
+                now = getattr(module, name)
+                if {k: id(v) for k, v in now.items()} != {k: id(v) for k, v in saved.items()}:
+                    changed.add("hooks" if "hooks" in name else "modules or weights")
+                    now.clear()
+                    now.update(saved)
+        for tensor, values, requires_grad, grad in self.tensors:
+            if not torch.equal(tensor, values):
+                changed.add("weights or buffers")
+                tensor.data.copy_(values)
+            if tensor.requires_grad != requires_grad:
+                changed.add("requires_grad")
+                tensor.requires_grad_(requires_grad)
+            if tensor.grad is not grad:
+                changed.add(".grad")
+                tensor.grad = grad
+        return sorted(changed)
+
+
+@contextmanager
+def guarded(model: nn.Module, who: str) -> Iterator[None]:
+    """For code that is not the suite's: the network is put back as it was, and a change is an error.
+
+    Raises:
+        NetworkError: naming `who` and what was changed, where the code itself raised nothing.
+    """
+    before = _Snapshot(model)
+    try:
+        yield
+    except BaseException:
+        before.restore()
+        raise
+    if changed := before.restore():
+        raise NetworkError(
+            f"{who} changed the network ({', '.join(changed)}): work on a copy, or undo it before returning"
+        )

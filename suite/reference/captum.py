@@ -1,7 +1,7 @@
 """Captum's version of each method. The only file that imports captum.
 
-A counterpart has the method's own parameters and returns a map of the method's own shape; where randomness is involved it
-also hands over the library's stream, so that both see the same draws.
+A counterpart has the method's own parameters and returns a map of the method's own shape; where randomness is involved
+it also hands over the library's stream, so that both see the same draws.
 """
 
 # mypy: warn_return_any = false
@@ -168,13 +168,16 @@ def _guided_grad_cam(method: Any, model: nn.Module, images: Tensor, targets: Ten
 
 
 def _integrated_gradients(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    return attr.IntegratedGradients(model).attribute(
-        images,
-        baselines=baseline(method.baseline, images),
-        target=targets,
-        n_steps=method.steps,
-        internal_batch_size=max(len(images), images_per_pass(model, images)),
-    )
+    room = images_per_pass(model, images)
+    start = baseline(method.baseline, images)
+    parts = [slice(first, first + room) for first in range(0, len(images), room)]
+    found = [
+        attr.IntegratedGradients(model).attribute(
+            images[s], baselines=start[s], target=targets[s], n_steps=method.steps, internal_batch_size=room
+        )
+        for s in parts
+    ]
+    return torch.cat(found)
 
 
 def _noise_tunnel(kind: str) -> Compute:
@@ -270,3 +273,17 @@ COUNTERPARTS: dict[type[Attribution], Counterpart] = {
 def counterpart(method: Attribution) -> Counterpart | None:
     """Captum's version of a method; None for controls and users' own."""
     return COUNTERPARTS.get(type(method))
+
+
+def captum_attribution(name: str) -> Callable[[nn.Module, Tensor, Tensor, str], Tensor]:
+    """A Captum class at its defaults, as (model, images, targets, layer) -> map; see `suite verify`."""
+    kind = getattr(attr, name)
+
+    def compute(model: nn.Module, images: Tensor, targets: Tensor, layer: str) -> Tensor:
+        if name.startswith("Layer"):
+            made = kind(model, find_layer(model, layer))
+            return made.attribute(images) if name == "LayerActivation" else made.attribute(images, target=targets)
+        made = kind(model, find_layer(model, layer)) if name == "GuidedGradCam" else kind(model)
+        return made.attribute(images, target=targets)
+
+    return compute

@@ -35,7 +35,7 @@ def overlay(photo: NDArray[np.uint8], values: NDArray[np.float32], limit: float,
         colour = np.where(values[..., None] >= 0, POSITIVE, NEGATIVE)
     else:
         colour = 255 * mpl.colormaps["inferno"](0.12 + 0.86 * size[..., 0])[..., :3]
-    opacity = 0.95 * size**0.7
+    opacity = 0.95 * size ** (0.55 if signed else 0.7)
     return np.asarray(np.clip(grey * (1 - opacity) + colour * opacity, 0, 255), np.uint8)
 
 

@@ -104,7 +104,7 @@ def load(path: Path, *names: str) -> dict[str, NDArray[Any]]:
         SuiteError: The file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in names or file.files}
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise SuiteError(f"{path} holds no readable arrays ({error}); delete it and run again") from error

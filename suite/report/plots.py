@@ -159,6 +159,12 @@ def _cost(rows: pd.DataFrame, order: list[str], floor: float | None) -> Figure:
     ax.set(xlabel="bare passes (forward and gradient at the input); fewer is cheaper", ylabel="")
     ax.margins(x=0.08)
     ax.set_xlim(left=0)
+    if data["value"].max() > 25 * data["value"].min():
+        ax.set_xscale("log")
+        ax.set_xlim(0.6 * min(1, data["value"].min()), 2 * data["value"].max())
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.minorticks_off()
+        ax.set_xlabel(f"{ax.get_xlabel()}; log axis")
     handles, texts = ax.get_legend_handles_labels()
     first = sorted(range(len(texts)), key=lambda i: not texts[i].startswith(("own", "Captum")))
     figure.legend([handles[i] for i in first], [texts[i] for i in first], loc="outside upper left", ncols=2)

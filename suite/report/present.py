@@ -137,12 +137,16 @@ def display(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(shown, dtype=object)
 
 
+def _markdown(text: str) -> str:
+    return html.escape(text, quote=False).replace("|", "\\|")
+
+
 def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
     """Writes each table as .csv (all digits), .md and .tex (as shown, escaped)."""
     for name, table in tables.items():
         shown = display(table)
         align = ["right" if is_numeric(table[c]) else "left" for c in table.columns if header(c) in shown.columns]
-        marked = shown.map(lambda text: html.escape(text, quote=False).replace("|", "\\|"))
+        marked = shown.map(_markdown).rename(columns=_markdown)
         markdown = marked.to_markdown(index=False, disable_numparse=True, colalign=align)
         latex = shown.to_latex(index=False, escape=True, column_format="".join(side[0] for side in align))
         files = {"csv": table.to_csv(index=False, lineterminator="\n"), "md": markdown + "\n", "tex": latex}

@@ -220,14 +220,15 @@ def _flat(value: Any) -> str:
 
 def failures(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     """Everything that is not ok, grouped by its reason; what failed comes first."""
-    bad = rows[rows["status"] != "ok"]
-    lines = []
-    for key, group in bad.groupby(["status", "study", "model", "method", "message"]):
+    keys = ["status", "study", "model", "method", "message"]
+    lines: list[dict[str, Any]] = []
+    for key, group in rows[rows["status"] != "ok"].groupby(keys):
         images = [name for name in dict.fromkeys(group["image"]) if name]
-        line = dict(zip(["status", "study", "model", "method", "message"], key, strict=True))
-        lines.append(line | {"rows": len(group), "images": len(images), "such_as": ", ".join(images[:3])})
-    order = {"failed": 0, "skipped": 1, "not_applicable": 2}
-    return pd.DataFrame(sorted(lines, key=lambda line: order.get(str(line["status"]), 3)))
+        counts = {"rows": len(group), "images": len(images), "such_as": ", ".join(images[:3])}
+        lines.append({**dict(zip(keys, key, strict=True)), **counts})
+    order = ["failed", "skipped", "not_applicable"]
+    lines.sort(key=lambda line: order.index(line["status"]))
+    return pd.DataFrame(lines)
 
 
 def _mean(name: str, values: "pd.Series[float]") -> dict[str, float]:

@@ -2,27 +2,33 @@
 
 import suite._torchvision  # noqa: F401
 
+import io
 import logging
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+import torch.distributed
 from pytorch_lightning.callbacks import BasePredictionWriter, TQDMProgressBar
+from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
 
 from suite.attribution.base import Attribution
 from suite.config import RunConfig
 from suite.data.datamodule import Chunk
 from suite.errors import SuiteError
 from suite.models.network import Network
+from suite.results.atomic import write_bytes
 from suite.results.schema import row
 from suite.results.store import write_shard
 from suite.run.plan import WorkItem
-from suite.studies.base import Outcome, Study, Work
+from suite.studies.base import Outcome, Row, Study, Work
 
 log = logging.getLogger("suite")
 
@@ -56,7 +62,9 @@ class Bench(pl.LightningModule):
         self._last: tuple[tuple[str, tuple[int, ...]], Work] | None = None
 
     def setup(self, stage: str) -> None:
-        """Memory format, once the networks are on their device."""
+        """Threads, which Lightning's launcher has set its own way, and memory format, now that the device is known."""
+        if self.config.threads is not None:
+            torch.set_num_threads(self.config.threads)
         if self.config.memory_format == "channels_last":
             self.to(memory_format=torch.channels_last)
 
@@ -78,7 +86,7 @@ class Bench(pl.LightningModule):
         try:
             work = self._work(item, batch)
             if not len(batch.images) and item.study != "predictions":
-                return item, Outcome([])
+                return item, Outcome(self._nothing_to_do(item) if study.once else [])
             return item, study.run(work)
         except torch.OutOfMemoryError:
             raise
@@ -91,6 +99,12 @@ class Bench(pl.LightningModule):
                 study=item.study, model=item.model, metric="item", x=float(item.index), status="failed", message=message
             )
             return item, Outcome([fault])
+
+    @staticmethod
+    def _nothing_to_do(item: WorkItem) -> list[Row]:
+        """Says so where a study works on the first chunk alone; elsewhere the failed predictions say it."""
+        message = "not one image of the first chunk could be read"
+        return [row(study=item.study, model=item.model, metric="item", x=0.0, status="not_applicable", message=message)]
 
     def _work(self, item: WorkItem, batch: Chunk) -> Work:
         key = (item.model, item.images)
@@ -130,6 +144,17 @@ class ShardWriter(BasePredictionWriter):
         super().__init__(write_interval="batch")
         self.run_dir = run_dir
         self.place = {model: i for i, model in enumerate(models)}
+        self._all: torch.distributed.ProcessGroup | None = None
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A group whose processes may wait for each other as long as an item takes; the default's limit is minutes."""
+        if trainer.world_size > 1:
+            self._all = torch.distributed.new_group(backend="gloo", timeout=timedelta(days=30))
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """No process goes on to the report before all rows are there."""
+        if self._all is not None:
+            torch.distributed.barrier(self._all)
 
     def write_on_batch_end(
         self,
@@ -148,15 +173,18 @@ class ShardWriter(BasePredictionWriter):
         place = self.place[item.model]
         folder = self.run_dir / "images" / f"{place:02d}"
         for stem, arrays in outcome.pictures.items():
-            folder.mkdir(parents=True, exist_ok=True)
-            partial = folder / f".{stem}.part.npz"
-            np.savez_compressed(partial, **arrays)
-            partial.replace(folder / f"{stem}.npz")
+            packed = io.BytesIO()
+            np.savez_compressed(packed, **arrays)
+            write_bytes(folder / f"{stem}.npz", packed.getvalue())
         write_shard(self.run_dir / "rows" / item.shard(place), outcome.rows)
 
 
 class Progress(TQDMProgressBar):
-    """Lightning's bar, saying which study is at work."""
+    """Lightning's bar, on stderr, saying which study is at work."""
+
+    def init_predict_tqdm(self) -> Tqdm:
+        """One bar; stdout is for results."""
+        return Tqdm(desc="starting", position=0, disable=self.is_disabled, leave=True, file=sys.stderr, smoothing=0)
 
     def on_predict_batch_start(self, trainer: Any, pl_module: Any, batch: Any, *args: Any, **kwargs: Any) -> None:
         """Names the item."""

@@ -67,7 +67,9 @@ def plan(config: RunConfig, models: Sequence[str], count: int, studies: Mapping[
     return items
 
 
-def passes(config: RunConfig, count: int, studies: Mapping[str, Study], methods: Mapping[str, Attribution]) -> str:
+def passes(
+    config: RunConfig, networks: int, count: int, studies: Mapping[str, Study], methods: Mapping[str, Attribution]
+) -> str:
     """What a run takes, in words: passes an image for the shared maps and for each study beyond them."""
     shared = plan_cost(methods.values())
     lines = [f"maps, shared by all studies: {shared} an image (chunks of {config.data.batch_size})"]
@@ -77,7 +79,7 @@ def passes(config: RunConfig, count: int, studies: Mapping[str, Study], methods:
         images = min(count, config.data.batch_size) if study.once else count
         total = total + _times(cost, images)
         lines.append(f"{name}: {cost} an image, {images} images")
-    many = f" on each of {len(config.models)} networks" if len(config.models) > 1 else ""
+    many = f" on each of {networks} networks" if networks != 1 else ""
     lines.append(f"in all: {total}{many}")
     return "\n".join(lines)
 

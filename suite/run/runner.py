@@ -3,21 +3,23 @@
 import suite._torchvision  # noqa: F401
 
 import logging
-import os
+import signal
+import threading
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
 from suite.attribution.base import Attribution
-from suite.attribution.passes import resolve_layers
-from suite.config import RunConfig
+from suite.attribution.passes import Needs, run_pass
+from suite.config import NetworkConfig, RunConfig
 from suite.data.classes import ClassNames
 from suite.data.datamodule import Size, WorkData, WorkDataset
 from suite.data.sources import ImageList, list_images, write_files_csv
@@ -30,7 +32,8 @@ from suite.results.store import shard_is_valid, write_shard
 from suite.run.bench import Bench, Progress, ShardWriter
 from suite.run.environment import commit, hardware, versions
 from suite.run.plan import WorkItem, methods_of, plan, studies_of
-from suite.studies.base import Study
+from suite.run.process import is_first
+from suite.studies.base import Study, fault
 
 log = logging.getLogger("suite")
 
@@ -82,11 +85,14 @@ def prepare(config: RunConfig, given: Mapping[str, Network] | None = None, image
         if part.title in networks:
             continue
         try:
-            networks[part.title] = load_model(part)
+            networks[part.title] = _load(part)
         except NetworkError as error:
             lost[part.title] = (str(error), part.optional)
             log.log(logging.WARNING if part.optional else logging.ERROR, "%s", error)
-    classes = [n.card.classes for n in networks.values()] or [ClassNames.imagenet()]
+    needed = [reason for reason, optional in lost.values() if not optional]
+    if needed and not networks:
+        raise NetworkError(needed[0])
+    classes = [n.card.classes for n in networks.values()] or [_promised_classes(config)]
     if any(len(c) != len(classes[0]) for c in classes):
         raise ConfigError("models: networks of one run must have the same classes; run these one by one")
     if images is None:
@@ -100,13 +106,36 @@ def prepare(config: RunConfig, given: Mapping[str, Network] | None = None, image
     return Prepared(config, networks, lost, methods, studies, images, items)
 
 
+def _promised_classes(config: RunConfig) -> ClassNames:
+    """What labels are resolved with where no network could be had."""
+    files = [part.classes for part in config.models if part.classes]
+    return ClassNames.from_file(files[0]) if files else ClassNames.imagenet()
+
+
+def _load(part: NetworkConfig) -> Network:
+    try:
+        network = load_model(part)
+    except SuiteError:
+        raise
+    except Exception as error:  # a factory of the user's own may raise anything
+        raise NetworkError(str(fault(f"network {part.title!r}", error))) from error
+    card = network.card
+    if card.resize is not None and card.resize < max(card.input_size):
+        raise ConfigError(
+            f"models: {part.title!r}: resize {card.resize} is smaller than the input size {max(card.input_size)}; "
+            "give resize >= input_size, or no resize"
+        )
+    return network
+
+
 def check_layers(network: Network, methods: Mapping[str, Attribution]) -> None:
-    """Every layer that a method names exists in the network; says so before any pass is paid for."""
+    """Every layer that a method names exists, is called once and gives a tensor; says so before the run begins."""
     height, width = network.card.input_size
+    black = torch.zeros(1, 3, height, width)
     for label, method in methods.items():
-        if method.layer_asked:
+        if method.layer_asked is not None:
             try:
-                resolve_layers(network, torch.zeros(1, 3, height, width), [method.layer_asked])
+                run_pass(network, black, 0, Needs(layers=frozenset({method.layer_asked})))
             except NetworkError as error:
                 raise ConfigError(f"method {label!r} on {network.card.name}: {error}") from None
 
@@ -120,8 +149,8 @@ def execute(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
     Raises:
         SuiteError: where the directory belongs to another run, is in use, or cannot be written.
     """
-    first = int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("NODE_RANK", "0")) == 0
-    with RunLock(run_dir) if first else nullcontext():
+    first = is_first()
+    with RunLock(run_dir) if first else nullcontext(), _stoppable():
         manifest = _claim(prepared, run_dir) if first else {}
         todo = [i for i in prepared.items if not shard_is_valid(_shard(prepared, run_dir, i))]
         if first:
@@ -135,13 +164,37 @@ def execute(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
                 _finish(manifest, run_dir, prepared, "interrupted")
                 log.warning("interrupted; what was done is kept, the same command goes on from here")
             return manifest
-        except BaseException:
+        except BaseException as error:
             if first:
                 _finish(manifest, run_dir, prepared, "failed")
+            if isinstance(error, torch.OutOfMemoryError):
+                raise SuiteError(
+                    f"out of memory: lower data.batch_size (it is {prepared.config.data.batch_size}) and give "
+                    "another --run-dir"
+                ) from error
             raise
         if first:
             _finish(manifest, run_dir, prepared, "done")
     return manifest
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM stops a run as Ctrl-C does. Lightning only notes the one, and leaves the other ignored after it came."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _predict(prepared: Prepared, run_dir: Path, todo: Sequence[WorkItem]) -> None:
@@ -172,7 +225,8 @@ def _predict(prepared: Prepared, run_dir: Path, todo: Sequence[WorkItem]) -> Non
 
 def quiet() -> None:
     """Silences what Lightning and Captum say about what is meant."""
-    for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch"):
+    warnings.filterwarnings("ignore", message=".*You have overridden `transfer_batch_to_device`.*")
+    for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*required_grads has been set automatically.*")
@@ -224,7 +278,7 @@ def _manifest(prepared: Prepared) -> dict[str, Any]:
         "commit": commit(),
         "threads": torch.get_num_threads(),
         "data": {
-            "source": Path(images.source).name if images.source != "embedded" else "embedded",
+            "source": Path(images.source).resolve().name if images.source != "embedded" else "embedded",
             "n": len(images.files),
             "total": images.total,
             "digest": images.digest,

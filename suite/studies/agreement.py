@@ -15,7 +15,7 @@ from suite.errors import NotApplicable, SuiteError
 from suite.metrics.similarity import max_abs_difference, relative_l2, spearman
 from suite.models.rectifiers import RectifierReport, rectifier_report
 from suite.reference.captum import Counterpart, LibraryDraws, counterpart
-from suite.studies.base import Outcome, Row, Study, Work, flat_map
+from suite.studies.base import Outcome, Row, Study, Work, fault, flat_map
 
 _OFF_CPU = 1e-3  # relative L2; kernels off the CPU choose their own order of summation
 _UNPROMISED = 1e-6  # relative L2 of what would count as agreeing where Captum is known to part
@@ -60,6 +60,9 @@ class Agreement(Study):
         for label, method in work.methods.items():
             known = counterpart(method)
             if known is None:
+                found = work.maps[label]
+                if isinstance(found, SuiteError):  # a method of the user's own that fails must not do so in silence
+                    rows += work.missing(self.name, label, "map", found, implementation="own")
                 continue
             layer = _layer_used(work, method)
             place = {"implementation": "captum", "layer": layer}
@@ -69,8 +72,10 @@ class Agreement(Study):
                 reason = NotApplicable(f"{why}{self._silent_gradient(work, method, known)}")
                 rows += work.missing(self.name, label, "bit_equal", reason, **place)
                 continue
-            except SuiteError as why:
-                rows += work.missing(self.name, label, "bit_equal", why, **place)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:  # Captum raises what it likes; the other methods are compared all the same
+                rows += work.missing(self.name, label, "bit_equal", fault(f"Captum's {label!r}", error), **place)
                 continue
             rows += self._compare(work, label, own, theirs, _promise(known, survey, work.images.device), place)
             for index, picture in enumerate(arrays):

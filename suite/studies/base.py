@@ -1,9 +1,11 @@
-"""What a study is: an object that turns one item of work into rows, and says what an image costs. Studies know nothing of Lightning."""
+"""What a study is: it turns one item of work into rows, and says what an image costs. Knows nothing of Lightning."""
 
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -77,7 +79,18 @@ class Work:
     @cached_property
     def maps(self) -> dict[str, Tensor | SuiteError]:
         """Label -> (B, C, h, w), or why there is none; all methods in the fewest passes."""
-        return dict(attribute_each(self.model, self.images, self.targets, self.methods, ids=self.ids))
+        found = attribute_each(self.model, self.images, self.targets, self.methods, ids=self.ids)
+        return {label: self._usable(label, result) for label, result in found.items()}
+
+    def _usable(self, label: str, found: Tensor | Exception) -> Tensor | SuiteError:
+        """The map, or why it cannot be used."""
+        if isinstance(found, Exception):
+            return fault(f"method {label!r}", found)
+        damaged = [name for name, one in zip(self.ids, found, strict=True) if not bool(torch.isfinite(one).all())]
+        if damaged:
+            more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+            return SuiteError(f"method {label!r}: its map holds NaN or infinity on {damaged[0]}{more}")
+        return found
 
     @property
     def ids(self) -> list[str]:
@@ -121,6 +134,15 @@ class Work:
     def stem(self, index: int) -> str:
         """The file name of an image's arrays: its place in the list, so that no name can escape a folder."""
         return f"{self.positions[index]:06d}"
+
+
+def fault(who: str, error: Exception) -> SuiteError:
+    """What went wrong in somebody's code, in one line that says where; the suite's own errors are left as they are."""
+    if isinstance(error, SuiteError):
+        return error
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return SuiteError(f"{who}: {type(error).__name__}: {' '.join(str(error).split())[:300]}{place}")
 
 
 def flat_map(maps: Tensor) -> Tensor:

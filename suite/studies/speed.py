@@ -1,8 +1,9 @@
-"""Speed: what each map costs, in the bare passes that no method can avoid. Rows are raw samples; the report takes medians."""
+"""Speed: what each map costs, in the bare passes that no method can avoid. Rows are raw samples, not medians."""
 
 import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from suite.attribution.base import Attribution
 from suite.attribution.fused import attribute_each, plan_cost
 from suite.attribution.passes import Cost
 from suite.config import RunConfig
+from suite.errors import NotApplicable
 from suite.models.network import scores_of
 from suite.models.state import in_use
 from suite.reference.captum import counterpart
@@ -27,6 +29,27 @@ class _Job:
     implementation: str
     stage: str
     run: Callable[[], object]
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Collects before and not during: a collection of all that the libraries hold costs more than a small pass."""
+    was = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _seconds(job: _Job, device: torch.device) -> float:
+    synchronise(device)
+    start = time.perf_counter()
+    job.run()
+    synchronise(device)
+    return time.perf_counter() - start
 
 
 class Speed(Study):
@@ -47,7 +70,7 @@ class Speed(Study):
         assert settings is not None
         jobs = self._jobs(work, one_by_one=settings.one_by_one)
         device = work.images.device
-        rows: list[Row] = []
+        rows = self._undefined(work)
         for job in jobs:  # warm-up, and what each job holds at its peak
             peak = peak_bytes(job.run, device) if settings.memory else None
             if not settings.memory:
@@ -56,19 +79,32 @@ class Speed(Study):
                 rows.append(self._row(work, job, "peak_memory", peak / 2**20, "MiB"))
         for draw in range(settings.rounds):
             turn = draw % len(jobs)
-            seconds = {}
-            for job in jobs[turn:] + jobs[:turn]:
-                gc.collect()
-                synchronise(device)
-                start = time.perf_counter()
-                job.run()
-                synchronise(device)
-                seconds[job] = time.perf_counter() - start
+            with _no_garbage():
+                seconds = {job: _seconds(job, device) for job in jobs[turn:] + jobs[:turn]}
             bare = {job.stage: s for job, s in seconds.items() if job.method == "forward_and_gradient"}
             for job in jobs:
                 rows.append(self._row(work, job, "seconds", seconds[job], "s", draw))
                 rows.append(self._row(work, job, "passes", seconds[job] / bare[job.stage], "bare passes", draw))
         return Outcome(rows)
+
+    def _undefined(self, work: Work) -> list[Row]:
+        """Why a method is not timed."""
+        return [
+            row(
+                study=self.name,
+                model=work.model.card.name,
+                method=label,
+                implementation="own",
+                stage="batch",
+                x=float(len(work.images)),
+                metric="seconds",
+                status="not_applicable" if isinstance(why, NotApplicable) else "failed",
+                message=str(why),
+                control=work.methods[label].control,
+            )
+            for label, why in work.maps.items()
+            if not isinstance(why, Tensor)
+        ]
 
     def _row(self, work: Work, job: _Job, metric: str, value: float, unit: str, draw: int | None = None) -> Row:
         return row(

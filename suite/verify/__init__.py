@@ -1,0 +1,1 @@
+"""Is my implementation right? `suite verify` and what it stands on."""

@@ -1,0 +1,185 @@
+"""Rows, shards, run.json and the lock: what is refused, what survives damage."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from suite import results
+from suite.errors import SuiteError
+
+
+def one(**fields: Any) -> dict[str, Any]:
+    return {"study": "agreement", "model": "m", "method": "saliency", "metric": "bit_equal", "value": 1.0} | fields
+
+
+def test_row_fills_defaults_in_the_order_of_the_schema() -> None:
+    made = results.row(**one(value=np.float32(0.5), target=np.int64(7), control=np.True_))
+    assert list(made) == results.SCHEMA.names
+    assert [made[name] for name in ("status", "layer", "draw", "control")] == ["ok", "", None, True]
+    assert [type(made[name]) for name in ("target", "value", "control")] == [int, float, bool]
+
+
+def test_key_is_what_the_contract_names() -> None:
+    expected = "study model method implementation other image target layer stage x draw metric"
+    assert tuple(expected.split()) == results.KEY
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"metod": "x"}, "no column"),
+        ({"status": "failed", "value": math.nan}, "needs a message"),
+        ({"status": "failed", "value": 1.0, "message": "why"}, "no value"),
+        ({"status": "error", "value": math.nan, "message": "why"}, "none of"),
+        ({"value": math.nan}, "needs a value"),
+        ({"x": math.nan}, "cannot be NaN"),
+        ({"layer": None}, "takes a string"),
+        ({"image": 3}, "takes a string"),
+        ({"target": 1.5}, "takes int"),
+        ({"metric": ""}, "must be named"),
+    ],
+)
+def test_row_refuses(fields: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        results.row(**one(**fields))
+
+
+def test_shards_come_back_sorted_and_typed_whatever_order_they_were_written_in(tmp_path: Path) -> None:
+    rows = [one(image=name, target=t, layer="l") for t, name in enumerate(["c", "a", "b"])]
+    rows.append(one(image="a", metric="spearman", status="not_applicable", value=math.nan, message="constant map"))
+    results.write_shard(tmp_path / "one" / "rows" / "agreement" / "x.parquet", rows)
+    for i, row in enumerate(reversed(rows)):
+        results.write_shard(tmp_path / "two" / "rows" / f"{i}.parquet", [row])
+    first, second = results.read(tmp_path / "one"), results.read(tmp_path / "two")
+    pd.testing.assert_frame_equal(first, second)
+    assert list(first["image"]) == ["a", "a", "b", "c"]
+    assert str(first["target"].dtype) == "Int64"
+    assert first["target"].isna().sum() == 1
+
+
+def test_a_hundred_odd_strings_come_back_as_they_were(tmp_path: Path) -> None:
+    names = ["<script>", 'quo"te', "new\nline", "甲 ü", "a|b", "\N{RIGHT-TO-LEFT OVERRIDE}x", "broken\udcff.jpg"]
+    results.write_shard(tmp_path / "rows" / "s.parquet", [one(image=name) for name in names])
+    assert set(results.read(tmp_path)["image"]) == {*names[:-1], "broken\\udcff.jpg"}
+
+
+def test_empty_shard_is_valid_and_reads_as_no_rows(tmp_path: Path) -> None:
+    results.write_shard(tmp_path / "rows" / "s.parquet", [])
+    assert results.shard_is_valid(tmp_path / "rows" / "s.parquet")
+    assert results.read(tmp_path).shape == (0, len(results.SCHEMA.names))
+
+
+def test_every_truncation_of_a_shard_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "rows" / "s.parquet"
+    results.write_shard(path, [one(image=str(i)) for i in range(50)])
+    whole = path.read_bytes()
+    assert results.shard_is_valid(path)
+    for length in (0, 3, 4, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        assert not results.shard_is_valid(path), length
+    with pytest.raises(SuiteError, match=r"s\.parquet is not a readable shard .* delete it"):
+        results.read(tmp_path)
+
+
+def test_a_flipped_byte_in_the_data_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    results.write_shard(path, [one(image=str(i), value=i / 7) for i in range(500)])
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 4] ^= 0xFF
+    path.write_bytes(damaged)
+    assert not results.shard_is_valid(path)
+
+
+def test_another_schema_or_no_file_is_no_shard(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"study": ["agreement"]}), tmp_path / "s.parquet")
+    assert not results.shard_is_valid(tmp_path / "s.parquet")
+    assert not results.shard_is_valid(tmp_path / "absent.parquet")
+
+
+def test_a_double_key_is_refused_by_name_also_where_its_parts_are_null(tmp_path: Path) -> None:
+    for i in range(2):
+        results.write_shard(tmp_path / "rows" / f"{i}.parquet", [one(image="snail.jpg", value=i)])
+    with pytest.raises(SuiteError, match=r"1 row.* image=snail\.jpg, metric=bit_equal"):
+        results.read(tmp_path)
+
+
+def test_a_write_that_fails_leaves_the_old_shard_and_no_litter(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    results.write_shard(path, [one()])
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="no column"):
+        results.write_shard(path, [one(), one(wrong=1)])
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["s.parquet"]
+
+
+def test_a_replace_that_fails_leaves_no_litter(tmp_path: Path) -> None:
+    (tmp_path / "s.parquet").mkdir()
+    with pytest.raises(OSError, match=r"s\.parquet"):
+        results.write_shard(tmp_path / "s.parquet", [one()])
+    assert [p.name for p in tmp_path.iterdir()] == ["s.parquet"]
+
+
+def test_read_of_no_directory_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match="not a folder"):
+        results.read(tmp_path / "nowhere")
+
+
+def test_manifest_round_trip_and_strictness(tmp_path: Path) -> None:
+    manifest = {"name": "甲 <b>", "data": {"n": 3, "files": [{"id": "broken\udcff.jpg"}]}, "finished": None}
+    results.write_manifest(tmp_path, manifest)
+    assert results.read_manifest(tmp_path) == manifest
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        results.write_manifest(tmp_path, {"seconds": math.nan})
+    assert results.read_manifest(tmp_path) == manifest
+
+
+@pytest.mark.parametrize("text", ['{"seconds": NaN}', '{"a": 1', "[1, 2]", ""])
+def test_a_manifest_that_is_none_is_one_clear_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(SuiteError, match=r"run\.json") as caught:
+        results.read_manifest(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_manifest_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match="expected a run directory"):
+        results.read_manifest(tmp_path)
+
+
+def test_a_second_run_in_one_directory_is_refused_at_once_and_may_follow(tmp_path: Path) -> None:
+    code = "import sys; from suite.results import RunLock\nwith RunLock(sys.argv[1]): pass"
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    with results.RunLock(tmp_path / "run"):
+        with pytest.raises(SuiteError, match="another run is at work"):
+            results.RunLock(tmp_path / "run").__enter__()
+        other = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert "another run is at work" in other.stderr
+    assert subprocess.run(command, timeout=60, check=False).returncode == 0
+
+
+def test_a_run_directory_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SuiteError, match="cannot be written"), results.RunLock(tmp_path / "file" / "run"):
+        pass
+
+
+def test_no_torch_behind_results_or_report() -> None:
+    code = (
+        "import sys, suite.results, suite.report; print(sorted({'torch', 'captum', 'torchvision'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_manifest_is_plain_json(tmp_path: Path) -> None:
+    results.write_manifest(tmp_path, {"a": [1, "x"]})
+    assert json.loads((tmp_path / "run.json").read_bytes()) == {"a": [1, "x"]}

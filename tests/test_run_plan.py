@@ -1,0 +1,55 @@
+"""The plan: fixed chunks, items, costs in passes; and a dry run that leaves nothing behind."""
+
+from pathlib import Path
+
+import pytest
+import tiny
+
+from suite.attribution.passes import Cost
+from suite.config import validate
+from suite.run.plan import chunks, methods_of, passes, plan, studies_of
+
+
+def test_chunks_are_consecutive_and_whole() -> None:
+    assert chunks(7, 3) == [(0, 1, 2), (3, 4, 5), (6,)]
+    assert chunks(3, 10) == [(0, 1, 2)]
+
+
+def test_items_do_not_depend_on_devices() -> None:
+    made = []
+    for trainer in ({}, {"devices": 4, "num_nodes": 2, "strategy": "ddp"}):
+        config = validate({"data": {"batch_size": 3}, "studies": {"agreement": {}, "speed": {}}, "trainer": trainer})
+        made.append(plan(config, ["a", "b"], 7, studies_of(config)))
+    assert made[0] == made[1]
+    items = made[0]
+    assert len(items) == 2 * 3 * 2 + 2
+    assert [i.images for i in items if i.study == "speed"] == [(0, 1, 2)] * 2
+    assert all(i.study == "speed" for i in items[-2:])
+    for model in "ab":
+        seen = [p for i in items if i.model == model and i.study == "predictions" for p in i.images]
+        assert seen == list(range(7))
+    assert len({i.shard(0 if i.model == "a" else 1) for i in items}) == len(items)
+
+
+def test_cost_in_passes_by_hand() -> None:
+    config = validate({"data": {"batch_size": 3}, "studies": {"agreement": {}}})
+    text = passes(config, 2, 7, studies_of(config), methods_of(config))
+    assert "1 forward + 2 backwards an image (chunks of 3)" in text
+    assert "agreement: 4 forwards" in text
+    # 7 images: shared 1 + 2, predictions 1 + 0, agreement's four library calls beside.
+    agreement = studies_of(config)["agreement"].cost(methods_of(config), config)
+    total = Cost(7 * (1 + 1 + agreement.forwards), 7 * (2 + agreement.backwards))
+    assert f"in all: {total} on each of 2 networks" in text
+
+
+def test_a_dry_run_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tiny.config(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert tiny.main(monkeypatch, "run", path, "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert "6 of 6 images, 8 items of work" in out
+    assert "in all: 30 forwards + 30 backwards" in out
+    assert sorted(tmp_path.rglob("*")) == before

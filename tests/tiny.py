@@ -1,0 +1,161 @@
+"""A network and photos small enough that a whole run takes seconds, and the command line as a user calls it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+from torch import Tensor, nn
+
+ROOT = Path(__file__).parents[1]
+K = 10
+SIDE = 32
+
+
+class Net(nn.Module):
+    """(B, 3, 32, 32) -> (B, 10); `act` is the activation's name."""
+
+    def __init__(self, act: str = "relu") -> None:
+        super().__init__()
+        kinds = {"relu": nn.ReLU, "silu": nn.SiLU, "functional": nn.Identity}
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.act1 = kinds[act]()
+        self.second = nn.Conv2d(8, 12, 3, stride=2, padding=1)
+        self.act2 = kinds[act]()
+        self.head = nn.Linear(12, K)
+        self.functional = act == "functional"
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act1(self.first(x))
+        x = torch.relu(x) if self.functional else x
+        x = self.act2(self.second(x))
+        x = torch.relu(x) if self.functional else x
+        return self.head(x.mean((2, 3)))
+
+
+def net(act: str = "relu") -> nn.Module:
+    return Net(act)
+
+
+def broken_factory() -> nn.Module:
+    raise RuntimeError("no such disk\nsecond line")
+
+
+def raising(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    raise RuntimeError("boom\nsecond line")
+
+
+def wrong_shape(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    return images.sum()
+
+
+def holding_nan(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    found = images.clone()
+    found[-1, 0, 0, 0] = float("nan")
+    return found
+
+
+def mutating(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    with torch.no_grad():
+        next(model.parameters()).zero_()
+    model.train()
+    model.register_forward_hook(lambda *_: None)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    images.zero_()
+    targets.zero_()
+    return torch.ones_like(images)
+
+
+def luminance(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    return images.mean(1, keepdim=True)
+
+
+def slow(model: nn.Module, images: Tensor, targets: Tensor, seconds: float = 0.3) -> Tensor:
+    import time
+
+    time.sleep(seconds)
+    return images.flip(3)
+
+
+def photos(folder: Path, count: int = 6) -> Path:
+    """Class folders a, b, c with smooth coloured pictures of 40x36 pixels, count in all; and classes.txt beside."""
+    generator = np.random.default_rng(0)
+    for index in range(count):
+        coarse = generator.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        place = folder / "photos" / "abc"[index % 3]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(coarse).resize((40, 36), Image.Resampling.BICUBIC).save(place / f"{index:02d}.png")
+    (folder / "classes.txt").write_text("\n".join("abcdefghij") + "\n")
+    return folder / "photos"
+
+
+def config(folder: Path, count: int = 6, **changes: object) -> Path:
+    """A configuration over the tiny network and photos, threads fixed; keys given replace those of the default."""
+    photos(folder, count)
+    tree: dict[str, object] = {
+        "threads": 1,
+        "model": network(folder),
+        "data": {"source": str(folder / "photos"), "batch_size": 3},
+        "methods": ["saliency", "guided_backprop", "grad_cam"],
+        "studies": {"agreement": {}, "comparison": {}, "sharpness": {}},
+    }
+    path = folder / "tiny.yaml"
+    tree |= changes
+    if "models" in changes:
+        del tree["model"]
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def network(folder: Path, **changes: object) -> dict[str, object]:
+    return {"factory": "tiny:net", "input_size": SIDE, "classes": str(folder / "classes.txt")} | changes
+
+
+def environment() -> dict[str, str]:
+    keep = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE")}
+    path = os.pathsep.join([str(ROOT / "tests"), *filter(None, [keep.get("PYTHONPATH")])])
+    return keep | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "suite", *map(str, words)]
+
+
+def suite(*words: object, cwd: Path, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
+    """The command line in a process of its own."""
+    return subprocess.run(
+        command(*words), cwd=cwd, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def main(monkeypatch: object, *words: object) -> int:
+    """The command line inside this process; its exit code."""
+    from suite.cli import main as entry
+
+    monkeypatch.setattr(sys, "argv", ["suite", *map(str, words)])  # type: ignore[attr-defined]
+    try:
+        entry()
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    raise AssertionError("main() returned without an exit code")
+
+
+def rows(path: Path, run_dir: Path, *overrides: str) -> "pandas.DataFrame":  # noqa: F821
+    """Runs a configuration in this process, without the report, and reads its rows."""
+    from suite.config import load
+    from suite.results import read
+    from suite.run.runner import execute, prepare
+
+    manifest = execute(prepare(load(path, overrides)), run_dir)
+    assert manifest["status"] == "done"
+    return read(run_dir)
+
+
+def timeless(frame: "pandas.DataFrame") -> "pandas.DataFrame":  # noqa: F821
+    """The rows that hold no clock or memory."""
+    return frame[frame["study"] != "speed"].reset_index(drop=True)
