@@ -1,7 +1,7 @@
-"""Can this saliency map be trusted? Handwritten attribution methods, checked against Captum, on real networks and photos.
+"""Can this saliency map be trusted? Handwritten attribution methods, checked against Captum, on real photos.
 
-`suite.attribute` and `suite.load_model` are the library; `suite run` is the command. Importing this costs nothing: torch
-is loaded on first use.
+`suite.attribute` and `suite.load_model` are the library; `suite run` is the command. Importing this costs nothing:
+torch is loaded on first use.
 """
 
 from typing import TYPE_CHECKING, Any

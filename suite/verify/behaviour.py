@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -75,7 +76,7 @@ def leaks(function: Function, case: Case, calls: int = 8) -> str:
     for _ in range(calls):
         function(case.model, case.images.clone(), case.targets.clone())
         counts.append(held())
-    growth = [b - a for a, b in zip(counts[2:], counts[3:], strict=False)]
+    growth = [b - a for a, b in pairwise(counts[2:])]
     if growth and min(growth) > 0:
         return f"leaks memory: {growth[-1]} more tensors stay alive after each call"
     return ""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -191,8 +191,9 @@ def definitions(reference: Reference, case: Case) -> Iterator[tuple[str, Callabl
         return lambda: reduce(*cam_parts())
 
     if twin in ("saliency", "gradient"):
-        yield "the absolute value is missing (channel maximum of the signed gradient)", lambda: gradient().amax(
-            1, keepdim=True
+        yield (
+            "the absolute value is missing (channel maximum of the signed gradient)",
+            lambda: gradient().amax(1, keepdim=True),
         )
         yield "the absolute value is missing", gradient
         yield "takes the channel mean instead of the maximum", lambda: gradient().abs().mean(1, keepdim=True)
@@ -219,15 +220,21 @@ def definitions(reference: Reference, case: Case) -> Iterator[tuple[str, Callabl
                 "the ReLU is on the wrong side: of the weights",
                 lambda a, g: (mean(g).relu() * a).sum(1, keepdim=True).relu(),
             ),
-            ("the ReLU is on the wrong side: it keeps what is negative", lambda a, g: -(-(mean(g) * a).sum(1, keepdim=True)).relu()),
+            (
+                "the ReLU is on the wrong side: it keeps what is negative",
+                lambda a, g: -(-(mean(g) * a).sum(1, keepdim=True)).relu(),
+            ),
             (
                 "the ReLU is on the wrong side: of the negated map",
                 lambda a, g: (-(mean(g) * a).sum(1, keepdim=True)).relu(),
             ),
             ("adds a ReLU that the reference leaves out", lambda a, g: (mean(g) * a).sum(1, keepdim=True).relu()),
-            ("multiplies position by position, without averaging the gradient", lambda a, g: (g * a).sum(1, keepdim=True).relu()),
+            (
+                "multiplies position by position, without averaging the gradient",
+                lambda a, g: (g * a).sum(1, keepdim=True).relu(),
+            ),
             ("takes the channel mean instead of the sum", lambda a, g: (mean(g) * a).mean(1, keepdim=True).relu()),
-        ]  # fmt: skip
+        ]
         if twin == "grad_cam":
             for text, reduce in maps:
                 yield text, cam(reduce)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 CLASSES = 5
@@ -67,7 +67,7 @@ class SkipBranch(Small):
         self.cut = False
 
     def between(self, hidden: Tensor) -> Tensor:
-        """h + branch(relu(h)), then the strided convolution."""
+        """H + branch(relu(h)), then the strided convolution."""
         kept = hidden.detach() if self.cut else hidden
         return self.second(kept + self.branch(self.relu(hidden)))  # type: ignore[no-any-return]
 

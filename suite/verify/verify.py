@@ -1,4 +1,4 @@
-"""Is my implementation right? A user's function against a reference, on small networks that hide nothing and on a real one."""
+"""Is my implementation right? A user's function against a reference, on small networks and on a real one."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -95,7 +95,7 @@ def verify(function: Function, against: str, cases: Iterable[Case] | None = None
     return Verification("; ".join([reason, *defects]), findings, defects, notes)
 
 
-class _WrongResult(Exception):  # noqa: N818
+class _WrongResult(Exception):
     pass
 
 
@@ -148,10 +148,14 @@ def _explain(
     """The first hypothesis under which the result is right on every network."""
     ratios = [dict(relations(f, e)) for f, e in zip(found, expected, strict=True)]
     for text in dict.fromkeys(name for one in ratios for name in one):
-        if text.startswith("equal up to") and all(
-            close(c, f, e) or (text in one and close(c, *one[text]))
-            for c, f, e, one in zip(cases, found, expected, ratios, strict=True)
-        ) and not _specific(text, reference, cases, found):
+        if (
+            text.startswith("equal up to")
+            and all(
+                close(c, f, e) or (text in one and close(c, *one[text]))
+                for c, f, e, one in zip(cases, found, expected, ratios, strict=True)
+            )
+            and not _specific(text, reference, cases, found)
+        ):
             return text + _how_much(text, cases, found, expected)
     for source in (definitions, circumstances):
         made = [dict(source(reference, case)) for case in cases]
@@ -239,5 +243,3 @@ def _notes(
         if own is not None and close(case, result, own):
             notes.append(f"on {case.name} it equals suite:{reference.twin}, which follows the definition; Captum parts")
     return notes
-
-
