@@ -43,6 +43,7 @@ STUDIES: Mapping[str, str] = {
     "comparison": "suite.studies.comparison:Comparison",
     "sharpness": "suite.studies.sharpness:Sharpness",
     "differentiate": "suite.studies.differentiate:Differentiate",
+    "scores": "suite.studies.scores:Scores",
     "speed": "suite.studies.speed:Speed",
 }
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 Box = tuple[int, int, int, int]
 THRESHOLD = 0.2  # of the maximum, as Zhou et al. 2016 cut class activation maps
+_PASTED = 0.6  # of the side
 _TOLERANCE = 15 / 224  # of the side: the pointing game's 15 pixels
 
 
@@ -42,7 +43,8 @@ def pointing(a: Tensor, inside: Tensor) -> Tensor:
     constant map scores what a random point would.
     """
     reach = max(1, round(_TOLERANCE * max(a.shape[1:])))
-    near = torch.nn.functional.max_pool2d(inside.float().unsqueeze(1), 2 * reach + 1, 1, reach)[:, 0].double()
+    wide = torch.nn.functional.max_pool1d(inside.float(), 2 * reach + 1, 1, reach)  # (B, H, W), then down
+    near = torch.nn.functional.max_pool1d(wide.transpose(1, 2), 2 * reach + 1, 1, reach).transpose(1, 2).double()
     highest = (a == a.amax((1, 2), keepdim=True)).double()
     found: Tensor = (highest * near).sum((1, 2)) / highest.sum((1, 2))
     return found.masked_fill(~inside.flatten(1).any(1), torch.nan)
@@ -111,7 +113,7 @@ def cells(side: int, size: tuple[int, int]) -> Tensor:
 
 
 def composite(image: Tensor, ground: Tensor, corner: tuple[float, float]) -> tuple[Tensor, Tensor]:
-    """A photo at half its size, cut out as an ellipse and laid on another: a picture whose object's place is known.
+    """A photo at 0.6 of its size, cut out as an ellipse and laid on another: a picture whose object's place is known.
 
     Args:
         image: (C, H, W), what is laid on.
@@ -121,7 +123,7 @@ def composite(image: Tensor, ground: Tensor, corner: tuple[float, float]) -> tup
     Returns:
         the composite (C, H, W) and its truth (H, W) bool.
     """
-    height, width = image.shape[1] // 2, image.shape[2] // 2
+    height, width = round(_PASTED * image.shape[1]), round(_PASTED * image.shape[2])
     small = torch.nn.functional.interpolate(
         image.unsqueeze(0), size=(height, width), mode="bilinear", align_corners=False, antialias=True
     )[0]
