@@ -34,7 +34,7 @@ class Card:
 
 
 _FREE = "no pass beyond the map"
-_SUBSETS = "S forwards, shared (S random halves of superpixels)"
+_SUBSETS = "S forwards, shared (S random fifths of superpixels)"
 _PLACE = "no pass beyond the map of the photo (boxes) or of a composite"
 _PETSIUK = "Petsiuk et al. 2018 (RISE)"
 _YEH = "Yeh et al. 2019"

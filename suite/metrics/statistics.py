@@ -115,7 +115,7 @@ def wilcoxon_p(a: ArrayLike, b: ArrayLike) -> float:
     """Two-sided p-value of Wilcoxon's signed-rank test of a - b, where a[i] and b[i] belong to the same image.
 
     Source: F. Wilcoxon, Individual comparisons by ranking methods, 1945, with J. W. Pratt's treatment of zeros, 1959;
-    `scipy.stats.wilcoxon`, exact for up to 50 pairs without ties.
+    `scipy.stats.wilcoxon`, exact for up to 50 pairs without ties or zeros, else by the normal approximation.
 
     Returns:
         p in (0, 1]; 1 where all differences are 0; NaN without a pair.
@@ -128,7 +128,9 @@ def wilcoxon_p(a: ArrayLike, b: ArrayLike) -> float:
         return nan
     if not difference.any():
         return 1.0
-    return float(stats.wilcoxon(difference, zero_method="pratt").pvalue)
+    size = np.abs(difference)
+    exact = difference.size <= 50 and size.all() and np.unique(size).size == size.size
+    return float(stats.wilcoxon(difference, zero_method="pratt", method="exact" if exact else "approx").pvalue)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:

@@ -127,6 +127,7 @@ class _Scoring:
     settings: ScoresConfig
     places: Places | None = None  # the objects' boxes, where they are known already
     rows: list[Row] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)  # methods that failed in the metric at work
 
     def all_rows(self) -> list[Row]:
         """Metric by metric; what fails in one is that metric's failed rows alone."""
@@ -145,6 +146,7 @@ class _Scoring:
         assert len(self.maps) <= len(self.methods)  # makes the maps, and the rows of those there are not
         for name in self.settings.metrics:
             done = len(self.rows)
+            self.lost = set()
             try:
                 made[name]()
             except torch.OutOfMemoryError:
@@ -176,6 +178,8 @@ class _Scoring:
         return made
 
     def _add(self, label: str, metric: str, values: Tensor | Sequence[float], **more: Any) -> None:
+        if label in self.lost:
+            return
         control = self.methods[label].control
         rows = self.work.rows("scores", label, metric, values, control=control, **more)
         self.rows += [r for r, bad in zip(rows, self.maps[label].damaged.tolist(), strict=True) if not bad]
@@ -306,13 +310,18 @@ class _Scoring:
                 why = "the map says the same of every subset, the score does not move, or there are no five superpixels"
                 self._add(label, metric, values.masked_fill(~enough, torch.nan), undefined=why)
 
-    def _explained(self, model: Network, images: Tensor, targets: Tensor, ids: Sequence[str]) -> Iterator[Any]:
-        """(label, maps) of the methods that have maps of the photos, here of other pictures or another network."""
+    def _explained(
+        self, metric: str, model: Network, images: Tensor, targets: Tensor, ids: Sequence[str]
+    ) -> Iterator[tuple[str, Tensor]]:
+        """(label, maps) of other pictures or another network; a method that fails here has failed rows of it."""
         some = {label: self.methods[label] for label in self.maps}
         for label, found in attribute_each(model, images, targets, some, ids=ids).items():
-            if isinstance(found, Exception):
-                raise fault(f"method {label!r}", found) from found
-            yield label, found
+            if not isinstance(found, Exception):
+                yield label, found
+            elif label not in self.lost:
+                self.lost.add(label)
+                why = fault(f"method {label!r}", found)
+                self.rows += self.work.missing("scores", label, metric, why, control=self.methods[label].control)
 
     def _sensitivity(self) -> None:
         work, generators = self.work, self._generators("sensitivity")
@@ -320,10 +329,10 @@ class _Scoring:
         for _ in range(self.settings.perturbations):
             drawn = torch.stack([torch.rand(work.images.shape[1:], generator=g) for g in generators])
             noisy = work.images + self.settings.radius * (2 * drawn - 1).to(work.images)
-            for label, found in self._explained(work.model, noisy, work.targets, work.ids):
+            for label, found in self._explained("sensitivity", work.model, noisy, work.targets, work.ids):
                 changes[label].append(relative_change(self.maps[label].maps, found))
-        for label, values in changes.items():
-            every = torch.stack(values)
+        for label in [label for label in changes if label not in self.lost]:
+            every = torch.stack(changes[label])
             why = "the map is zero everywhere"
             self._add(label, "max_sensitivity", every.amax(0), undefined=why)
             self._add(label, "mean_sensitivity", every.mean(0), undefined=why)
@@ -356,7 +365,7 @@ class _Scoring:
                 picture = localisation.mosaic(work.images[group], side).expand(count, -1, -1, -1)
                 self._sees(picture[:1])
                 ids = [f"{work.ids[i]} in a mosaic" for i in group]
-                for label, maps in self._explained(work.model, picture, work.targets[group], ids):
+                for label, maps in self._explained("grid", work.model, picture, work.targets[group], ids):
                     evidence = _prepared(maps, self.methods[label], (where.shape[1], where.shape[2])).evidence
                     shares[label][group] = localisation.mass_inside(evidence, where).cpu()
             why = (
@@ -402,7 +411,7 @@ class _Scoring:
             seen = (self._sees(pictures).gather(1, wanted) > before)[:, 0]
             truth[chosen] = torch.stack([t for _, t in made]) & seen.view(-1, 1, 1)
             ids = [f"{work.ids[i]} in a composite" for i in chosen]
-            for label, found in self._explained(work.model, pictures, work.targets[chosen], ids):
+            for label, found in self._explained("composites", work.model, pictures, work.targets[chosen], ids):
                 maps[label][chosen] = _prepared(found, self.methods[label], self.size).evidence
         boxes = [[box] if (box := localisation.box_of(mask)) else [] for mask in truth]
         for label, evidence in maps.items():
@@ -479,13 +488,14 @@ class _Scoring:
             "implementation_invariance": lambda: (axioms.rewritten(work.model), work.images),
         }
         for metric, make in twins.items():
+            self.lost = set()
             try:
                 twin, images = make()
                 with in_use(twin), torch.no_grad():
                     apart = float((scores_of(twin, images) - work.scores).norm() / work.scores.norm())
                 if not apart < 1e-3:
                     raise NotApplicable(f"{metric}: the two networks' scores are {apart:.2g} apart, so they differ")
-                for label, found in self._explained(twin, images, work.targets, work.ids):
+                for label, found in self._explained(metric, twin, images, work.targets, work.ids):
                     change = relative_change(self.maps[label].maps, found)
                     self._add(label, metric, change, undefined="the map is zero everywhere")
             except NotApplicable as why:
