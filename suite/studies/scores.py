@@ -111,7 +111,8 @@ def _upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return maps if maps.shape[2:] == size else F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
-def _prepared(maps: Tensor, method: Attribution, size: tuple[int, int]) -> _Maps:
+def prepared(maps: Tensor, method: Attribution, size: tuple[int, int]) -> _Maps:
+    """A method's maps (B, C, h, w) in the forms that metrics take, for images of a size (H, W)."""
     damaged = ~torch.isfinite(maps).flatten(1).all(1)
     maps = maps.masked_fill(damaged.view(-1, 1, 1, 1), 0)
     flat = maps.abs() if method.slopes else maps
@@ -171,7 +172,7 @@ class _Scoring:
                 why = fault(f"method {label!r}", result)
                 self.rows += work.missing("scores", label, "map", why, control=control)
                 continue
-            made[label] = _prepared(result, method, self.size)
+            made[label] = prepared(result, method, self.size)
             broken = SuiteError(f"method {label!r}: its map holds NaN or infinity")
             failed = work.missing("scores", label, "map", broken, control=control)
             self.rows += [r for r, bad in zip(failed, made[label].damaged.tolist(), strict=True) if bad]
@@ -366,7 +367,7 @@ class _Scoring:
                 self._sees(picture[:1])
                 ids = [f"{work.ids[i]} in a mosaic" for i in group]
                 for label, maps in self._explained("grid", work.model, picture, work.targets[group], ids):
-                    evidence = _prepared(maps, self.methods[label], (where.shape[1], where.shape[2])).evidence
+                    evidence = prepared(maps, self.methods[label], (where.shape[1], where.shape[2])).evidence
                     shares[label][group] = localisation.mass_inside(evidence, where).cpu()
             why = (
                 f"a mosaic of {side} x {side} needs {count} photos of different classes in a chunk, each seen with "
@@ -412,7 +413,7 @@ class _Scoring:
             truth[chosen] = torch.stack([t for _, t in made]) & seen.view(-1, 1, 1)
             ids = [f"{work.ids[i]} in a composite" for i in chosen]
             for label, found in self._explained("composites", work.model, pictures, work.targets[chosen], ids):
-                maps[label][chosen] = _prepared(found, self.methods[label], self.size).evidence
+                maps[label][chosen] = prepared(found, self.methods[label], self.size).evidence
         boxes = [[box] if (box := localisation.box_of(mask)) else [] for mask in truth]
         for label, evidence in maps.items():
             ranks = removal_ranks(evidence, self.shuffled)
