@@ -228,7 +228,7 @@ def test_a_good_method_of_ones_own_appears_in_every_study(tmp_path: Path) -> Non
     path = tiny.config(tmp_path, methods=["saliency", {"name": "tiny:luminance", "label": "mine"}])
     rows = tiny.rows(path, tmp_path / "run")
     mine = rows[rows["method"] == "mine"]
-    assert set(mine["study"]) == {"comparison", "sharpness"}
+    assert set(mine["study"]) == {"agreement", "comparison", "sharpness"}
     assert not (rows["status"] == "failed").any()
 
 
