@@ -54,7 +54,7 @@ def memory_format(rows: pd.DataFrame) -> pd.DataFrame:
     """How far maps in channels_last are from those in the usual format; empty where the run used the latter."""
     lines = []
     for (model, method), group in groups(ok(rows[rows["implementation"] == OTHER_FORMAT]), "model", "method"):
-        worst = group.loc[group["value"].idxmax()]
+        worst = group.iloc[int(group["value"].argmax())]
         lines.append(
             {
                 "model": model,
