@@ -10,11 +10,18 @@ import numpy as np
 import pandas as pd
 
 from suite.metrics.statistics import wilson_interval
-from suite.report import agreement, comparison, sharpness, speed
+from suite.report import agreement, between_networks, comparison, differentiate, sharpness, speed
 from suite.report.agreement import unreadable
 from suite.report.sections import Section, Tables
 
-SECTIONS: tuple[Section, ...] = (agreement.SECTION, comparison.SECTION, sharpness.SECTION, speed.SECTION)
+SECTIONS: tuple[Section, ...] = (
+    agreement.SECTION,
+    comparison.SECTION,
+    sharpness.SECTION,
+    between_networks.SECTION,
+    differentiate.SECTION,
+    speed.SECTION,
+)
 
 
 def build_tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
