@@ -53,7 +53,7 @@ def _ordered(name: str, table: pd.DataFrame, manifest: dict[str, Any]) -> pd.Dat
 
     def rank(column: "pd.Series[Any]") -> "pd.Series[Any]":
         known = place.get(str(column.name))
-        return column if known is None else column.map(lambda label: (known.get(label, len(known)), label))
+        return column if known is None else column.map(lambda label: known.get(label, len(known)))
 
     return table.sort_values(keys, key=rank, kind="stable", ignore_index=True)
 
