@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from suite.report.sections import Plot, Section, Tables, groups, methods_in, ok
+from suite.report.sections import Plot, Section, Tables, groups, median_with_quartiles, methods_in, ok
 from suite.report.style import COLOURS, INK, PAPER, WIDTH, label
 from suite.report.words import as_words
 
@@ -24,8 +24,9 @@ TEXTS = {
     ),
     "speed_floor": (
         "The floor",
-        "Four maps need one forward and two backwards. With f, the forward's share of a pass, that is 2 − f passes, "
-        "and nothing can do with fewer. Over floor is what was reached divided by that: 1 is the best possible.",
+        "Four maps need one forward and two backwards. With f, the forward's share of a pass, that is 2 − f passes. "
+        "Over floor is what was reached divided by that: below 1 where the two backwards begin alike and that part is "
+        "run once.",
     ),
     "speed_batching": (
         "Batch against one photo at a time",
@@ -47,9 +48,9 @@ def speed(rows: pd.DataFrame) -> pd.DataFrame:
         seconds = _by_round(group, "seconds")
         line = dict(zip([*_UNIT, "method"], key, strict=True)) | {"rounds": len(seconds)}
         for name in ("own", "captum"):
-            line |= _quartiles(f"{name}_passes", _by_round(group, "passes").get(name))
+            line |= median_with_quartiles(f"{name}_passes", _by_round(group, "passes").get(name))
         both = seconds.get("captum", pd.Series(dtype=float)) / seconds.get("own", pd.Series(dtype=float))
-        line |= _quartiles("captum_over_own", both)
+        line |= median_with_quartiles("captum_over_own", both)
         memory = group[group["metric"] == "peak_memory"].groupby("implementation")["value"].max()
         for name in ("own", "captum"):
             line[f"{name}_seconds"] = seconds[name].median() if name in seconds else np.nan
@@ -60,7 +61,7 @@ def speed(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def speed_floor(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
-    """The bare passes, the forward's share f of one, and how near the four maps together come to their floor 2 - f."""
+    """The bare passes, the forward's share f of one, and how the four maps together stand to 2 - f."""
     study = ok(rows)
     names = {info.get("name", label) for label, info in manifest.get("methods", {}).items() if not info.get("control")}
     lines = []
@@ -99,11 +100,6 @@ def speed_batching(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _by_round(group: pd.DataFrame, metric: str) -> pd.DataFrame:
     return group[group["metric"] == metric].pivot_table(index="draw", columns="implementation", values="value")
-
-
-def _quartiles(name: str, values: "pd.Series[float] | None") -> dict[str, float]:
-    q = (np.nan,) * 3 if values is None or values.dropna().empty else values.quantile([0.5, 0.25, 0.75])
-    return dict(zip([name, f"{name}_low", f"{name}_high"], map(float, q), strict=True))
 
 
 def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:

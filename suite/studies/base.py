@@ -18,6 +18,7 @@ from suite.attribution.passes import Cost
 from suite.config import RunConfig
 from suite.data.sources import ImageFile
 from suite.errors import DataError, NotApplicable, SuiteError
+from suite.metrics.similarity import Comparable
 from suite.models.network import Network, scores_of
 from suite.models.state import in_use
 from suite.results.schema import row
@@ -46,6 +47,7 @@ class Work:
         notes: what was done to each image on reading.
         faults: files that could not be used, and why.
         config: the run's.
+        others: the same chunk on the run's other networks, those that see the same pixels.
     """
 
     model: Network
@@ -56,6 +58,7 @@ class Work:
     notes: Sequence[str]
     faults: Sequence[tuple[ImageFile, str]]
     config: RunConfig
+    others: Sequence["Work"] = ()
 
     @cached_property
     def scores(self) -> Tensor:
@@ -85,6 +88,12 @@ class Work:
     def maps(self) -> dict[str, Tensor | SuiteError]:
         """Label -> (B, C, h, w), or why there is none."""
         return {label: self._usable(label, result) for label, result in self.found.items()}
+
+    @cached_property
+    def comparable(self) -> dict[str, Comparable]:
+        """Label -> |map| at the image's size, of the methods that have one."""
+        size = (self.images.shape[2], self.images.shape[3])
+        return {label: Comparable(magnitude(m, size)) for label, m in self.maps.items() if isinstance(m, Tensor)}
 
     def _usable(self, label: str, found: Tensor | Exception) -> Tensor | SuiteError:
         """The map, or why it cannot be used."""
