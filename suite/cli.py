@@ -131,7 +131,8 @@ def explain(
         explained = found.numbers["target"]
         print(f"explained: {explained['class']} ({explained['probability']:.1%})")
         for name, numbers in found.numbers["methods"].items():
-            print(f"{name}: {', '.join(f'{key} {value}' for key, value in numbers.items())}")
+            shown = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in numbers.items()}
+            print(f"{name}: {', '.join(f'{key} {value}' for key, value in shown.items())}")
         print(f"written to {folder}")
     if any("failed" in numbers for numbers in found.numbers["methods"].values()):
         raise typer.Exit(1)

@@ -185,7 +185,7 @@ def _verdicts(main: pd.DataFrame) -> pd.DataFrame:
         word = BETTER if 2 * len(says[BETTER]) > total else worst
         parts = [f"{text} in {len(found)} of {total}: {', '.join(found)}" for text, found in says.items() if found]
         counts = group.loc[group["verdict"] != FEW, "n"]
-        lines.append((model, method, "overall", word, f"{'; '.join(parts)}. n = {counts.min()} to {counts.max()}"))
+        lines.append((model, method, "overall", word, f"{'; '.join(parts)}. {_span(counts)}"))
     for line in main[~main["control"]].to_dict("records"):
         reason = f"mean {number(line['mean'])}, n = {line['n']}, over random {number(line['over_random'])} "
         reason += (
@@ -193,6 +193,10 @@ def _verdicts(main: pd.DataFrame) -> pd.DataFrame:
         )
         lines.append((line["model"], line["method"], line["measure"], line["verdict"], reason))
     return pd.DataFrame(lines, columns=["model", "method", "measure", "verdict", "reason"])
+
+
+def _span(n: "pd.Series[int]") -> str:
+    return f"n = {n.min()}" if n.min() == n.max() else f"n = {n.min()} to {n.max()}"
 
 
 def _which(main: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
@@ -218,7 +222,7 @@ def _which(main: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
             good = found[2 * found["won"] > found["of"]].sort_values("place", kind="stable")
             names = ", ".join(dict.fromkeys(some["measure"]))
             where = "wrong" if enough else "right"
-            counts = f"n = {some['n'].min()} to {some['n'].max()}, where the network is {where}"
+            counts = f"{_span(some['n'])}, where the network is {where}"
             if good.empty:
                 evidence = f"no map beats random and edges in more than half of: {names} ({counts})"
                 lines.append(line | {"evidence": evidence})
