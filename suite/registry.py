@@ -43,12 +43,15 @@ STUDIES: Mapping[str, str] = {
     "comparison": "suite.studies.comparison:Comparison",
     "sharpness": "suite.studies.sharpness:Sharpness",
     "differentiate": "suite.studies.differentiate:Differentiate",
+    "sanity": "suite.studies.sanity:Sanity",
     "speed": "suite.studies.speed:Speed",
 }
 
 METRICS: Mapping[str, str] = {
     "spearman": "suite.metrics.similarity:spearman",
     "ssim": "suite.metrics.similarity:ssim",
+    "cosine": "suite.metrics.similarity:cosine",
+    "hog_correlation": "suite.metrics.similarity:hog_correlation",
     "top_overlap": "suite.metrics.similarity:top_overlap",
     "relative_l2": "suite.metrics.similarity:relative_l2",
     "max_abs_difference": "suite.metrics.similarity:max_abs_difference",

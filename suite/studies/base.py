@@ -46,6 +46,7 @@ class Work:
         notes: what was done to each image on reading.
         faults: files that could not be used, and why.
         config: the run's.
+        part: which part of the study's work on this chunk.
     """
 
     model: Network
@@ -56,6 +57,7 @@ class Work:
     notes: Sequence[str]
     faults: Sequence[tuple[ImageFile, str]]
     config: RunConfig
+    part: int = 0
 
     @cached_property
     def scores(self) -> Tensor:
@@ -172,6 +174,10 @@ class Study(ABC):
 
     name: ClassVar[str]
     once: ClassVar[bool] = False
+
+    def parts(self, config: RunConfig) -> int:
+        """Items a chunk; more than one where a chunk takes long."""
+        return 1
 
     @abstractmethod
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
