@@ -110,7 +110,8 @@ def normalise(a: Tensor, *, percentile: float = 99.0) -> Tensor:
     ends = [magnitude.kthvalue(k + 1, dim=1).values for k in (low, high)]
     scale = torch.lerp(ends[0], ends[1], place - low)
     scale = torch.where(scale == 0, magnitude.amax(dim=1), scale)
-    return (values / scale[:, None]).clamp(-1, 1).reshape(a.shape)
+    scaled: Tensor = (values / scale[:, None]).clamp(-1, 1)
+    return scaled.reshape(a.shape)
 
 
 def ssim(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
@@ -160,7 +161,8 @@ def units(a: Tensor) -> Tensor:
         (B, n) float64; NaN where a map is zero everywhere or holds a NaN.
     """
     values = _flat(a, "a").double()
-    return values / torch.linalg.vector_norm(values, dim=1, keepdim=True)
+    made: Tensor = values / torch.linalg.vector_norm(values, dim=1, keepdim=True)
+    return made
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -132,7 +132,7 @@ def crossed_weights(shape: tuple[int, int], *, resamples: int, seed: int = 0) ->
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Holm's step-down adjustment; NaN stays NaN and is not counted.
 
-    Source: S. Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979.
+    Source: S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statistics 6, 1979.
 
     Args:
         p_values: (n,) in [0, 1].

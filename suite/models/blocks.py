@@ -94,7 +94,7 @@ def _walk(module: nn.Module, name: str, kinds: Counter[type]) -> Iterator[list[s
 
 
 def _opened(module: nn.Module, kinds: Counter[type]) -> bool:
-    """Containers, and a module of a kind of its own that holds a sequence of blocks (ViT's encoder, a whole backbone)."""
+    """Containers, and a module of a kind of its own that holds a sequence of blocks (ViT's encoder, a backbone)."""
     if type(module) in _CONTAINERS:
         return True
     if kinds[type(module)] > 1 or isinstance(module, _CONTAINERS):
@@ -113,7 +113,9 @@ def _merged(groups: Iterator[list[str]], modules: dict[str, nn.Module]) -> list[
     return merged
 
 
-def _parts(group: list[str], modules: dict[str, nn.Module], *, deep: bool) -> tuple[tuple[nn.Module, str, tuple[str, ...]], ...]:
+def _parts(
+    group: list[str], modules: dict[str, nn.Module], *, deep: bool
+) -> tuple[tuple[nn.Module, str, tuple[str, ...]], ...]:
     found = []
     for top in group:
         inside = modules[top].named_modules() if deep else [("", modules[top])]
@@ -160,7 +162,9 @@ def _insist(body: nn.Module, blocks: list[Block]) -> None:
     missed = [name for name, p in body.named_parameters() if id(p) not in reached]
     if missed:
         more = f" and {len(missed) - 1} more" if len(missed) > 1 else ""
-        raise NetworkError(f"parameter {missed[0]!r}{more} is in no block, so it would not be randomised: name its module")
+        raise NetworkError(
+            f"parameter {missed[0]!r}{more} is in no block, so it would not be randomised: name its module"
+        )
 
 
 def _in_order(model: nn.Module, image: Tensor, blocks: list[Block]) -> list[Block]:

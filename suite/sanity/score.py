@@ -51,11 +51,9 @@ class _Without(TorchFunctionMode):
 class Unrectified(Network):
     """A network's own weights and layers, without the rectifier that follows the last of them."""
 
-    last: int
-
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, K), also negative."""
-        with _Without(self.last):
+        with _Without(self.__dict__["last"]):
             return super().forward(images)
 
 
@@ -73,5 +71,5 @@ def before_last_rectifier(network: Network, images: Tensor) -> Network:
         return network
     view = copy.copy(network)
     view.__class__ = Unrectified
-    view.last = sum(trace.calls.values())
+    view.__dict__["last"] = sum(trace.calls.values())
     return view

@@ -1,14 +1,14 @@
 """From similarities to verdicts: the sensitivity index, its interval, and its stability. Numpy alone, no torch.
 
-S = 1 - (r_stage - r_null) / (r_self - r_null): 0 for a map that ignores the network, 1 for one that follows it. Each r is
-averaged over photos and draws first; S is the ratio of means, and is not clipped.
+S = 1 - (r_stage - r_null) / (r_self - r_null): 0 for a map that ignores the network, 1 for one that follows it. Each r
+is averaged over photos and draws first; S is the ratio of means, and is not clipped.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, isfinite, nan
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,7 @@ class Sensitivity:
         r_self, r_stage, r_null: means.
         photos, draws: those with at least one value.
         missing: photo-draw pairs without a value.
-        spread: (from photos, from draws): the two parts of S's variance.
+        spread: (from photos, from draws): the two parts of S's variance, where the interval holds the threshold.
     """
 
     value: float = nan
@@ -68,37 +68,47 @@ def sensitivity(r_self: Array, r_stage: Array, r_null: Array, *, resamples: int 
     """S with its interval; photos and draws are resampled as crossed factors.
 
     Args:
-        r_self, r_stage, r_null: (photos, draws) similarities, NaN where undefined.
+        r_self: (photos, draws) similarities of the intact network's maps of x and x + e, NaN where undefined.
+        r_stage: likewise, of its map of x and the random network's of x + e.
+        r_null: likewise, of its map of x and the random network's of x' + e.
         resamples: of the bootstrap.
     """
     three = np.stack([r_self, r_stage, r_null])  # (3, P, D)
-    valid = np.isfinite(three).all(0)
-    missing = int(valid.size - valid.sum())
-    counts = {"photos": int(valid.any(1).sum()), "draws": int(valid.any(0).sum()), "missing": missing}
+    valid = np.asarray(np.isfinite(three).all(axis=0))
+    counts: dict[str, Any] = {
+        "photos": int(valid.any(axis=1).sum()),
+        "draws": int(valid.any(axis=0).sum()),
+        "missing": int(valid.size - valid.sum()),
+    }
     own = float(np.nanmean(r_self)) if np.isfinite(r_self).any() else nan
     if not valid.any():
-        return Sensitivity(r_self=own, **counts)  # type: ignore[arg-type]
+        return Sensitivity(r_self=own, **counts)
     three = np.where(valid, three, 0.0)
     first, second = _weights((valid.shape[0], valid.shape[1]), resamples)
     n = valid.sum()
     same, stage, null = (float(r) for r in three.sum((1, 2)) / n)
 
+    table = np.concatenate([*three, valid.astype(float)], axis=1)  # (P, 4 D)
+
     def resampled(by_photo: Array, by_draw: Array) -> tuple[Array, Array]:
-        sums = [((by_photo @ r) * by_draw).sum(1) for r in (*three, valid.astype(float))]
+        by_both = (by_photo @ table).reshape(len(by_photo), 4, -1)
+        sums = np.einsum("nkd,nd->kn", by_both, by_draw)
         with np.errstate(all="ignore"):
             return 1 - (sums[1] - sums[2]) / (sums[0] - sums[2]), (sums[0] - sums[2]) / sums[3]
 
     index, gap = resampled(first, second)
     index, gap = index[np.isfinite(index)], gap[np.isfinite(gap)]
     if same == null or not index.size:
-        return Sensitivity(r_self=same, r_stage=stage, r_null=null, **counts)  # type: ignore[arg-type]
+        return Sensitivity(r_self=same, r_stage=stage, r_null=null, **counts)
     low, high = np.quantile(index, [0.025, 0.975])
-    parts = resampled(first, np.ones_like(second))[0], resampled(np.ones_like(first), second)[0]
-    spread = tuple(float(np.var(part[np.isfinite(part)])) for part in parts)
+    spread = (nan, nan)
+    if low <= THRESHOLD <= high and resamples == RESAMPLES:
+        parts = resampled(first, np.ones_like(second))[0], resampled(np.ones_like(first), second)[0]
+        spread = (float(np.var(parts[0][np.isfinite(parts[0])])), float(np.var(parts[1][np.isfinite(parts[1])])))
     return Sensitivity(
         value=1 - (stage - null) / (same - null), low=float(low), high=float(high),
         p=(float((index <= 0).sum()) + 1) / (index.size + 1), gap_low=float(np.quantile(gap, 0.0005)),
-        r_self=same, r_stage=stage, r_null=null, spread=(spread[0], spread[1]), **counts,  # type: ignore[arg-type]
+        r_self=same, r_stage=stage, r_null=null, spread=spread, **counts,
     )  # fmt: skip
 
 
@@ -120,14 +130,17 @@ def judge(half: Sensitivity, everything: Sensitivity) -> Judgement:
         everything: with all of them random.
     """
     both = {"upper half": half, "everything": everything}
-    done = lambda verdict, reason: Judgement(verdict, reason, half, everything)  # noqa: E731
+
+    def done(verdict: str, reason: str) -> Judgement:
+        return Judgement(verdict, reason, half, everything)
+
     if all(not isfinite(s.r_self) for s in both.values()):
         return done(UNINFORMATIVE, "its map of a photo does not correlate with itself: it is constant")
     for name, s in both.items():
         if s.photos < PHOTOS or s.draws < DRAWS:
             few = f"{s.photos} photos and {s.draws} draws are valid with {name} random"
             return done(UNDECIDED, f"{few}; {PHOTOS} and {DRAWS} are needed")
-    for name, s in both.items():
+    for s in both.values():
         if not s.gap_low > 0:
             why = f"a map of the same photo (r {s.r_self:.2f}) is no more alike than another photo's (r {s.r_null:.2f})"
             return done(UNINFORMATIVE, why)
@@ -167,9 +180,10 @@ class Similarities:
     controls: frozenset[str]
     blocks: int
     noise: float
-    reasons: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
-    def find(self, method: str, stage: str, count: int, kind: str, noise: float, cell: int, metric: str) -> Array | None:
+    def find(
+        self, method: str, stage: str, count: int, kind: str, noise: float, cell: int, metric: str
+    ) -> Array | None:
         """(photos, draws), or None where it was not measured."""
         return self.arrays.get((method, stage, count, kind, round(noise, 9), cell, metric))
 
@@ -193,17 +207,16 @@ def arrange(rows: pd.DataFrame, noise: float) -> Similarities:
     values = rows["value"].to_numpy(float)
     arrays = {}
     keys = ["method", "stage", "x", "other", "noise", "cell", "metric"]
-    for (method, stage, x, other, sd, cell, metric), at in rows.groupby(keys, sort=False).indices.items():
+    for key, at in rows.groupby(keys, sort=False).indices.items():
+        method, stage, x, other, sd, cell, metric = cast(tuple[Any, ...], key)
         made = np.full(shape[0] * shape[1], nan)
         made[places[at]] = values[at]
         arrays[method, stage, int(x), other, round(float(sd), 9), int(cell), metric] = made.reshape(shape)
-    lost = rows[(rows["status"] != "ok") & (rows["other"] == "stage")]
-    reasons = {str(m): g["message"].value_counts().to_dict() for m, g in lost.groupby("method")}
     named = rows.loc[rows["method"] != "", ["method", "control"]].drop_duplicates()
     blocks = rows.loc[rows["stage"] == "everything", "x"]
     return Similarities(
         arrays, list(dict.fromkeys(named["method"])), frozenset(named.loc[named["control"], "method"]),
-        int(blocks.max()) if len(blocks) else 0, noise, reasons,
+        int(blocks.max()) if len(blocks) else 0, noise,
     )  # fmt: skip
 
 
@@ -243,7 +256,7 @@ def specification_curve(found: Similarities, method: str) -> pd.DataFrame:
                 measure, _, sign = metric.rpartition("_")
                 line = {"method": method, "measure": measure, "sign": sign, "noise": round(noise / found.noise, 6)}
                 line |= {"cell": cell, "order": order, "verdict": made.verdict}
-                lines.append(line | _numbers("s_half", made.half) | _numbers("s_everything", made.everything))
+                lines.append(line | _both(made))
     return pd.DataFrame(lines)
 
 
@@ -252,13 +265,27 @@ def _specifications(found: Similarities, method: str) -> Iterator[tuple[float, i
     yield from sorted(keys, key=lambda key: (key[2], key[1], key[0]))
 
 
-def _numbers(name: str, s: Sensitivity) -> dict[str, float]:
-    return {name: s.value, f"{name}_low": s.low, f"{name}_high": s.high}
+def _numbers(name: str, s: Sensitivity, *, informative: bool = True) -> dict[str, float]:
+    """S as a table's three columns; without information it is the ratio of two nothings, and left out."""
+    values = (s.value, s.low, s.high) if informative else (nan, nan, nan)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
 
 
-def verdicts(rows: pd.DataFrame, noise: float) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """(one overall verdict a method, the verdicts of all measures, all specifications) of one network's rows."""
-    found = arrange(rows, noise)
+def _both(made: Judgement) -> dict[str, float]:
+    known = made.verdict != UNINFORMATIVE
+    return _numbers("s_half", made.half, informative=known) | _numbers(
+        "s_everything", made.everything, informative=known
+    )
+
+
+def verdicts(found: Similarities, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """(one overall verdict a method, the verdicts of all measures, all specifications) of one network.
+
+    Args:
+        found: of `arrange`.
+        rows: the same network's, for the reasons of what was not measured.
+    """
+    noise = found.noise
     overall, measures, curves = [], [], []
     metric = f"{HEADLINE[0]}_{HEADLINE[1]}"
     for method in found.methods:
@@ -273,7 +300,7 @@ def verdicts(rows: pd.DataFrame, noise: float) -> tuple[pd.DataFrame, pd.DataFra
             if made is not None:
                 others.append((other, made))
                 line = {"method": method, "measure": other, "verdict": made.verdict, "reason": made.reason}
-                measures.append(line | _numbers("s_half", made.half) | _numbers("s_everything", made.everything))
+                measures.append(line | _both(made))
         curve = specification_curve(found, method)
         curves.append(curve)
         agree = int((curve["verdict"] == headline.verdict).sum())
@@ -283,7 +310,7 @@ def verdicts(rows: pd.DataFrame, noise: float) -> tuple[pd.DataFrame, pd.DataFra
             reason += f"; not stable: {_turns(curve, headline.verdict)}"
         line = {"method": method, "measure": "overall", "verdict": headline.verdict, "reason": reason}
         line |= {"stability": f"{agree} of {len(curve)}"}
-        line |= _numbers("s_half", headline.half) | _numbers("s_everything", headline.everything)
+        line |= _both(headline)
         line |= {"r_self": headline.everything.r_self, "r_null": headline.everything.r_null, "p": p}
         line |= {"photos": headline.everything.photos, "draws": headline.everything.draws}
         line |= {"not_applicable": max(headline.half.missing, headline.everything.missing)}
@@ -312,7 +339,10 @@ def _void(table: pd.DataFrame) -> pd.DataFrame:
     ]
     if not wrong:
         return table
-    reasons = [f"void, for {'; '.join(wrong)} (it would be {v}: {r})" for v, r in zip(table["verdict"], table["reason"], strict=True)]
+    reasons = [
+        f"void, for {'; '.join(wrong)} (it would be {v}: {r})"
+        for v, r in zip(table["verdict"], table["reason"], strict=True)
+    ]
     return table.assign(verdict=VOID, reason=reasons)
 
 
@@ -350,4 +380,5 @@ def _turns(curve: pd.DataFrame, verdict: str) -> str:
     most = part.loc[part["verdict"] != verdict, "verdict"].value_counts()
     said = f", {most.index[0]} in {most.iloc[0]}" if len(most) else ""
     shown = f"{value:g}" if isinstance(value, float) else value
-    return f"with {column} {shown} it is {verdict} in {int((part['verdict'] == verdict).sum())} of {len(part)} analyses{said}"
+    agreeing = int((part["verdict"] == verdict).sum())
+    return f"with {column} {shown} it is {verdict} in {agreeing} of {len(part)} analyses{said}"

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import isfinite
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from suite.attribution.base import Attribution
 from suite.attribution.controls import Constant, Edges, Luminance, Noise
-from suite.attribution.draws import generator_for
+from suite.attribution.draws import ImageDraws, generator_for
 from suite.attribution.fused import attribute_each
 from suite.attribution.grad_cam import GradCam
 from suite.attribution.guided_backprop import GuidedBackprop
@@ -111,14 +112,16 @@ def with_controls(methods: Mapping[str, Attribution]) -> dict[str, Attribution]:
 
 
 def _flat(maps: Tensor, sign: str, cells: Sequence[int], size: tuple[int, int]) -> dict[tuple[str, int], Tensor]:
-    """(B, C, h, w) -> (B, H / cell, W / cell) each: the sum over channels of |a| or a, at the image's size, averaged."""
+    """(B, C, h, w) -> (B, H / cell, W / cell) each: the sum over channels of |a| or a, at image size, averaged."""
     flat = (maps.abs() if sign == "abs" else maps).sum(1, keepdim=True)
     if flat.shape[2:] != size:
         flat = F.interpolate(flat, size=size, mode="bilinear", align_corners=False)
     found, at = {}, 1
     for cell in sorted(cells):
         if cell % at:
-            raise ConfigError(f"cells: {cell} is no multiple of {at}; give sizes that divide one another, such as 4, 8, 16")
+            raise ConfigError(
+                f"cells: {cell} is no multiple of {at}; give sizes that divide one another, such as 4, 8, 16"
+            )
         flat, at = F.avg_pool2d(flat, cell // at), cell
         found[sign, cell] = flat[:, 0]
     return found
@@ -128,7 +131,13 @@ def describe(maps: Tensor) -> list[str]:
     """Why a map has no correlation, "" where it has one."""
     low, high = maps.detach().flatten(1).aminmax(dim=1)  # NaN where a map holds one
     return [
-        "holds NaN or infinity" if not isfinite(b - a) else "" if a < b else "is zero everywhere" if a == 0 else "is constant"
+        "holds NaN or infinity"
+        if not isfinite(b - a)
+        else ""
+        if a < b
+        else "is zero everywhere"
+        if a == 0
+        else "is constant"
         for a, b in zip(low.tolist(), high.tolist(), strict=True)
     ]
 
@@ -229,9 +238,13 @@ class WeightAudit:
         noise = generator_for(seed, f"draw {draw}", "sanity noise")
         self.noise = torch.randn(images.shape[1:], generator=noise).to(images) * settings.noise
         self.partner = 1 + draw % (len(images) - 1) if len(images) > 1 else 0  # how far on x' stands
-        self.pictures: dict[int, dict[str, Tensor]] = {}  # random blocks from the top -> label -> map of the first image
+        self.pictures: dict[
+            int, dict[str, Tensor]
+        ] = {}  # random blocks from the top -> label -> map of the first image
 
-    def maps(self, images: Tensor, targets: Tensor, purpose: str, *, controls: bool = True) -> dict[str, Tensor | Exception]:
+    def maps(
+        self, images: Tensor, targets: Tensor, purpose: str, *, controls: bool = True
+    ) -> dict[str, Tensor | Exception]:
         """Label -> (B, C, h, w) of the network as it now is; sampled methods draw anew for each purpose."""
         methods = {k: m for k, m in self.methods.items() if controls or not m.control}
         for label in self.held.values():
@@ -328,16 +341,15 @@ class WeightAudit:
                 rolled[label] = mine.maps.flip(3).roll((height // 2, width // 2), (2, 3))
         yield from self._compare(reference, self._ready(rolled, (CELL,)), whole, "rolled", 0.0)
         pair = []
+        drawn = ImageDraws(self.images, self.ids, self.seed, f"random gradient {self.draw}").normal(2)
         for k in range(2):
-            streams = [generator_for(self.seed, name, f"random gradient {self.draw} {k}") for name in self.ids]
-            drawn = torch.stack([torch.randn(self.images.shape[1:], generator=g) for g in streams])
-            pair.append(Compared(self.images * drawn.to(self.images), keys_for(True, self.size, (CELL,)), self.size))
+            pair.append(Compared(self.images * drawn[:, k], keys_for(True, self.size, (CELL,)), self.size))
         for key in keys_for(True, self.size, (CELL,)):
             values = pair[0].similarity(key, pair[1])
             yield Finding("", whole, "input", f"{key[0]}_{key[1]}", 0.0, CELL, values, pair[0].reasons(pair[1]))
 
     def _entropies(self, stage: Stage, intact: Maps, random: Maps, noise: float) -> Iterator[Finding]:
-        """eMPRT (Hedström et al. 2024): the relative rise of a map's histogram entropy; and of the output's, beside it."""
+        """The relative rise of a map's histogram entropy (eMPRT, Hedström et al. 2024); beside it the output's."""
         shaken = self.images + self.noise
         with in_use(self.model), torch.no_grad():
             after = _output_entropy(scores_of(self.model, shaken))
@@ -352,19 +364,16 @@ class WeightAudit:
         yield Finding("", stage, "entropy", "output_entropy", noise, None, after, [""] * len(after))
 
     def _smoothed(self) -> Iterator[Finding]:
-        """sMPRT (Hedström et al. 2024): the cascade's mean similarity, between maps averaged over noisy copies."""
-        streams = [generator_for(self.seed, name, f"smprt {self.draw}") for name in self.ids]
-        copies = [
-            self.images + SMOOTHING * torch.stack([torch.randn(self.images.shape[1:], generator=g) for g in streams]).to(self.images)
-            for _ in range(self.settings.smoothed)
-        ]  # fmt: skip
+        """The cascade's mean similarity between maps averaged over noisy copies (sMPRT, Hedström et al. 2024)."""
+        draws = ImageDraws(self.images, self.ids, self.seed, f"smprt {self.draw}").normal(self.settings.smoothed)
 
         def smooth() -> dict[str, Tensor | Exception]:
             total: dict[str, Tensor | Exception] = {}
-            for k, copy in enumerate(copies):
-                for label, found in self.maps(copy, self.targets, f"smprt {k}", controls=False).items():
-                    before = total.get(label, 0)
-                    both = isinstance(found, Tensor) and not isinstance(before, Exception)
+            for k in range(self.settings.smoothed):
+                copies = self.images + SMOOTHING * draws[:, k]
+                for label, found in self.maps(copies, self.targets, f"smprt {k}", controls=False).items():
+                    before = total.get(label, found)
+                    both = k and isinstance(found, Tensor) and isinstance(before, Tensor)
                     total[label] = before + found if both else found  # type: ignore[operator]
             return {k: v for k, v in total.items() if not k.startswith(_HIDDEN)}
 
@@ -404,8 +413,8 @@ def histogram_entropy(maps: Tensor) -> Tensor:
     place = ((flat - low) / (high - low) * BINS).nan_to_num().long().clamp(0, BINS - 1)
     share = torch.zeros(len(flat), BINS, dtype=torch.float64, device=flat.device)
     share = share.scatter_add_(1, place, torch.ones_like(flat)) / flat.shape[1]
-    return torch.special.entr(share).sum(1)
+    return cast(Tensor, torch.special.entr(share).sum(1))
 
 
 def _output_entropy(scores: Tensor) -> Tensor:
-    return torch.special.entr(scores.double().softmax(1)).sum(1)
+    return cast(Tensor, torch.special.entr(scores.double().softmax(1)).sum(1))
