@@ -63,6 +63,9 @@ class Agreement(Study):
                 found = work.maps[label]
                 if isinstance(found, SuiteError):  # a method of the user's own that fails must not do so in silence
                     rows += work.missing(self.name, label, "map", found, implementation="own")
+                elif not method.control:
+                    nobody = NotApplicable("no reference has this method; `suite verify` compares it with one you name")
+                    rows += work.missing(self.name, label, "map", nobody, implementation="own")
                 continue
             layer = _layer_used(work, method)
             place = {"implementation": "captum", "layer": layer}
