@@ -156,6 +156,22 @@ class SanityConfig(_Part):
         return self
 
 
+class LabelsConfig(_Part):
+    """Label randomisation: the same network, trained on permuted labels; networks of suite.training alone."""
+
+    seeds: int = Field(3, ge=1, description="pairs of trainings")
+    against: tuple[str, ...] = Field((), description="other architectures, whose maps of a photo are compared too")
+    noise: Number = Field(0.0112, gt=0, description="standard deviation of e, in pixel units [0, 1]")
+    noise_factors: tuple[Number, ...] = (0.5, 1, 2, 4)
+    cells: tuple[int, ...] = (1, 4)
+
+
+class ShortcutConfig(_Part):
+    """A planted shortcut: does a map show the patch when, and only when, the network uses it?"""
+
+    seeds: int = Field(1, ge=1, description="pairs of trainings")
+
+
 class StudiesConfig(_Part):
     """Which studies run; a study that is absent does not."""
 
@@ -164,6 +180,8 @@ class StudiesConfig(_Part):
     sharpness: SharpnessConfig | None = None
     differentiate: DifferentiateConfig | None = None
     sanity: SanityConfig | None = None
+    labels: LabelsConfig | None = None
+    shortcut: ShortcutConfig | None = None
     speed: SpeedConfig | None = None
 
     def chosen(self) -> tuple[str, ...]:
@@ -252,6 +270,15 @@ def load(path: Path, overrides: Sequence[str] = (), **changes: object) -> RunCon
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected keys and values at the top, found {type(tree).__name__}")
     tree = {"name": path.stem} | tree
+    presets: Any = tree.pop("presets", {})
+    for text in [text for text in overrides if text.startswith("preset=")]:
+        preset = text.removeprefix("preset=")
+        if not isinstance(presets, dict) or preset not in presets:
+            raise ConfigError(
+                f"preset {preset!r}: {path} has {', '.join(presets) or 'none'}{did_you_mean(preset, presets)}"
+            )
+        tree |= {"name": f"{path.stem}-{preset}"} | presets[preset]
+    overrides = [text for text in overrides if not text.startswith("preset=")]
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:

@@ -44,6 +44,8 @@ STUDIES: Mapping[str, str] = {
     "sharpness": "suite.studies.sharpness:Sharpness",
     "differentiate": "suite.studies.differentiate:Differentiate",
     "sanity": "suite.studies.sanity:Sanity",
+    "labels": "suite.studies.labels:Labels",
+    "shortcut": "suite.studies.shortcut:Shortcut",
     "speed": "suite.studies.speed:Speed",
 }
 

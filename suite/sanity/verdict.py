@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from suite.metrics.statistics import crossed_weights, holm
 
 PASS, FAIL, UNDECIDED, UNINFORMATIVE, VOID = "PASS", "FAIL", "UNDECIDED", "UNINFORMATIVE", "VOID"
+STAGES = ("the upper half random", "everything random")
 THRESHOLD = 0.5
 PHOTOS, DRAWS = 10, 2  # fewer valid ones at a stage decide nothing
 RESAMPLES, RESAMPLES_OF_CURVE = 10_000, 2_000
@@ -122,14 +123,15 @@ class Judgement:
     everything: Sensitivity
 
 
-def judge(half: Sensitivity, everything: Sensitivity) -> Judgement:
+def judge(half: Sensitivity, everything: Sensitivity, names: Sequence[str] = STAGES) -> Judgement:
     """PASS, FAIL, UNDECIDED or UNINFORMATIVE, and why.
 
     Args:
         half: with the upper half of the blocks random.
-        everything: with all of them random.
+        everything: with all of them random; the same again where there is one stage.
+        names: what the two stages are called in the reason.
     """
-    both = {"upper half": half, "everything": everything}
+    both = dict(zip(names, (half, everything), strict=True))
 
     def done(verdict: str, reason: str) -> Judgement:
         return Judgement(verdict, reason, half, everything)
@@ -138,7 +140,7 @@ def judge(half: Sensitivity, everything: Sensitivity) -> Judgement:
         return done(UNINFORMATIVE, "its map of a photo does not correlate with itself: it is constant")
     for name, s in both.items():
         if s.photos < PHOTOS or s.draws < DRAWS:
-            few = f"{s.photos} photos and {s.draws} draws are valid with {name} random"
+            few = f"{s.photos} photos and {s.draws} draws are valid with {name}"
             return done(UNDECIDED, f"{few}; {PHOTOS} and {DRAWS} are needed")
     for s in both.values():
         if not s.gap_low > 0:
@@ -146,11 +148,11 @@ def judge(half: Sensitivity, everything: Sensitivity) -> Judgement:
             return done(UNINFORMATIVE, why)
     for name, s in both.items():
         if s.high < THRESHOLD:
-            return done(FAIL, f"S is below {THRESHOLD} with {name} random: the map stays what it was")
+            return done(FAIL, f"S is below {THRESHOLD} with {name}: the map stays what it was")
     if all(s.low > THRESHOLD for s in both.values()):
         return done(PASS, f"S is above {THRESHOLD} at both stages: the map follows the network")
     name, s = next((n, s) for n, s in both.items() if not s.low > THRESHOLD)
-    return done(UNDECIDED, f"the interval holds {THRESHOLD} with {name} random; {_would_decide(s)}")
+    return done(UNDECIDED, f"the interval holds {THRESHOLD} with {name}; {_would_decide(s)}")
 
 
 def _would_decide(s: Sensitivity) -> str:

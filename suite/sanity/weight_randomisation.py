@@ -280,7 +280,7 @@ class WeightAudit:
                     ready = self._ready(self._with_held(found, cams, 0), cells)
                     held = {k: v for k, v in self._with_held(found, cams, self.partner).items() if k in self.held}
                     done[key] = ready, {**ready, **self._ready(held, cells)}
-                    if factor == 1 and stage.order in ("cascade_top", "everything"):
+                    if factor == 1 and stage.order in ("cascade_top", "everything", "permuted"):
                         self._keep(stage.count, found)
                 yield from self._compare(reference, done[key][0], stage, "stage", noise)
                 yield from self._compare(reference, done[key][1], stage, "null", noise, self.partner)

@@ -179,6 +179,9 @@ class Study(ABC):
         """Items a chunk; more than one where a chunk takes long."""
         return 1
 
+    def prepare(self, config: RunConfig) -> None:  # noqa: B027 - most have nothing to prepare
+        """What must be there before the first item: networks trained, once."""
+
     @abstractmethod
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         """Passes an image beyond the maps that studies share."""

@@ -1,6 +1,6 @@
 """Sanity: does the map depend on what the network learned? One item is one chunk of images and one draw."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -48,44 +48,47 @@ class Sanity(Study):
             seed=work.config.seed, draw=work.part,
         )  # fmt: skip
         places = targets.tolist()
-        rows = [r for found in audit.findings() for r in self._rows(work, audit, places, found)]
-        return Outcome(rows, self._picture(work, audit))
-
-    def _rows(self, work: Work, audit: WeightAudit, targets: list[int], found: Finding) -> list[Row]:
-        method = audit.methods.get(audit.held.get(found.method, found.method))
-        common = {
-            "study": self.name,
-            "model": work.model.card.name,
-            "method": found.method,
-            "other": found.kind,
-            "layer": found.stage.block,
-            "stage": found.stage.order,
-            "x": float(found.stage.count),
-            "draw": work.part,
-            "noise": found.noise,
-            "cell": found.cell,
-            "metric": found.metric,
-            "control": method is not None and method.control,
-        }
-        rows = []
-        for image, target, value, why in zip(work.ids, targets, found.values.tolist(), found.why, strict=True):
-            place = common | {"image": image, "target": target}
-            if np.isnan(value):
-                reason = why or "the similarity is undefined for these maps"
-                rows.append(row(**place, status="not_applicable", message=reason))
-            else:
-                rows.append(row(**place, value=value))
-        return rows
-
-    def _picture(self, work: Work, audit: WeightAudit) -> dict[str, dict[str, np.ndarray]]:
-        """The paper's picture, of the first photo and draw."""
-        if work.part or work.positions[0] or not work.config.pictures:
-            return {}
-        photo = (work.images[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
-        arrays = {"id": np.array(work.files[0].id), "photo": photo.cpu().numpy()}
+        rows = [r for found in audit.findings() for r in rows_of(self.name, work, audit, places, found)]
         names = ["intact", *(b.name for b in audit.blocks)]
-        for count, maps in sorted(audit.pictures.items()):
-            for label, one in maps.items():
-                if not audit.methods[label].control:
-                    arrays[f"{count}|{names[count]}|{label}"] = one.cpu().numpy().astype(np.float32)
-        return {f"sanity-{work.stem(0)}": arrays}
+        return Outcome(rows, picture_of(self.name, work, audit, names))
+
+
+def rows_of(study: str, work: Work, audit: WeightAudit, targets: list[int], found: Finding) -> list[Row]:
+    """One row an image."""
+    method = audit.methods.get(audit.held.get(found.method, found.method))
+    common = {
+        "study": study,
+        "model": work.model.card.name,
+        "method": found.method,
+        "other": found.kind,
+        "layer": found.stage.block,
+        "stage": found.stage.order,
+        "x": float(found.stage.count),
+        "draw": work.part,
+        "noise": found.noise,
+        "cell": found.cell,
+        "metric": found.metric,
+        "control": method is not None and method.control,
+    }
+    rows = []
+    for image, target, value, why in zip(work.ids, targets, found.values.tolist(), found.why, strict=True):
+        place = common | {"image": image, "target": target}
+        if np.isnan(value):
+            reason = why or "the similarity is undefined for these maps"
+            rows.append(row(**place, status="not_applicable", message=reason))
+        else:
+            rows.append(row(**place, value=value))
+    return rows
+
+
+def picture_of(study: str, work: Work, audit: WeightAudit, names: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+    """The paper's picture, of the first photo and draw."""
+    if work.part or work.positions[0] or not work.config.pictures:
+        return {}
+    photo = (work.images[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
+    arrays = {"id": np.array(work.files[0].id), "photo": photo.cpu().numpy()}
+    for count, maps in sorted(audit.pictures.items()):
+        for label, one in maps.items():
+            if not audit.methods[label].control:
+                arrays[f"{count}|{names[count]}|{label}"] = one.cpu().numpy().astype(np.float32)
+    return {f"{study}-{work.stem(0)}": arrays}
