@@ -91,7 +91,8 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
     return {name: pd.concat(some, ignore_index=True) for name, some in made.items() if some}
 
 
-def _mean(name: str, values: judging.Array) -> dict[str, float]:
+def mean_similarity(name: str, values: judging.Array) -> dict[str, float]:
+    """Mean over photos, with its interval; a photo's is the mean over its draws."""
     by_photo = [float(np.mean(row[np.isfinite(row)])) for row in values if np.isfinite(row).any()]
     if not by_photo:
         return {name: np.nan, f"{name}_low": np.nan, f"{name}_high": np.nan}
@@ -109,7 +110,7 @@ def _stages(found: judging.Similarities, rows: pd.DataFrame) -> pd.DataFrame:
         s = judging.sensitivity_at(found, method, stage, count, noise, cell, metric, 1000)
         null = found.find(method, stage, count, "null", noise, cell, metric)
         line = {"method": method, "metric": metric, "order": stage, "x": count, "block": names.get((stage, count), "")}
-        line |= _mean("similarity", values) | (_mean("null", null) if null is not None else {})
+        line |= mean_similarity("similarity", values) | (mean_similarity("null", null) if null is not None else {})
         lines.append(line | ({"s": s.value, "s_low": s.low, "s_high": s.high} if s else {}))
     return (
         pd.DataFrame(lines).sort_values(["metric", "method", "order", "x"], ignore_index=True)
@@ -124,7 +125,7 @@ def _nulls(found: judging.Similarities) -> pd.DataFrame:
         last = kind != "null" or stage == "everything"
         if kind != "stage" and last and cell == CELL and noise in (0.0, round(found.noise, 9)):
             one = values[np.isfinite(values)]
-            line = {"method": method, "metric": metric, "kind": kind} | _mean("similarity", values)
+            line = {"method": method, "metric": metric, "kind": kind} | mean_similarity("similarity", values)
             lines.append(line | {"standard_deviation": float(one.std()) if one.size else np.nan, "n": int(one.size)})
     return pd.DataFrame(lines).sort_values(["metric", "method", "kind"], ignore_index=True) if lines else pd.DataFrame()
 
@@ -241,21 +242,24 @@ def _curve(curve: pd.DataFrame) -> Figure:
 
 
 def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[tuple[Path, str, str]]:
+    return draw_cascades(run_dir, manifest, "sanity", "More and more blocks random, from the top")
+
+
+def draw_cascades(run_dir: Path, manifest: dict[str, Any], study: str, title: str) -> list[tuple[Path, str, str]]:
     """The paper's picture: methods down, stages across, the maps of one photo."""
     drawn = []
     for model, about in manifest.get("models", {}).items():
-        for source in sorted((run_dir / "images" / about["folder"]).glob("sanity-*.npz")):
+        for source in sorted((run_dir / "images" / about["folder"]).glob(f"{study}-*.npz")):
             path = source.with_suffix(".png")
             arrays = load(source)
             if not path.exists() or path.stat().st_mtime_ns < source.stat().st_mtime_ns:
-                _cascade(arrays, manifest, path)
-            title = f"The paper's picture · {model}"
-            alt = f"Maps of {arrays['id']} by method (down) while more of {model} is made random from the top (across)."
-            drawn.append((path, title, alt))
+                _cascade(arrays, manifest, path, title)
+            alt = f"Maps of {arrays['id']} on {model}: methods down; across: {title}."
+            drawn.append((path, f"{title} · {model}", alt))
     return drawn
 
 
-def _cascade(arrays: dict[str, Any], manifest: dict[str, Any], path: Path) -> None:
+def _cascade(arrays: dict[str, Any], manifest: dict[str, Any], path: Path, title: str) -> None:
     keys = [key.split("|", 2) for key in arrays if "|" in key]
     stages = sorted({(int(count), name) for count, name, _ in keys})
     methods = list(dict.fromkeys(method for *_, method in keys))
@@ -268,7 +272,7 @@ def _cascade(arrays: dict[str, Any], manifest: dict[str, Any], path: Path) -> No
         draw.text(
             (_LEFT + column * step, 40), clip(text, typeface(12, bold=True), _TILE), TEXT, typeface(12, bold=True)
         )
-    draw.text((_GAP, 12), "More and more blocks random, from the top; each map in its own scale", TEXT, typeface(13))
+    draw.text((_GAP, 12), f"{title}; each map in its own scale", TEXT, typeface(13))
     for row, method in enumerate(methods):
         y = 60 + row * step
         draw.text(

@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 
 from suite.metrics.statistics import wilson_interval
-from suite.report import agreement, comparison, sanity, sharpness, speed
+from suite.report import agreement, comparison, labels, sanity, sharpness, shortcut, speed
 from suite.report.agreement import unreadable
 from suite.report.sections import Section, Tables
 
 SECTIONS: tuple[Section, ...] = (
     agreement.SECTION,
     sanity.SECTION,
+    labels.SECTION,
+    shortcut.SECTION,
     comparison.SECTION,
     sharpness.SECTION,
     speed.SECTION,

@@ -131,27 +131,27 @@ def judge(half: Sensitivity, everything: Sensitivity, names: Sequence[str] = STA
         everything: with all of them random; the same again where there is one stage.
         names: what the two stages are called in the reason.
     """
-    both = dict(zip(names, (half, everything), strict=True))
+    both = list(zip(names, (half, everything), strict=True))
 
     def done(verdict: str, reason: str) -> Judgement:
         return Judgement(verdict, reason, half, everything)
 
-    if all(not isfinite(s.r_self) for s in both.values()):
+    if all(not isfinite(s.r_self) for _, s in both):
         return done(UNINFORMATIVE, "its map of a photo does not correlate with itself: it is constant")
-    for name, s in both.items():
+    for name, s in both:
         if s.photos < PHOTOS or s.draws < DRAWS:
             few = f"{s.photos} photos and {s.draws} draws are valid with {name}"
             return done(UNDECIDED, f"{few}; {PHOTOS} and {DRAWS} are needed")
-    for s in both.values():
+    for _, s in both:
         if not s.gap_low > 0:
             why = f"a map of the same photo (r {s.r_self:.2f}) is no more alike than another photo's (r {s.r_null:.2f})"
             return done(UNINFORMATIVE, why)
-    for name, s in both.items():
+    for name, s in both:
         if s.high < THRESHOLD:
             return done(FAIL, f"S is below {THRESHOLD} with {name}: the map stays what it was")
-    if all(s.low > THRESHOLD for s in both.values()):
+    if all(s.low > THRESHOLD for _, s in both):
         return done(PASS, f"S is above {THRESHOLD} at both stages: the map follows the network")
-    name, s = next((n, s) for n, s in both.items() if not s.low > THRESHOLD)
+    name, s = next((n, s) for n, s in both if not s.low > THRESHOLD)
     return done(UNDECIDED, f"the interval holds {THRESHOLD} with {name}; {_would_decide(s)}")
 
 
@@ -267,7 +267,7 @@ def _specifications(found: Similarities, method: str) -> Iterator[tuple[float, i
     yield from sorted(keys, key=lambda key: (key[2], key[1], key[0]))
 
 
-def _numbers(name: str, s: Sensitivity, *, informative: bool = True) -> dict[str, float]:
+def numbers(name: str, s: Sensitivity, *, informative: bool = True) -> dict[str, float]:
     """S as a table's three columns; without information it is the ratio of two nothings, and left out."""
     values = (s.value, s.low, s.high) if informative else (nan, nan, nan)
     return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
@@ -275,9 +275,7 @@ def _numbers(name: str, s: Sensitivity, *, informative: bool = True) -> dict[str
 
 def _both(made: Judgement) -> dict[str, float]:
     known = made.verdict != UNINFORMATIVE
-    return _numbers("s_half", made.half, informative=known) | _numbers(
-        "s_everything", made.everything, informative=known
-    )
+    return numbers("s_half", made.half, informative=known) | numbers("s_everything", made.everything, informative=known)
 
 
 def verdicts(found: Similarities, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
