@@ -7,6 +7,7 @@ weights is read with `weights_only` or as safetensors, never unpickled.
 import hashlib
 import re
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,8 @@ def load_model(name: str | NetworkConfig, **options: Any) -> Network:
     )
     network = Network(body, mean, std, card).eval()
     probe = torch.zeros(1, 3, *height_width)
-    network.card = replace(card, layer=default_layer(network, probe))
+    with nullcontext() if config.layer else suppress(NetworkError):  # an MLP has none, the CAM family will say so
+        network.card = replace(card, layer=default_layer(network, probe))
     return network
 
 

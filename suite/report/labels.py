@@ -89,7 +89,7 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
                 line = {"model": model, "method": method, "other": names[stage, k], "metric": metric}
                 line |= mean_similarity("similarity", values)
                 between.append(line | (mean_similarity("null", null) if null is not None else {}))
-    made_tables = {"labels_verdicts": pd.DataFrame(verdicts), "labels_gates": known.drop(columns="why")}
+    made_tables = {"labels_verdicts": judging.void(pd.DataFrame(verdicts)), "labels_gates": known.drop(columns="why")}
     made_tables |= {"labels_measures": pd.DataFrame(measures), "labels_architectures": pd.DataFrame(between)}
     return {name: table for name, table in made_tables.items() if len(table)}
 

@@ -150,7 +150,8 @@ def judge(half: Sensitivity, everything: Sensitivity, names: Sequence[str] = STA
         if s.high < THRESHOLD:
             return done(FAIL, f"S is below {THRESHOLD} with {name}: the map stays what it was")
     if all(s.low > THRESHOLD for _, s in both):
-        return done(PASS, f"S is above {THRESHOLD} at both stages: the map follows the network")
+        where = " and with ".join(dict.fromkeys(names))
+        return done(PASS, f"S is above {THRESHOLD} with {where}: the map follows the network")
     name, s = next((n, s) for n, s in both if not s.low > THRESHOLD)
     return done(UNDECIDED, f"the interval holds {THRESHOLD} with {name}; {_would_decide(s)}")
 
@@ -299,7 +300,12 @@ def verdicts(found: Similarities, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.
             made = judgement(found, method, HEADLINE[3], noise, HEADLINE[2], other)
             if made is not None:
                 others.append((other, made))
-                line = {"method": method, "measure": other, "verdict": made.verdict, "reason": made.reason}
+                line = {
+                    "method": method,
+                    "measure": other,
+                    "verdict": made.verdict,
+                    "reason": f"{made.reason} ({_why(other)})",
+                }
                 measures.append(line | _both(made))
         curve = specification_curve(found, method)
         curves.append(curve)
@@ -321,7 +327,7 @@ def verdicts(found: Similarities, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.
         real = ~table["control"].fillna(False).astype(bool)
         table["p_holm"] = nan
         table.loc[real, "p_holm"] = holm(table.loc[real, "p"].to_numpy(float))
-        table = _void(table.drop(columns="p"))
+        table = void(table.drop(columns="p"))
     return table, pd.DataFrame(measures), pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()
 
 
@@ -330,12 +336,14 @@ def _why_not(rows: pd.DataFrame, method: str) -> str:
     return str(lost["message"].iloc[0]) if len(lost) else "it was not measured"
 
 
-def _void(table: pd.DataFrame) -> pd.DataFrame:
+def void(table: pd.DataFrame) -> pd.DataFrame:
     """Every verdict is void where a control came out wrong; too few photos are no fault of a control's."""
     wrong = [
         f"{line['method']} came out {line['verdict']}, not {EXPECTED[line['method']]}"
         for line in table.to_dict("records")
-        if line["method"] in EXPECTED and line["verdict"] not in (EXPECTED[line["method"]], UNDECIDED)
+        if line["method"] in EXPECTED
+        and line["verdict"] in (PASS, FAIL, UNINFORMATIVE)
+        and line["verdict"] != EXPECTED[line["method"]]
     ]
     if not wrong:
         return table
@@ -355,13 +363,17 @@ _WHY = {
 
 
 def _disagreement(verdict: str, others: Sequence[tuple[str, Judgement]]) -> str:
-    parts = []
+    """Which measures decide otherwise; why each may, stands in its own row."""
+    said: dict[str, list[str]] = {}
     for metric, made in others:
-        if made.verdict != verdict and made.verdict in (PASS, FAIL) and metric != f"{HEADLINE[0]}_{HEADLINE[1]}":
-            measure, _, sign = metric.rpartition("_")
-            also = ", with signs, which flip where magnitudes stay" if sign == "signed" else ""
-            parts.append(f"{measure} {sign} says {made.verdict} ({_WHY[measure]}{also})")
-    return f"; {'; '.join(parts)}" if parts else ""
+        if made.verdict != verdict and made.verdict in (PASS, FAIL):
+            said.setdefault(made.verdict, []).append(metric.replace("_", " "))
+    return "".join(f"; {', '.join(names)}: {other}" for other, names in said.items())
+
+
+def _why(metric: str) -> str:
+    measure, _, sign = metric.rpartition("_")
+    return _WHY[measure] + (", with signs, which may flip where magnitudes stay" if sign == "signed" else "")
 
 
 def _turns(curve: pd.DataFrame, verdict: str) -> str:

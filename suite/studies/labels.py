@@ -35,9 +35,11 @@ class Labels(Study):
     def _recipes(self, config: RunConfig, recipe: Recipe, seed: int) -> dict[str, Recipe]:
         assert config.studies.labels is not None
         true = replace(recipe, seed=seed)
+        count = config.studies.labels.count or recipe.count
+        permuted = replace(true, labels="permuted", stop=0.98, count=count)
         others = {name: replace(true, architecture=name) for name in config.studies.labels.against}
         others.pop(recipe.architecture, None)
-        return {"true": true, STAGE: replace(true, labels="permuted", stop=0.98), **others}
+        return {"true": true, STAGE: permuted, **others}
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         settings = config.studies.labels

@@ -5,6 +5,7 @@ import suite._torchvision  # noqa: F401 - pytorch_lightning imports torchmetrics
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -104,9 +105,10 @@ class AttributionAudit(pl.Callback):
     def _show(trainer: pl.Trainer, name: str, one: Tensor) -> None:
         """(H, W) in [0, 1], to loggers that take images."""
         for logger in trainer.loggers:
+            experiment: Any = getattr(logger, "experiment", None)
             if hasattr(logger, "log_image"):
                 logger.log_image(name, [one.cpu().numpy()], step=trainer.global_step)
-            elif hasattr(experiment := getattr(logger, "experiment", None), "add_image"):
+            elif hasattr(experiment, "add_image"):
                 experiment.add_image(name, one.cpu()[None], trainer.global_step)
 
 
