@@ -53,7 +53,7 @@ def run(
     from suite.run.plan import passes
     from suite.run.runner import execute, prepare
 
-    prepared = prepare(settings)
+    prepared = prepare(settings, fit=not dry_run)
     if dry_run:
         count = len(prepared.images.files)
         print(f"{settings.name}: {count} of {prepared.images.total} images, {len(prepared.items)} items of work")
@@ -79,7 +79,7 @@ def check(
     settings = load(config, overrides or [])
     from suite.run.runner import prepare
 
-    prepared = prepare(settings)
+    prepared = prepare(settings, fit=False)
     for title, (reason, optional) in prepared.lost.items():
         print(f"network {title}: {'skipped' if optional else 'missing'}: {reason}")
     networks, count = ", ".join(prepared.networks), len(prepared.images.files)

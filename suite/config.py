@@ -130,6 +130,53 @@ class SpeedConfig(_Part):
     memory: bool = True
 
 
+class SanityConfig(_Part):
+    """Weight randomisation: does the map depend on what the network learned?"""
+
+    orders: tuple[Literal["cascade_top", "cascade_bottom", "independent"], ...] = (
+        "cascade_top",
+        "cascade_bottom",
+        "independent",
+    )
+    stages: Literal["all", "verdict"] = Field("all", description="verdict: top block, upper half, everything")
+    unit: Literal["block", "layer"] = "block"
+    blocks: tuple[str, ...] = Field((), description="modules that are the blocks; found by architecture by default")
+    draws: int = Field(10, ge=1)
+    noise: Number = Field(0.0112, gt=0, description="standard deviation of e, in pixel units [0, 1]")
+    noise_factors: tuple[Number, ...] = Field((0.5, 1, 2, 4), description="times `noise`, for the stability")
+    cells: tuple[int, ...] = Field((1, 4, 8, 16), description="pixels averaged before maps are compared; 4 is judged")
+    batch_norm: Literal["kept", "reset"] = Field("kept", description="running statistics of randomised blocks")
+    score: Literal["before_last_rectifier", "as_is"] = "before_last_rectifier"
+    target: Literal["label", "top"] = "label"
+    random_logit: bool = Field(True, description="also explain another class's score with the intact network")
+    smoothed: int = Field(0, ge=0, description="noisy copies a map for sMPRT; 0 leaves it out")
+
+    @model_validator(mode="after")
+    def _judged(self) -> "SanityConfig":
+        if "cascade_top" not in self.orders:
+            raise ValueError("orders: cascade_top is what the verdict rests on; leave it in")
+        if 1 not in self.noise_factors or 4 not in self.cells:
+            raise ValueError("noise_factors must hold 1 and cells 4: the verdict is worked out there")
+        return self
+
+
+class LabelsConfig(_Part):
+    """Label randomisation: the same network, trained on permuted labels; networks of suite.training alone."""
+
+    seeds: int = Field(3, ge=1, description="pairs of trainings")
+    count: int = Field(0, ge=0, description="pictures the permuted network learns; as many as the other by default")
+    against: tuple[str, ...] = Field((), description="other architectures, whose maps of a photo are compared too")
+    noise: Number = Field(0.0112, gt=0, description="standard deviation of e, in pixel units [0, 1]")
+    noise_factors: tuple[Number, ...] = (0.5, 1, 2, 4)
+    cells: tuple[int, ...] = (1, 4)
+
+
+class ShortcutConfig(_Part):
+    """A planted shortcut: does a map show the patch when, and only when, the network uses it?"""
+
+    seeds: int = Field(1, ge=1, description="pairs of trainings")
+
+
 class StudiesConfig(_Part):
     """Which studies run; a study that is absent does not."""
 
@@ -138,6 +185,9 @@ class StudiesConfig(_Part):
     sharpness: SharpnessConfig | None = None
     between_networks: BetweenNetworksConfig | None = None
     differentiate: DifferentiateConfig | None = None
+    sanity: SanityConfig | None = None
+    labels: LabelsConfig | None = None
+    shortcut: ShortcutConfig | None = None
     speed: SpeedConfig | None = None
 
     def chosen(self) -> tuple[str, ...]:
@@ -226,6 +276,15 @@ def load(path: Path, overrides: Sequence[str] = (), **changes: object) -> RunCon
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected keys and values at the top, found {type(tree).__name__}")
     tree = {"name": path.stem} | tree
+    presets: Any = tree.pop("presets", {})
+    for text in [text for text in overrides if text.startswith("preset=")]:
+        preset = text.removeprefix("preset=")
+        if not isinstance(presets, dict) or preset not in presets:
+            raise ConfigError(
+                f"preset {preset!r}: {path} has {', '.join(presets) or 'none'}{did_you_mean(preset, presets)}"
+            )
+        tree |= {"name": f"{path.stem}-{preset}"} | presets[preset]
+    overrides = [text for text in overrides if not text.startswith("preset=")]
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:

@@ -110,6 +110,44 @@ def wilson_interval(successes: int, n: int, *, confidence: float = 0.95) -> tupl
     return low, high
 
 
+def crossed_weights(shape: tuple[int, int], *, resamples: int, seed: int = 0) -> tuple[NDArray[np.float64], ...]:
+    """How often each level is drawn when two crossed factors (photos and draws) are each resampled.
+
+    Source: A. B. Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007.
+
+    Args:
+        shape: levels of the two factors, each at least 1.
+        resamples: how many times both are drawn.
+        seed: of the generator.
+
+    Returns:
+        (resamples, shape[0]) and (resamples, shape[1]) counts; a resampled total of values v (shape) is
+        ((first @ v) * second).sum(1).
+    """
+    generator = np.random.default_rng(seed)
+    first, second = (generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64) for n in shape)
+    return first, second
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Holm's step-down adjustment; NaN stays NaN and is not counted.
+
+    Source: S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statistics 6, 1979.
+
+    Args:
+        p_values: (n,) in [0, 1].
+
+    Returns:
+        (n,) adjusted p-values in the same order, each at least as large as the one given.
+    """
+    given = np.asarray(p_values, np.float64)
+    order = np.argsort(given)[: int(np.isfinite(given).sum())]
+    adjusted = np.full(given.shape, np.nan)
+    steps = given[order] * np.arange(order.size, 0, -1)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps)) if order.size else steps
+    return adjusted
+
+
 def _finite_sample(values: ArrayLike | Sequence[float], name: str) -> NDArray[np.float64]:
     sample = np.asarray(values, dtype=np.float64)
     if sample.ndim != 1:
