@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -95,6 +95,7 @@ class DataConfig(_Part):
     source: str = "embedded"
     labels: str = Field("", description="a CSV or the devkit's ground truth, for folders that carry no labels")
     limit: int | None = Field(None, ge=1)
+    boxes: str = Field("", description="a folder of VOC-style XML files, one an image, named as the image is")
     batch_size: int = Field(10, ge=1)
     workers: int = Field(0, ge=0, description="processes that decode images beside the one that computes")
 
@@ -120,6 +121,42 @@ class DifferentiateConfig(_Part):
 
     radii: tuple[Number, ...] = (1 / 16320, 1 / 4080, 1 / 1020, 1 / 255, 4 / 255, 16 / 255)
     grid: int = Field(4, ge=2, description="squares a side, whose interactions are measured")
+
+
+Score = Literal[
+    "deletion", "insertion", "road", "fidelity", "sensitivity", "complexity", "grid", "composites", "boxes", "axioms"
+]
+Ground = Literal["mean", "zeros", "white", "blurred", "noise"]
+
+
+class ScoresConfig(_Part):
+    """Metrics of maps, each beside a random and an edge control."""
+
+    metrics: tuple[Score, ...] = Field(get_args(Score), min_length=1)
+    steps: int = Field(28, ge=2, description="points of a deletion or insertion curve after the first")
+    deletion: tuple[Ground, ...] = Field(("mean",), min_length=1, description="what replaces deleted pixels")
+    insertion: tuple[Ground, ...] = Field(("blurred",), min_length=1, description="what pixels are inserted into")
+    removed: tuple[float, ...] = Field((0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), min_length=1)
+    superpixels: int = Field(80, ge=5, description="of SLIC, a photo")
+    samples: int = Field(100, ge=3, description="random subsets of superpixels a photo")
+    perturbations: int = Field(10, ge=1, description="noisy copies for sensitivity")
+    radius: Number = Field(0.02, gt=0, le=1, description="of that noise, in pixel units [0, 1]")
+    confidence: float = Field(0.5, ge=0, lt=1, description="least confidence of photos in mosaics and composites")
+    grids: tuple[int, ...] = Field((2, 3), min_length=1, description="sides of the mosaics, in photos")
+
+    @field_validator("removed")
+    @classmethod
+    def _shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 < share < 1 for share in value) or list(value) != sorted(set(value)):
+            raise ValueError("expected rising shares strictly between 0 and 1, such as [0.1, 0.5, 0.9]")
+        return value
+
+    @field_validator("grids")
+    @classmethod
+    def _sides(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(2 <= side <= 8 for side in value):
+            raise ValueError("expected sides of 2 to 8 photos, such as [2, 3]")
+        return value
 
 
 class SpeedConfig(_Part):
@@ -188,6 +225,7 @@ class StudiesConfig(_Part):
     sanity: SanityConfig | None = None
     labels: LabelsConfig | None = None
     shortcut: ShortcutConfig | None = None
+    scores: ScoresConfig | None = None
     speed: SpeedConfig | None = None
 
     def chosen(self) -> tuple[str, ...]:

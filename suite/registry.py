@@ -47,6 +47,7 @@ STUDIES: Mapping[str, str] = {
     "sanity": "suite.studies.sanity:Sanity",
     "labels": "suite.studies.labels:Labels",
     "shortcut": "suite.studies.shortcut:Shortcut",
+    "scores": "suite.studies.scores:Scores",
     "speed": "suite.studies.speed:Speed",
 }
 

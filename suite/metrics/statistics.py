@@ -1,4 +1,4 @@
-"""Intervals for means and shares: numpy and scipy only, no torch, no knowledge of studies or files.
+"""Intervals, paired tests, their correction, and agreement of ranks: numpy and scipy; no torch, no studies, no files.
 
 Every function is pure. Resampling draws from its own generator, seeded by the caller: equal input, equal intervals.
 """
@@ -8,6 +8,7 @@ from math import nan, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 from scipy.special import ndtri
 
 _CHUNK = 1_000_000  # resampled values held at once: 8 MB, whatever n is
@@ -129,23 +130,65 @@ def crossed_weights(shape: tuple[int, int], *, resamples: int, seed: int = 0) ->
     return first, second
 
 
-def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Holm's step-down adjustment; NaN stays NaN and is not counted.
+def wilcoxon_p(a: ArrayLike, b: ArrayLike) -> float:
+    """Two-sided p-value of Wilcoxon's signed-rank test of a - b, where a[i] and b[i] belong to the same image.
 
-    Source: S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statistics 6, 1979.
-
-    Args:
-        p_values: (n,) in [0, 1].
+    Source: F. Wilcoxon, Individual comparisons by ranking methods, 1945, with J. W. Pratt's treatment of zeros, 1959;
+    `scipy.stats.wilcoxon`, exact for up to 50 pairs without ties or zeros, else by the normal approximation.
 
     Returns:
-        (n,) adjusted p-values in the same order, each at least as large as the one given.
+        p in (0, 1]; 1 where all differences are 0; NaN without a pair.
     """
-    given = np.asarray(p_values, np.float64)
-    order = np.argsort(given)[: int(np.isfinite(given).sum())]
-    adjusted = np.full(given.shape, np.nan)
-    steps = given[order] * np.arange(order.size, 0, -1)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps)) if order.size else steps
+    first, second = _finite_sample(a, "a"), _finite_sample(b, "b")
+    if first.size != second.size:
+        raise ValueError(f"a has {first.size} values and b has {second.size}: a paired test needs as many of each")
+    difference = first - second
+    if not difference.size:
+        return nan
+    if not difference.any():
+        return 1.0
+    size = np.abs(difference)
+    exact = difference.size <= 50 and size.all() and np.unique(size).size == size.size
+    return float(stats.wilcoxon(difference, zero_method="pratt", method="exact" if exact else "approx").pvalue)
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """p-values corrected for their number, in the order given; NaN is no test, is not counted and stays NaN.
+
+    Source: S. Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    given = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(given.shape, nan)
+    tested = np.flatnonzero(~np.isnan(given))
+    order = tested[np.argsort(given[tested], kind="stable")]
+    factors = np.arange(order.size, 0, -1)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(given[order] * factors))
     return adjusted
+
+
+def kendall_w(values: ArrayLike) -> float:
+    """Kendall's coefficient of concordance: do the images rank the methods alike?
+
+    Source: M. G. Kendall and B. Babington Smith, The problem of m rankings, 1939, corrected for ties.
+
+    Args:
+        values: (n, m) finite numbers, a row an image, a column a method.
+
+    Returns:
+        0 (no agreement) to 1 (all images rank alike); NaN for fewer than two images or methods, or where every image
+        gives all methods the same value.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or not np.isfinite(table).all():
+        raise ValueError(f"values of shape {table.shape}: expected finite numbers, a row an image, a column a method")
+    n, m = table.shape
+    if n < 2 or m < 2:
+        return nan
+    ranks = stats.rankdata(table, axis=1)
+    ties = sum(float((counts**3 - counts).sum()) for counts in (np.unique(r, return_counts=True)[1] for r in ranks))
+    spread = 12 * float(np.square(ranks.sum(0) - n * (m + 1) / 2).sum())
+    most = n**2 * (m**3 - m) - n * ties
+    return spread / most if most > 0 else nan
 
 
 def _finite_sample(values: ArrayLike | Sequence[float], name: str) -> NDArray[np.float64]:

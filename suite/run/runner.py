@@ -19,6 +19,7 @@ import torch
 from suite.attribution.base import Attribution
 from suite.attribution.passes import Needs, run_pass
 from suite.config import NetworkConfig, RunConfig
+from suite.data.boxes import check_boxes
 from suite.data.classes import ClassNames
 from suite.data.datamodule import Size, WorkData, WorkDataset
 from suite.data.sources import ImageList, list_images, write_files_csv
@@ -109,6 +110,8 @@ def prepare(
         images = list_images(
             data.source, labels=data.labels or None, classes=classes[0], limit=data.limit, seed=config.seed
         )
+    if config.data.boxes:
+        check_boxes(config.data.boxes)
     for network in networks.values():
         check_layers(network, methods)
     items = plan(config, list(networks), len(images.files), studies)

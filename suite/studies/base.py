@@ -82,10 +82,14 @@ class Work:
         return torch.tensor(given, device=top.device)
 
     @cached_property
+    def found(self) -> dict[str, Tensor | Exception]:
+        """Label -> (B, C, h, w) as the method left it, or what it raised; all methods in the fewest passes."""
+        return attribute_each(self.model, self.images, self.targets, self.methods, ids=self.ids)
+
+    @cached_property
     def maps(self) -> dict[str, Tensor | SuiteError]:
-        """Label -> (B, C, h, w), or why there is none; all methods in the fewest passes."""
-        found = attribute_each(self.model, self.images, self.targets, self.methods, ids=self.ids)
-        return {label: self._usable(label, result) for label, result in found.items()}
+        """Label -> (B, C, h, w), or why there is none."""
+        return {label: self._usable(label, result) for label, result in self.found.items()}
 
     @cached_property
     def comparable(self) -> dict[str, Comparable]:
