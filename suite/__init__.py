@@ -1,20 +1,22 @@
 """Can this saliency map be trusted? Handwritten attribution methods, checked against Captum, on real photos.
 
-`suite.attribute` and `suite.load_model` are the library; `suite run` is the command. Importing this costs nothing:
-torch is loaded on first use.
+`suite.attribute`, `suite.attack` and `suite.load_model` are the library; `suite run` is the command. Importing this
+costs nothing: torch is loaded on first use.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from suite import results
+    from suite.attacks.attack import attack
     from suite.attribution.fused import attribute
     from suite.models.load import load_model
 
 __version__ = "0.1.0"
-__all__ = ["attribute", "load_model", "results"]
+__all__ = ["attack", "attribute", "load_model", "results"]
 
 _PUBLIC = {
+    "attack": "suite.attacks.attack",
     "attribute": "suite.attribution.fused",
     "load_model": "suite.models.load",
 }
