@@ -166,14 +166,20 @@ def _studies() -> dict[str, str]:
 
 
 def _conditions(fail_on: str) -> list[tuple[str, str]]:
+    """`study:verdict,...` as pairs, each of which some study can give."""
+    if not fail_on:
+        return []
+    from suite.report.tables import SECTIONS
+
+    known = {s.study: sorted(s.good | s.bad | s.sentences.keys()) for s in SECTIONS if s.good or s.bad}
     pairs = []
     for part in filter(None, (p.strip() for p in fail_on.split(","))):
         study, colon, verdict = part.partition(":")
-        if not colon or study not in ("agreement",):
+        if not colon or study not in known:
             raise ConfigError(f"--fail-on {part!r}: expected study:verdict, for example agreement:differs")
-        known = ("equal", "within tolerance", "differs", "not applicable", "failed")
-        if verdict not in known:
-            raise ConfigError(f"--fail-on {part!r}: no such verdict{did_you_mean(verdict, known)}; {', '.join(known)}")
+        if verdict not in known[study]:
+            hint = did_you_mean(verdict, known[study])
+            raise ConfigError(f"--fail-on {part!r}: no such verdict{hint}; {', '.join(known[study])}")
         pairs.append((study, verdict))
     return pairs
 
@@ -183,12 +189,13 @@ def _close(folder: Path, conditions: list[tuple[str, str]], *, as_json: bool, in
     from rich.console import Console
 
     from suite.report import build, terminal_summary
-    from suite.report.verdicts import agreement_verdicts
-    from suite.results import read
+    from suite.report.tables import SECTIONS, build_tables
+    from suite.results import read, read_manifest
 
     page = build(folder)
     rows = read(folder)
-    verdicts = agreement_verdicts(rows)
+    tables = build_tables(rows, read_manifest(folder))
+    verdicts = {s.study: tables[s.verdicts].to_dict("records") for s in SECTIONS if s.verdicts in tables}
     failed = int((rows["status"] == "failed").sum())
     if as_json:
         print(
@@ -197,7 +204,7 @@ def _close(folder: Path, conditions: list[tuple[str, str]], *, as_json: bool, in
                     "run_dir": str(folder),
                     "report": str(page),
                     "failed_rows": failed,
-                    "verdicts": verdicts.to_dict("records"),
+                    "verdicts": verdicts,
                 },
                 indent=2,
             )
@@ -205,7 +212,7 @@ def _close(folder: Path, conditions: list[tuple[str, str]], *, as_json: bool, in
     else:
         Console(width=None if sys.stdout.isatty() else 160).print(terminal_summary(folder))
         print(f"report: {page}")
-    found = {("agreement", verdict) for verdict in verdicts["verdict"]}
+    found = {(study, line["verdict"]) for study, lines in verdicts.items() for line in lines}
     met = [f"{study}:{verdict}" for study, verdict in conditions if (study, verdict) in found]
     if met:
         print(f"--fail-on: {', '.join(met)}", file=sys.stderr)

@@ -46,7 +46,7 @@ def make_run(
         for study in studies:
             write_shard(run_dir / "rows" / study / f"{model}.parquet", makers[study]())
         for i, name in enumerate(names[1:]):
-            _arrays(run_dir / "images" / model / f"photo_{i:03d}.npz", name, methods, rng)
+            _arrays(run_dir / "images" / f"{models.index(model):02d}" / f"{i:06d}.npz", name, methods, rng)
     write_shard(
         run_dir / "rows" / "predictions" / "network.parquet",
         [
@@ -82,8 +82,14 @@ def manifest(
         "commit": "0123456",
         "data": {"source": "embedded", "n": len(names), "total": 50, "digest": "d" * 16, "files": files},
         "models": {
-            m: {"digest": "f286bbf4", "provider": "embedded", "classes": 1000, "default_layer": "features.12"}
-            for m in models
+            m: {
+                "folder": f"{i:02d}",
+                "digest": "f286bbf4",
+                "provider": "embedded",
+                "classes": 1000,
+                "default_layer": "features.12",
+            }
+            for i, m in enumerate(models)
         },
         "methods": {
             m: {

@@ -33,8 +33,9 @@ def counted(net):
 
     def forward(_module, inputs, output):
         seen["forward"] += len(inputs[0])
-        if isinstance(output, torch.Tensor) and output.requires_grad:
-            output.register_hook(lambda grad: seen.__setitem__("backward", seen["backward"] + len(grad)))
+        last = inputs[0] if inputs[0].requires_grad else output  # where a backward pass ends, or begins
+        if isinstance(last, torch.Tensor) and last.requires_grad:
+            last.register_hook(lambda grad: seen.__setitem__("backward", seen["backward"] + len(grad)))
 
     handle = net.register_forward_hook(forward)
     try:
@@ -55,6 +56,38 @@ def test_together_equals_alone_to_the_bit(make):
     for label, method in methods.items():
         assert torch.equal(together[label], method(net, x, TARGETS)), label
         assert together[label].abs().sum() > 0, label
+
+
+class _Headed(nn.Module):
+    """Convolutions, the layer `mid`, and a head whose ReLU the guided rule clamps where `mixed`; `past` skips mid."""
+
+    def __init__(self, mixed, past):
+        super().__init__()
+        self.stem, self.mid = nn.Conv2d(3, 6, 3, padding=1), nn.Sequential(nn.Conv2d(6, 6, 3, padding=1), nn.ReLU())
+        self.hidden, self.head = nn.Conv2d(6, 8, 1), nn.Linear(8, 5)
+        self.mixed, self.past = mixed, past
+        if not mixed:
+            self.head.weight.data.abs_()
+
+    def forward(self, x):
+        low = self.stem(x).relu()
+        mid = self.mid(low)
+        hidden = self.hidden(mid + low if self.past else mid).relu()
+        return self.head(hidden.mean((2, 3)))
+
+
+@pytest.mark.parametrize(("mixed", "past", "shared"), [(False, False, True), (True, False, False), (False, True, False)])
+def test_guided_backprop_begins_where_the_plain_pass_was_the_same(monkeypatch, mixed, past, shared):
+    net, x = seeded(lambda: _Headed(mixed, past)), pictures()
+    head_backwards = []
+    net.hidden.register_full_backward_hook(lambda *_: head_backwards.append(1))
+    methods = {"saliency": make_method("saliency"), "guided_backprop": make_method("guided_backprop")}
+    methods["cam"] = make_method("grad_cam", {"layer": "mid"})
+    together = attribute(net, x, TARGETS, methods)
+    assert len(head_backwards) == (1 if shared else 2)
+    alone = make_method("guided_backprop")(net, x, TARGETS)
+    assert torch.equal(together["guided_backprop"], alone)
+    assert not torch.equal(alone, make_method("gradient")(net, x, TARGETS))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +118,8 @@ def test_passes_run_are_the_passes_planned(monkeypatch, names, cost):
     assert plan_cost(methods.values()) == cost
     with counted(net) as seen:
         attribute_each(net, x, TARGETS, methods)
-    assert seen == {"forward": 4 * cost.forwards, "backward": 4 * cost.backwards}
+    to_layer = names == ["guided_grad_cam"]  # its plain backward ends there, and never reaches the pixels
+    assert seen == {"forward": 4 * cost.forwards, "backward": 4 * (cost.backwards - to_layer)}
 
 
 METHODS = [*RIDERS, IntegratedGradients(steps=5), SmoothGrad(samples=4), VarGrad(samples=4), GradientShap(samples=4),

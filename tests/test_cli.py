@@ -121,7 +121,7 @@ def test_one_broken_image_is_exit_1_and_json_is_all_of_stdout(
     streams = capsys.readouterr()
     found = json.loads(streams.out)
     assert found["failed_rows"] == 1
-    assert [v["verdict"] for v in found["verdicts"]] == ["equal"]
+    assert [v["verdict"] for v in found["verdicts"]["agreement"]] == ["equal"]
     assert Path(found["report"]).is_file()
     assert "bad.png" in Path(found["report"]).read_text()
     assert "1 failed rows" in streams.err

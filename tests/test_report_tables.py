@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from report_fixture import METHODS, make_run
 
+from suite.report.agreement import agreement_verdicts
 from suite.report.present import display, number, write_tables
 from suite.report.tables import build_tables
-from suite.report.verdicts import agreement_verdicts
 from suite.results import read, read_manifest, row
 
 
@@ -253,7 +253,7 @@ def test_numbers_as_text(value: Any, text: str) -> None:
 
 def test_interval_and_value_share_a_cell() -> None:
     table = pd.DataFrame({"mean": [0.5, 0.5], "mean_low": [0.25, math.nan], "mean_high": [0.75, math.nan]})
-    assert list(display(table)["mean [95%]"]) == ["0.500 [0.250, 0.750]", "0.500"]
+    assert list(display(table, "comparison")["mean [95%]"]) == ["0.500 [0.250, 0.750]", "0.500"]
 
 
 def test_files_hold_all_digits_and_escape_what_is_hostile(tmp_path: Path) -> None:

@@ -115,6 +115,31 @@ def test_a_damaged_shard_is_made_again_and_only_that(
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
 
+def test_an_item_that_failed_as_a_whole_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, run_dir = tiny.config(tmp_path, count=3, studies={"sharpness": {}}), tmp_path / "run"
+    with monkeypatch.context() as broken:
+        broken.setattr("suite.studies.sharpness.Sharpness.run", lambda self, work: 1 / 0)
+        rows = tiny.rows(path, run_dir)
+    (item,) = rows[rows["metric"] == "item"].to_dict("records")
+    assert "ZeroDivisionError" in item["message"]
+    again = tiny.rows(path, run_dir)
+    pd.testing.assert_frame_equal(again, tiny.rows(path, tmp_path / "undisturbed"))
+
+
+def test_a_run_goes_on_with_the_threads_it_began_with(tmp_path: Path) -> None:
+    path, run_dir = tiny.config(tmp_path, count=3, threads=None, studies={}), tmp_path / "run"
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        execute(prepare(load(path)), run_dir)
+        torch.set_num_threads(2)
+        next((run_dir / "rows").rglob("*.parquet")).unlink()
+        assert execute(prepare(load(path)), run_dir)["threads"] == 1
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_workers_change_nothing(whole: tuple[Path, Path, pd.DataFrame], tmp_path: Path) -> None:
     path, _, rows = whole
     pd.testing.assert_frame_equal(tiny.rows(path, tmp_path / "run", "data.workers=2"), rows)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from suite.errors import DataError, NetworkError, NotApplicable
 from suite.models.layers import default_layer, find_layer
 from suite.models.network import scores_of
-from suite.models.rectifiers import Rectifying, Rule
+from suite.models.rectifiers import RECTIFIER, Rectifying, Rule
 from suite.models.state import in_use
 
 Targets = int | Sequence[int] | Tensor
@@ -185,6 +185,22 @@ def _connected(total: Tensor, sources: Sequence[Tensor], names: Sequence[str], *
     return list(gradients)
 
 
+def _rectifiers_above(total: Tensor, layer: Tensor, pixels: Tensor) -> frozenset[int] | None:
+    """Numbers of the rectifiers between the score and a layer; None where another way leads past it to the pixels."""
+    found, seen, ahead = set(), {layer.grad_fn}, [total.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        if getattr(node, "variable", None) is pixels:
+            return None
+        seen.add(node)
+        if RECTIFIER in node.metadata:
+            found.add(node.metadata[RECTIFIER])
+        ahead += [below for below, _ in node.next_functions]
+    return frozenset(found)
+
+
 def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -> Pass:
     """One forward and the fewest backwards that answer `needs`.
 
@@ -225,9 +241,20 @@ def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -
                 "the network's scores carry no gradient: it detaches, or computes under no_grad or in integers"
             )
         jobs: list[Rule] = wanted if "plain" in wanted or not layers else ["plain", *wanted]
+        # All rules start alike: where guided backpropagation would have clamped nothing above a layer that every way
+        # to the pixels passes, the plain pass has done that part of its work, to the bit (SqueezeNet's conv10).
+        above = None
+        if rectifying is not None and outputs and {"plain", "guided"} <= set(jobs):
+            *_, last = outputs
+            above = _rectifiers_above(total, outputs[last], inputs)
+            rectifying.watched = above or frozenset()
         for job in jobs:
             if rectifying is not None:
                 rectifying.rule = job
+                if job == "guided" and above is not None and rectifying.agree():
+                    begun, at = found.layer_gradients[last], outputs[last]
+                    (found.gradients[job],) = torch.autograd.grad(at, inputs, begun, retain_graph=job != jobs[-1])
+                    continue
             taps = list(outputs.items()) if job == "plain" else []
             sources = ([inputs] if job in wanted else []) + [tensor for _, tensor in taps]
             names = (["the pixels"] if job in wanted else []) + [f"layer {name!r}" for name, _ in taps]

@@ -20,6 +20,7 @@ from suite.errors import NotApplicable
 from suite.models.state import in_use
 
 Rule = Literal["plain", "guided", "deconvolution"]
+RECTIFIER = "rectifier"  # the key of a rectifier's number in the metadata of its node
 
 _RELU: frozenset[Any] = frozenset({F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_})
 _CLAMP: frozenset[Any] = frozenset({torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_})
@@ -79,6 +80,11 @@ class Rectifying(TorchFunctionMode):
     plain: the derivative. guided: the derivative, then only positive gradient passes (Springenberg et al. 2015, eq. 5).
     deconvolution: only positive gradient passes, whatever the activation (Zeiler & Fergus 2014, sec. 2.1). A ReLU with
     a ceiling, such as ReLU6, is treated by its own derivative (0 above 6).
+
+    Attributes:
+        rule: of the backward passes from now on.
+        calls, others: rectifiers, and other activations, of the forward pass by kind.
+        watched: numbers (in the metadata of their nodes) of the rectifiers whose gradients `agree` tells of.
     """
 
     def __init__(self) -> None:
@@ -86,6 +92,8 @@ class Rectifying(TorchFunctionMode):
         self.rule: Rule = "plain"
         self.calls: Counter[str] = Counter()
         self.others: Counter[str] = Counter()
+        self.watched: frozenset[int] = frozenset()
+        self.clamping: list[Tensor] = []
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -114,9 +122,13 @@ class Rectifying(TorchFunctionMode):
         node = result.grad_fn
         if node is None:
             return
+        number = self.calls.total()
+        node.metadata[RECTIFIER] = number
 
         def hook(grad_inputs: tuple[Tensor | None, ...], grad_outputs: tuple[Tensor | None, ...]) -> Any:
             below, above = grad_inputs[0], grad_outputs[0]
+            if number in self.watched and self.rule == "plain" and below is not None:
+                self.clamping.append((below < 0).any())
             if self.rule == "plain" or below is None or above is None:
                 return None
             # The node has just made `below`, for this alone; `above` may belong to others too.
@@ -124,6 +136,10 @@ class Rectifying(TorchFunctionMode):
             return (passed, *grad_inputs[1:])
 
         node.register_hook(hook)
+
+    def agree(self) -> bool:
+        """Whether, in the plain pass just made, the guided rule would have changed nothing at any watched rectifier."""
+        return not any(self.clamping)
 
     def require_rectifiers(self, method: str) -> None:
         """Raises NotApplicable where a guided rule has nothing, or not only ReLUs, to work on."""

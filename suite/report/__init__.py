@@ -6,16 +6,15 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from suite.report.html import MARKS, write_html
-from suite.report.pictures import draw_grids, draw_pictures
+from suite.report.html import write_html
+from suite.report.pictures import draw_pictures
 from suite.report.plots import draw_plots
 from suite.report.present import TEXTS, display, write_tables
-from suite.report.tables import build_tables
+from suite.report.sections import MARKS
+from suite.report.tables import SECTIONS, build_tables
 from suite.results import read, read_manifest
 
 __all__ = ["build", "terminal_summary"]
-
-_STYLES = {"equal": "green", "within tolerance": "blue", "differs": "bold red", "failed": "bold red"}
 
 
 def build(run_dir: Path | str) -> Path:
@@ -31,31 +30,34 @@ def build(run_dir: Path | str) -> Path:
     tables = build_tables(rows, manifest)
     write_tables(tables, run_dir / "tables")
     plots = draw_plots(rows, tables, run_dir / "plots")
-    sheets = draw_pictures(run_dir, tables.get("predictions"), manifest)
-    grids = draw_grids(sheets, manifest, run_dir / "plots")
-    return write_html(run_dir, manifest, tables, plots, sheets, grids)
+    pictures = {section.study: section.draw(run_dir, manifest) for section in SECTIONS}
+    pictures[""] = draw_pictures(run_dir, tables.get("predictions"), manifest)
+    return write_html(run_dir, manifest, tables, plots, pictures)
 
 
 def terminal_summary(run_dir: Path | str) -> Group:
     """The verdicts, the speed and what failed, for a rich console. Names are shown as they are, never as markup."""
     tables = build_tables(read(run_dir), read_manifest(run_dir))
+    tones = {s.verdicts: s.tone for s in SECTIONS}
     shown: list[Table | Text] = []
-    for name in ("agreement_verdicts", "accuracy", "speed", "speed_floor", "failures"):
+    for name in (*tones, "accuracy", "speed", "speed_floor", "failures"):
         if name not in tables:
             continue
         table = tables[name]
-        if name == "agreement_verdicts":
-            table = table.drop(columns="measure")
+        if name in tones:
+            overall = table["measure"] == "overall"
+            table = (table[overall] if overall.any() else table)[["model", "method", "verdict", "reason"]]
         elif name == "speed":
             wanted = ["model", "stage", "method", "own_passes", "captum_passes", "captum_over_own", "own_seconds"]
             table = table[[c for c in table.columns if c.removesuffix("_low").removesuffix("_high") in wanted]]
-        text = display(table)
+        text = display(table, name)
         made = Table(title=Text(TEXTS[name][0], style="bold"), title_justify="left", box=None, pad_edge=False)
         for column in text.columns:
             made.add_column(Text(column), overflow="fold")
-        for line in text.itertuples(index=False, name=None):
-            made.add_row(
-                *(Text(f"{MARKS[cell]} {cell}" if cell in MARKS else cell, _STYLES.get(cell, "")) for cell in line)
-            )
+        for line in text.to_dict("records"):
+            tone = tones[name](line["verdict"]) if name in tones else ""
+            style = {"good": "green", "bad": "bold red", "plain": "blue"}.get(tone, "")
+            marked = line | ({"verdict": f"{MARKS[tone]} {line['verdict']}"} if tone else {})
+            made.add_row(*(Text(cell, style if column == "verdict" else "") for column, cell in marked.items()))
         shown += [made, Text()]
     return Group(*shown)

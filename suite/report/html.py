@@ -15,33 +15,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from suite.report.pictures import Sheet
-from suite.report.present import TEXTS, display, header, is_numeric, number
+from suite.report.pictures import Picture
+from suite.report.plots import Drawn
+from suite.report.present import TEXTS, display, header, is_numeric
+from suite.report.sections import MARKS, Section, Tables
 from suite.report.style import GRID, INK, PAPER
+from suite.report.tables import SECTIONS
+from suite.report.words import number
 from suite.results.atomic import write_bytes
 
-PICTURES_SHOWN, PICTURE_BYTES, ROWS_SHOWN = 40, 120_000, 400
+PICTURES_SHOWN, SECTION_PICTURES, PICTURE_BYTES, ROWS_SHOWN = 24, 6, 120_000, 400
 PLOTS_BYTES = 3_000_000
-MARKS = {"equal": "✓", "within tolerance": "≈", "differs": "≠", "not applicable": "–", "failed": "✗"}
-SENTENCES = {
-    "equal": "is the same as the reference, to the last bit.",
-    "within tolerance": "is the same as the reference up to rounding.",
-    "differs": "is not the same as the reference.",
-    "not applicable": "cannot be compared here.",
-    "failed": "could not be compared.",
-}
 STATUS = {
     "done": "Finished.",
     "running": "Still running: this page shows what is done so far.",
     "interrupted": "Interrupted: this page shows what was done. The same command goes on from here.",
     "failed": "Ended with a failure: this page shows what was done.",
-}
-KINDS = {
-    "difference": "How far from the reference",
-    "cost": "What it costs",
-    "heatmap": "Method against method",
-    "pairs": "Method against method",
-    "sharpness": "Sharpness",
 }
 # What the colours of the plots become in the dark.
 _DARK = {INK: "#e4e8eb", GRID: "#3d464d", PAPER: "#171b1f"}
@@ -69,15 +58,31 @@ class Table:
     left_out: int
 
 
+@dataclass(frozen=True)
+class Chapter:
+    """One study on the page."""
+
+    study: str
+    title: str
+    verdicts: list[dict[str, str]]
+    tables: list[Table]
+    plots: list[Figure]
+    more_plots: list[Figure]
+    pictures: list[Figure]
+
+
 def write_html(
-    run_dir: Path,
-    manifest: dict[str, Any],
-    tables: dict[str, pd.DataFrame],
-    plots: dict[str, tuple[Path, str]],
-    sheets: list[Sheet],
-    grids: list[tuple[str, Path]],
+    run_dir: Path, manifest: dict[str, Any], tables: Tables, plots: list[Drawn], pictures: dict[str, list[Picture]]
 ) -> Path:
-    """Writes report.html, under 10 MB whatever the run: what does not fit is linked, and said to be."""
+    """Writes report.html, under 10 MB whatever the run: what does not fit is linked, and said to be.
+
+    Args:
+        run_dir: the page's folder; links are relative to it.
+        manifest: run.json.
+        tables: by name.
+        plots: figures on disk.
+        pictures: by study; those under "" are the maps of the photos.
+    """
     environment = Environment(
         loader=PackageLoader("suite.report", "templates"),
         autoescape=True,
@@ -87,20 +92,18 @@ def write_html(
     )
     environment.filters["number"] = number
     style, script = (_source(environment, name) for name in ("report.css", "report.js"))
-    shown_plots, more_plots = _plots(run_dir, plots)
+    shown = {name: _table(name, table) for name, table in tables.items()}
+    maps = pictures.get("", [])
     page = environment.get_template("report.html.j2").render(
         manifest=manifest,
         status=STATUS.get(manifest["status"], manifest["status"]),
         took=_took(manifest),
-        verdicts=_verdicts(tables.get("agreement_verdicts")),
-        tables={name: _table(name, table) for name, table in tables.items()},
+        chapters=_chapters(run_dir, tables, shown, plots, pictures),
+        tables=shown,
         accuracy=tables["accuracy"].to_dict("records") if "accuracy" in tables else [],
         n_failed=int((tables["failures"]["status"] == "failed").sum()) if "failures" in tables else 0,
-        plots=shown_plots,
-        more_plots=more_plots,
-        grids=[_thumbnail(run_dir, path, f"{model}: photos by methods", _GRID_ALT) for model, path in grids[:4]],
-        pictures=[_picture(run_dir, sheet) for sheet in sheets[:PICTURES_SHOWN]],
-        pictures_left_out=len(sheets[PICTURES_SHOWN:]),
+        pictures=[_thumbnail(run_dir, *picture) for picture in maps[:PICTURES_SHOWN]],
+        pictures_left_out=len(maps[PICTURES_SHOWN:]),
         config=yaml.safe_dump(manifest["config"], sort_keys=False, allow_unicode=True),
         environment=_environment(manifest),
         style=Markup(style),
@@ -113,7 +116,27 @@ def write_html(
     return path
 
 
-_GRID_ALT = "A row a photo, a column a method: the handwritten maps over the grey photo."
+def _chapters(
+    run_dir: Path,
+    tables: Tables,
+    shown: dict[str, Table],
+    plots: list[Drawn],
+    pictures: dict[str, list[Picture]],
+) -> list[Chapter]:
+    """The studies that left anything, in the order of the page; plots are embedded up to a size, in all."""
+    chapters, taken = [], 0
+    for section in SECTIONS:
+        embedded, linked = list[Figure](), list[Figure]()
+        for figure in (_plot(run_dir, plot) for plot in plots if plot.study == section.study):
+            fits = taken + len(figure.data) <= PLOTS_BYTES
+            (embedded if fits else linked).append(figure)
+            taken += len(figure.data) if fits else 0
+        mine = [shown[name] for name in section.texts if name in shown]
+        drawn = [_thumbnail(run_dir, *picture) for picture in pictures.get(section.study, [])[:SECTION_PICTURES]]
+        if mine or embedded or linked or drawn:
+            lines = _verdicts(section, tables.get(section.verdicts))
+            chapters.append(Chapter(section.study, section.title, lines, mine, embedded, linked, drawn))
+    return chapters
 
 
 def _source(environment: Environment, name: str) -> str:
@@ -144,19 +167,27 @@ def _took(manifest: dict[str, Any]) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _verdicts(table: pd.DataFrame | None) -> list[dict[str, str]]:
+def _verdicts(section: Section, table: pd.DataFrame | None) -> list[dict[str, str]]:
+    """What the page says first: the overall verdicts where a study has such, else all."""
     if table is None:
         return []
-    lines = [{str(key): number(value) for key, value in line.items()} for line in table.to_dict("records")]
-    return [line | {"mark": MARKS[line["verdict"]], "sentence": SENTENCES[line["verdict"]]} for line in lines]
+    if (table["measure"] == "overall").any():
+        table = table[table["measure"] == "overall"]
+    lines = []
+    for found in table.to_dict("records"):
+        line = {str(key): number(value) for key, value in found.items()}
+        tone = section.tone(line["verdict"])
+        extra = {"tone": tone, "mark": MARKS[tone], "sentence": section.sentences.get(line["verdict"], "")}
+        lines.append(line | extra)
+    return lines
 
 
 def _table(name: str, table: pd.DataFrame) -> Table:
     title, note = TEXTS[name]
     if "method" in table and name != "failures" and table.get("model", pd.Series()).nunique() == 1:
         table = table.drop(columns="model")  # the same in every line
-    shown = display(table.head(ROWS_SHOWN))
-    columns = [column for column in table.columns if header(column) in shown.columns]
+    shown = display(table.head(ROWS_SHOWN), name)
+    columns = [column for column in table.columns if header(column, name) in shown.columns]
     numeric = [is_numeric(table[column]) for column in columns]
     keys = [[str(value) if pd.notna(value) else "" for value in table[column].head(ROWS_SHOWN)] for column in columns]
     rows = [
@@ -168,33 +199,16 @@ def _table(name: str, table: pd.DataFrame) -> Table:
     )
 
 
-def _plots(run_dir: Path, plots: dict[str, tuple[Path, str]]) -> tuple[dict[str, list[Figure]], list[Figure]]:
-    """The plots embedded, by kind and up to a size, and those only linked."""
-    shown: dict[str, list[Figure]] = {}
-    more, taken = [], 0
-    # The picture follows the reader's light or dark setting by itself.
+def _plot(run_dir: Path, plot: Drawn) -> Figure:
+    """An SVG that follows the reader's light or dark setting by itself."""
     light, dark = ("".join(f"--c{i}:{pair[k]};" for i, pair in enumerate(_DARK.items())) for k in (0, 1))
     rules = f"<style>:root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
-    for name, (path, text) in plots.items():
-        svg = path.read_text(encoding="utf-8")
-        for i, colour in enumerate(_DARK):
-            svg = svg.replace(colour, f"var(--c{i})")
-        head = svg.index(">", svg.index("<svg")) + 1
-        data = _embed((svg[:head] + rules + svg[head:]).encode(), "svg+xml")
-        figure = Figure(text, text, data, _link(run_dir, path))
-        if taken + len(data) <= PLOTS_BYTES:
-            taken += len(data)
-            shown.setdefault(KINDS[name.partition("-")[0]], []).append(figure)
-        else:
-            more.append(figure)
-    return shown, more
-
-
-def _picture(run_dir: Path, sheet: Sheet) -> Figure:
-    title = f"{sheet.label or sheet.image} · {sheet.model}"
-    sees = f" The network sees {sheet.prediction}." if sheet.prediction else ""
-    alt = f"Photo {sheet.image}, {sheet.label or 'no label'}.{sees} Its maps by hand, by Captum, and their difference."
-    return _thumbnail(run_dir, sheet.picture, title, alt)
+    svg = plot.path.read_text(encoding="utf-8")
+    for i, colour in enumerate(_DARK):
+        svg = svg.replace(colour, f"var(--c{i})")
+    head = svg.index(">", svg.index("<svg")) + 1
+    data = _embed((svg[:head] + rules + svg[head:]).encode(), "svg+xml")
+    return Figure(plot.text, plot.text, data, _link(run_dir, plot.path))
 
 
 def _thumbnail(run_dir: Path, path: Path, title: str, alt: str) -> Figure:

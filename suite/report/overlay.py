@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from suite.report.present import number
+from suite.report.words import number
 
 TILE = 224
 PAPER, INK, QUIET, EMPTY = (253, 253, 252), (27, 33, 38), (96, 106, 115), (233, 236, 238)

@@ -37,6 +37,9 @@ NOTE = (
 )
 
 
+Picture = tuple[Path, str, str]  # a PNG, its title, and its text for those who cannot see it
+
+
 @dataclass(frozen=True)
 class Sheet:
     """One photo of one network: where its arrays lie, where its picture goes, and what was predicted."""
@@ -59,41 +62,48 @@ class Sheet:
         return f"{self.top1}, {self.confidence:.1%}{mark}"
 
 
-def draw_pictures(run_dir: Path, predictions: pd.DataFrame | None, manifest: dict[str, Any]) -> list[Sheet]:
-    """Draws images/<model>/<stem>.png for each saved .npz; a picture newer than its arrays is kept as it is.
+def draw_pictures(run_dir: Path, predictions: pd.DataFrame | None, manifest: dict[str, Any]) -> list[Picture]:
+    """Draws pages of photos by methods, and a sheet beside each saved .npz; a sheet newer than its arrays is kept.
 
     Returns:
-        All sheets, photo by photo, the networks of one photo side by side.
+        The grids, then all sheets, photo by photo, the networks of one photo side by side.
     """
     known: dict[tuple[str, str], dict[str, Any]] = {}
     if predictions is not None:
         known = {
-            (slug(line["model"]), line["image"]): {str(key): value for key, value in line.items()}
+            (line["model"], line["image"]): {str(key): value for key, value in line.items()}
             for line in predictions.to_dict("records")
         }
     signed = {label: bool(info.get("signed")) for label, info in manifest.get("methods", {}).items()}
+    titles = {info["folder"]: title for title, info in manifest.get("models", {}).items()}
     sheets = []
-    for source in sorted((run_dir / "images").glob("*/*.npz"), key=lambda path: (path.stem, path.parent.name)):
-        image = str(load(source, "id")["id"])
-        line = known.get((slug(source.parent.name), image), {})
+    for source in sorted((run_dir / "images").glob("*/[0-9]*.npz"), key=lambda path: (path.stem, path.parent.name)):
+        model, image = titles.get(source.parent.name, source.parent.name), str(load(source, "id")["id"])
+        line = known.get((model, image), {})
         words = {key: line[key] for key in ("label", "top1", "confidence", "correct") if key in line}
-        sheet = Sheet(source, source.with_suffix(".png"), image, str(line.get("model", source.parent.name)), **words)
+        sheet = Sheet(source, source.with_suffix(".png"), image, model, **words)
         if not sheet.picture.exists() or sheet.picture.stat().st_mtime_ns < source.stat().st_mtime_ns:
-            _save(_sheet(load(source), sheet, signed), sheet.picture)
+            save_png(_sheet(load(source), sheet, signed), sheet.picture)
         sheets.append(sheet)
-    return sheets
+    return [*_draw_grids(sheets, signed, run_dir / "plots"), *map(_described, sheets)]
 
 
-def draw_grids(sheets: list[Sheet], manifest: dict[str, Any], folder: Path) -> list[tuple[str, Path]]:
-    """Pages of photo by method for each network, ten photos a page, four pages at most: (network, PNG)."""
-    signed = {label: bool(info.get("signed")) for label, info in manifest.get("methods", {}).items()}
+def _described(sheet: Sheet) -> Picture:
+    sees = f" The network sees {sheet.prediction}." if sheet.prediction else ""
+    alt = f"Photo {sheet.image}, {sheet.label or 'no label'}.{sees} Its maps by hand, by Captum, and their difference."
+    return sheet.picture, f"{sheet.label or sheet.image} · {sheet.model}", alt
+
+
+def _draw_grids(sheets: list[Sheet], signed: dict[str, bool], folder: Path) -> list[Picture]:
+    """Pages of photo by method for each network, ten photos a page, four pages at most."""
+    alt = "A row a photo, a column a method: the handwritten maps over the grey photo."
     pages = []
     for model in dict.fromkeys(sheet.model for sheet in sheets):
         mine = [sheet for sheet in sheets if sheet.model == model]
         for page in range(min(GRID_PAGES, -(-len(mine) // GRID_ROWS))):
             path = folder / f"grid-{slug(model)}-{page + 1}.png"
-            _save(_grid(mine[page * GRID_ROWS : (page + 1) * GRID_ROWS], signed), path)
-            pages.append((model, path))
+            save_png(_grid(mine[page * GRID_ROWS : (page + 1) * GRID_ROWS], signed), path)
+            pages.append((path, f"{model}: photos by methods", alt))
     return pages
 
 
@@ -110,7 +120,8 @@ def load(path: Path, *names: str) -> dict[str, NDArray[Any]]:
         raise SuiteError(f"{path} holds no readable arrays ({error}); delete it and run again") from error
 
 
-def _save(image: Image.Image, path: Path) -> None:
+def save_png(image: Image.Image, path: Path) -> None:
+    """Writes a picture, atomically."""
     file = BytesIO()
     image.save(file, "PNG", compress_level=4)
     write_bytes(path, file.getvalue())

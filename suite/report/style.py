@@ -11,11 +11,12 @@ import matplotlib as mpl
 from matplotlib import font_manager, ft2font
 from matplotlib.figure import Figure
 
-from suite.report.present import number
+from suite.report.words import number
 from suite.results.atomic import write_bytes
 
 # Colours that the page replaces in the dark; no other use may be made of these exact values.
 INK, GRID, PAPER = "#1b2126", "#d5dade", "#fffffe"
+WIDTH = 6.6  # inches; two plots stand side by side on a page and can still be read
 # Okabe and Ito, 2008: told apart with any colour vision.
 COLOURS = {"own": "#0072b2", "captum": "#e69f00", "bare": "#7f7f7f"}
 
@@ -23,11 +24,6 @@ COLOURS = {"own": "#0072b2", "captum": "#e69f00", "bare": "#7f7f7f"}
 def slug(text: str) -> str:
     """A file name for `text`: letters, digits, dot, dash and underscore only."""
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text)
-
-
-def as_words(name: str) -> str:
-    """A column or measure name as words."""
-    return name.replace("_", " ")
 
 
 @contextmanager

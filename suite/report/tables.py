@@ -3,34 +3,36 @@
 A number with an interval takes three columns: `name`, `name_low`, `name_high`. Empty tables are left out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from suite.metrics.statistics import bootstrap_interval, wilson_interval
-from suite.report.costs import ok_rows, speed, speed_batching, speed_floor
-from suite.report.verdicts import agreement_verdicts, judge, unreadable
+from suite.metrics.statistics import wilson_interval
+from suite.report import agreement, comparison, sharpness, speed
+from suite.report.agreement import unreadable
+from suite.report.sections import Section, Tables
+
+SECTIONS: tuple[Section, ...] = (agreement.SECTION, comparison.SECTION, sharpness.SECTION, speed.SECTION)
 
 
-def build_tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> dict[str, pd.DataFrame]:
-    """Every table that this run has rows for, by file name, in reading order."""
-    makers: dict[str, Callable[[pd.DataFrame, dict[str, Any]], pd.DataFrame]] = {
-        "agreement_verdicts": lambda rows, _: agreement_verdicts(rows),
-        "agreement": agreement,
+def build_tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
+    """Every table that this run has rows for, by file name: verdicts first, then the run's own, then by section."""
+    made: Tables = {}
+    for section in SECTIONS:
+        mine = rows[rows["study"].isin([section.study, *section.also])]
+        if (mine["study"] == section.study).any():
+            made |= section.tables(mine, manifest)
+    verdicts = {s.verdicts: made.pop(s.verdicts) for s in SECTIONS if s.verdicts in made}
+    makers = {
         "accuracy": accuracy,
         "predictions": predictions,
-        "speed": speed,
-        "speed_floor": speed_floor,
-        "speed_batching": speed_batching,
-        "comparison": comparison,
-        "sharpness": sharpness,
         "methods": methods,
         "networks": networks,
         "failures": failures,
     }
-    made = {name: make(rows, manifest) for name, make in makers.items()}
+    made = verdicts | made | {name: make(rows, manifest) for name, make in makers.items()}
     return {name: _ordered(name, table, manifest) for name, table in made.items() if len(table)}
 
 
@@ -47,86 +49,6 @@ def _ordered(name: str, table: pd.DataFrame, manifest: dict[str, Any]) -> pd.Dat
         return column if known is None else column.map(lambda label: (known.get(label, len(known)), label))
 
     return table.sort_values(keys, key=rank, kind="stable", ignore_index=True)
-
-
-def agreement(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
-    """How far the handwritten maps are from the reference's: a line for each model, method and layer."""
-    study = rows[rows["study"] == "agreement"].copy()
-    if study.empty:
-        return pd.DataFrame()
-    # A row that failed before the layer was known belongs to the only layer that its method has.
-    known = (
-        study[study["layer"] != ""]
-        .groupby(["model", "method"])["layer"]
-        .agg(lambda s: s.iloc[0] if s.nunique() == 1 else "")
-    )
-    only = pd.Series(
-        [known.get(key, "") for key in zip(study["model"], study["method"], strict=True)], index=study.index
-    )
-    study["layer"] = study["layer"].where((study["layer"] != "") | (study["status"] == "ok"), only)
-    lines = []
-    for (model, method, layer), group in study.groupby(["model", "method", "layer"]):
-        ok = group[group["status"] == "ok"]
-        values = {str(metric): part["value"] for metric, part in ok.groupby("metric")}
-        promised = pd.concat([values.get(name, pd.Series(dtype=float)) for name in ("bit_equal", "within_tolerance")])
-        lines.append(
-            {
-                "model": model,
-                "method": method,
-                "layer": layer,
-                "n": len(promised),
-                "bit_equal_n": int((values["bit_equal"] == 1).sum()) if "bit_equal" in values else None,
-                "within_tolerance_n": int((values["within_tolerance"] == 1).sum())
-                if "within_tolerance" in values
-                else None,
-                "max_abs_difference": _of(values, "max_abs_difference", pd.Series.max),
-                "relative_l2": _of(values, "relative_l2", pd.Series.median),
-                "spearman": _of(values, "spearman", pd.Series.median),
-                "verdict": judge(group, unreadable(rows, str(model))).verdict,
-            }
-        )
-    return pd.DataFrame(lines).astype({"bit_equal_n": "Int64", "within_tolerance_n": "Int64"})
-
-
-def _of(values: dict[str, "pd.Series[float]"], metric: str, reduce: Callable[..., Any]) -> float:
-    return float(reduce(values[metric])) if metric in values else np.nan
-
-
-def comparison(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
-    """How alike two methods' maps of one photo are, beside maps of unrelated photos; a pair has no order."""
-    study = ok_rows(rows, "comparison")
-    if study.empty:
-        return pd.DataFrame()
-    rank = {label: place for place, label in enumerate(manifest.get("methods", {}))}
-    pairs = [
-        sorted(pair, key=lambda name: (rank.get(name, len(rank)), name))
-        for pair in zip(study["method"], study["other"], strict=True)
-    ]
-    study = study.assign(method=[a for a, _ in pairs], other=[b for _, b in pairs])
-    lines = []
-    for key, group in study.groupby(["model", "metric", "method", "other"], sort=False):
-        same = group[group["stage"] == "same_photo"].groupby("image")["value"].mean()
-        unrelated = group.loc[group["stage"] == "unrelated_photos", "value"]
-        line = dict(zip(["model", "metric", "method", "other"], key, strict=True)) | _mean("mean", same)
-        line |= {
-            "unrelated_n": len(unrelated),
-            "unrelated_mean": unrelated.mean(),
-            "unrelated_p95": unrelated.quantile(0.95),
-        }
-        lines.append(line)
-    return pd.DataFrame(lines)
-
-
-def sharpness(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
-    """How concentrated the maps are: a mean with its interval for each model, method and measure."""
-    study = ok_rows(rows, "sharpness")
-    lines = [
-        dict(zip(["metric", "method", "model"], key, strict=True))
-        | {"control": bool(group["control"].any())}
-        | _mean("mean", group["value"])
-        for key, group in study.groupby(["metric", "method", "model"])
-    ]
-    return pd.DataFrame(lines)
 
 
 def predictions(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
@@ -229,11 +151,6 @@ def failures(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     order = ["failed", "skipped", "not_applicable"]
     lines.sort(key=lambda line: order.index(line["status"]))
     return pd.DataFrame(lines)
-
-
-def _mean(name: str, values: "pd.Series[float]") -> dict[str, float]:
-    low, high = bootstrap_interval(values.to_numpy(float)) if len(values) else (np.nan, np.nan)
-    return {"n": len(values), name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
 
 
 def columns_with_interval(names: Sequence[str]) -> list[str]:

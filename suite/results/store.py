@@ -37,6 +37,12 @@ def shard_is_valid(path: Path) -> bool:
     return True
 
 
+def shard_failed(path: Path) -> bool:
+    """Whether the item of a valid shard failed as a whole, so that it is worth trying again."""
+    table = _read_shard(Path(path)).select(["metric", "status"]).to_pylist()
+    return any(line == {"metric": "item", "status": "failed"} for line in table)
+
+
 def read(run_dir: Path | str) -> pd.DataFrame:
     """All rows of a run, sorted by `KEY`; `target` and `draw` are nullable integers.
 

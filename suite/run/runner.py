@@ -28,7 +28,7 @@ from suite.models.load import load_model
 from suite.models.network import Network
 from suite.results.manifest import RunLock, read_manifest, write_manifest
 from suite.results.schema import row
-from suite.results.store import shard_is_valid, write_shard
+from suite.results.store import shard_failed, shard_is_valid, write_shard
 from suite.run.bench import Bench, Progress, ShardWriter
 from suite.run.environment import commit, hardware, versions
 from suite.run.plan import WorkItem, methods_of, plan, studies_of
@@ -152,7 +152,8 @@ def execute(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
     first = is_first()
     with RunLock(run_dir) if first else nullcontext(), _stoppable():
         manifest = _claim(prepared, run_dir) if first else {}
-        todo = [i for i in prepared.items if not shard_is_valid(_shard(prepared, run_dir, i))]
+        shards = {item: _shard(prepared, run_dir, item) for item in prepared.items}
+        todo = [item for item, path in shards.items() if not shard_is_valid(path) or shard_failed(path)]
         if first:
             _write_lost(prepared, run_dir)
             _finish(manifest, run_dir, prepared, "running")
@@ -247,6 +248,9 @@ def _claim(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
             raise SuiteError(f"{run_dir}: holds rows but no run.json; give another --run-dir or empty it")
         return fresh
     before = read_manifest(run_dir)
+    if prepared.config.threads is None and before.get("threads"):  # else the rest would be rounded in another way
+        torch.set_num_threads(before["threads"])
+        fresh["threads"] = before["threads"]
     for key, what in (("config_digest", "configuration"), ("data_digest", "images or labels")):
         old, new = before.get(key), fresh[key]
         if old != new:

@@ -1,0 +1,226 @@
+"""The section on agreement: rows to one verdict a method, how far the maps are apart. Pure; no torch, no files."""
+
+from collections.abc import Callable, Iterable, Set
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from suite.report.sections import Plot, Section, Tables, groups, methods_in, ok
+from suite.report.style import COLOURS, GRID, WIDTH, label
+
+# What a row of agreement promises: the first to the bit, the second up to a stated tolerance.
+PROMISES = ("bit_equal", "within_tolerance")
+COLUMNS = ("model", "method", "measure", "verdict", "reason")
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+TEXTS = {
+    "agreement_verdicts": ("Verdicts", "Is the handwritten method the same as the reference?"),
+    "agreement": (
+        "Agreement",
+        "The handwritten map against the reference's, pixel by pixel. A difference of 0 is equality. Relative L2 is "
+        "the length of the difference over that of the reference's map: smaller is nearer. Spearman is 1 when both put "
+        "the pixels in the same order.",
+    ),
+}
+
+
+class Verdict(NamedTuple):
+    """`verdict` is equal, within tolerance, differs, not applicable or failed (nothing could be compared)."""
+
+    measure: str
+    verdict: str
+    reason: str
+
+
+def agreement_verdicts(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line of `COLUMNS` for each model and method of the study agreement, in the order of the rows."""
+    agreement = rows[rows["study"] == "agreement"]
+    lines = [
+        (model, method, *judge(group, unreadable(rows, str(model))))
+        for (model, method), group in agreement.groupby(["model", "method"], sort=True)
+    ]
+    return pd.DataFrame(lines, columns=list(COLUMNS))
+
+
+def unreadable(rows: pd.DataFrame, model: str) -> frozenset[str]:
+    """The photos that could not be read at all: they failed in the study predictions and reached no other."""
+    failed = rows[(rows["study"] == "predictions") & (rows["model"] == model) & (rows["status"] == "failed")]
+    return frozenset(failed["image"]) - {""}
+
+
+def judge(group: pd.DataFrame, lost: Set[str] = frozenset()) -> Verdict:
+    """The verdict on the agreement rows of one method, all of one model.
+
+    A bit_equal row beside a difference above 0 counts as differing: one of the two is wrong.
+
+    Args:
+        group: Rows of the study agreement.
+        lost: Photos that could not be read and so have no row here; they count as failed.
+    """
+    promises = group[group["metric"].isin(PROMISES)]
+    kept = promises[promises["status"] == "ok"]
+    others = (promises if len(promises) else group).query("status != 'ok'")
+    measure = " and ".join(name for name in PROMISES if name in set(promises["metric"])) or PROMISES[0]
+    images = {status: set(others.loc[others["status"] == status, "image"]) - {""} for status in set(others["status"])}
+    failed = images.pop("failed", set()) | lost
+    total = len(set(kept["image"]).union(failed, *images.values()))
+    rest = f"; {len(failed)} failed" if failed else ""
+    for status, names in images.items():
+        messages = others.loc[others["status"] == status, "message"]
+        rest += f"; {len(names) or 'all'} {status.replace('_', ' ')}: {messages.iloc[0]}"
+    if kept.empty:
+        if set(others["status"]) == {"not_applicable"}:
+            return Verdict(measure, "not applicable", str(others["message"].iloc[0]))
+        message = others["message"].iloc[0] if len(others) else "no photo was compared"
+        return Verdict(measure, "failed", f"0 of {_photos(total)}{rest or '; ' + message}")
+
+    size = group[(group["metric"] == "max_abs_difference") & (group["status"] == "ok")]
+    kept = kept.merge(
+        size[["image", "layer", "value", "message"]], on=["image", "layer"], how="left", suffixes=("", "_size")
+    )
+    bit = kept["metric"] == "bit_equal"
+    differs = (kept["value"] != 1) | (bit & (kept["value_size"] > 0))
+    # NaN sorts first: a difference that is no number is worse than any that is one.
+    worst = (kept[differs] if differs.any() else kept).sort_values("value_size", ascending=False, na_position="first")
+    at = worst.iloc[0]
+    why = f": {text}" if (text := at["message"] or (at["message_size"] if pd.notna(at["message_size"]) else "")) else ""
+    if differs.any():
+        n = kept.loc[differs, "image"].nunique()
+        by = f" by {at['value_size']:.3g} at most" if pd.notna(at["value_size"]) else ""
+        return Verdict(measure, "differs", f"{n} of {_photos(total)} differ, worst {at['image']}{by}{why}{rest}")
+    n = kept["image"].nunique()
+    if bit.all():
+        return Verdict(measure, "equal", f"{n} of {_photos(total)} equal to the last bit{rest}")
+    largest = f", largest difference {at['value_size']:.3g} ({at['image']})" if pd.notna(at["value_size"]) else ""
+    return Verdict(measure, "within tolerance", f"{n} of {_photos(total)} within tolerance{largest}{why}{rest}")
+
+
+def _photos(n: int) -> str:
+    return f"{n} photo" if n == 1 else f"{n} photos"
+
+
+def agreement(rows: pd.DataFrame) -> pd.DataFrame:
+    """How far the handwritten maps are from the reference's: a line for each model, method and layer."""
+    study = rows[rows["study"] == "agreement"].copy()
+    if study.empty:
+        return pd.DataFrame()
+    # A row that failed before the layer was known belongs to the only layer that its method has.
+    known = (
+        study[study["layer"] != ""]
+        .groupby(["model", "method"])["layer"]
+        .agg(lambda s: s.iloc[0] if s.nunique() == 1 else "")
+    )
+    only = pd.Series(
+        [known.get(key, "") for key in zip(study["model"], study["method"], strict=True)], index=study.index
+    )
+    study["layer"] = study["layer"].where((study["layer"] != "") | (study["status"] == "ok"), only)
+    lines = []
+    for (model, method, layer), group in study.groupby(["model", "method", "layer"]):
+        ok = group[group["status"] == "ok"]
+        values = {str(metric): part["value"] for metric, part in ok.groupby("metric")}
+        promised = pd.concat([values.get(name, pd.Series(dtype=float)) for name in ("bit_equal", "within_tolerance")])
+        lines.append(
+            {
+                "model": model,
+                "method": method,
+                "layer": layer,
+                "n": len(promised),
+                "bit_equal_n": int((values["bit_equal"] == 1).sum()) if "bit_equal" in values else None,
+                "within_tolerance_n": int((values["within_tolerance"] == 1).sum())
+                if "within_tolerance" in values
+                else None,
+                "max_abs_difference": _of(values, "max_abs_difference", pd.Series.max),
+                "relative_l2": _of(values, "relative_l2", pd.Series.median),
+                "spearman": _of(values, "spearman", pd.Series.median),
+                "verdict": judge(group, unreadable(rows, str(model))).verdict,
+            }
+        )
+    return pd.DataFrame(lines).astype({"bit_equal_n": "Int64", "within_tolerance_n": "Int64"})
+
+
+def _of(values: dict[str, "pd.Series[float]"], metric: str, reduce: Callable[..., Any]) -> float:
+    return float(reduce(values[metric])) if metric in values else np.nan
+
+
+def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
+    return {"agreement_verdicts": agreement_verdicts(rows), "agreement": agreement(rows)}
+
+
+def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
+    for model, group in groups(ok(rows), "model"):
+        text = f"How far own and Captum's maps differ on {model}, a dot a photo; dots in the band are exactly equal."
+        yield Plot(f"difference-{model}", text, partial(_difference, group, methods_in(tables.get("agreement"), model)))
+
+
+def _difference(rows: pd.DataFrame, order: list[str]) -> Figure:
+    """A dot a photo on a log axis; exact zeros stand in a labelled band at the left, with their count."""
+    figure = Figure(figsize=(WIDTH, 1.5 + 0.42 * len(order)), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    units = {
+        "max_abs_difference": "max |own − Captum|\n(score per pixel unit)",
+        "relative_l2": "‖own − Captum‖ / ‖Captum‖\n(no unit)",
+    }
+    rng = np.random.default_rng(0)
+    for ax, (metric, unit) in zip(axes, units.items(), strict=True):
+        part = rows[rows["metric"] == metric]
+        positive = part.loc[part["value"] > 0, "value"]
+        low, high = (positive.min(), positive.max()) if len(positive) else (1e-8, 1e-6)
+        decades = max(1.0, np.log10(high / low))
+        edge = low / 10 ** (0.12 * decades)
+        left, right = edge / 10 ** (0.35 * decades + 0.3), high * 10 ** (0.12 * decades)
+        ax.set_xscale("log")
+        ax.set_xlim(left, right)
+        ax.axvspan(left, edge, color=GRID, alpha=0.55, lw=0)
+        for y, method in enumerate(order):
+            values = part.loc[part["method"] == method, "value"].to_numpy(float)
+            zeros = int((values == 0).sum())
+            x = np.where(values == 0, np.sqrt(left * edge), values)
+            ax.scatter(
+                x[values != 0],
+                y + rng.uniform(-0.2, 0.2, int((values != 0).sum())),
+                s=20,
+                color=COLOURS["own"],
+                alpha=0.7,
+                lw=0,
+            )
+            if zeros:
+                ax.text(np.sqrt(left * edge), y, f"{zeros} of {len(values)}", ha="center", va="center")
+        ax.set_xlabel(unit)
+        ax.annotate(
+            "bit-equal", (np.sqrt(left * edge), -0.5), (0, 4), textcoords="offset points", ha="center", fontsize=9
+        )
+        powers = np.arange(np.ceil(np.log10(edge)), np.floor(np.log10(right)) + 1) if len(positive) else np.array([])
+        powers = powers[:: max(1, int(np.ceil(len(powers) / 5)))]
+        ax.set_xticks(10.0**powers, [f"10{str(int(power)).translate(_SUPERSCRIPT)}" for power in powers])
+        ax.minorticks_off()
+        ax.set_yticks(range(len(order)), [label(method) for method in order])
+        ax.set_ylim(len(order) - 0.5, -0.5)
+    return figure
+
+
+SECTION = Section(
+    study="agreement",
+    title="Is it right?",
+    texts=TEXTS,
+    tables=_tables,
+    plots=_plots,
+    also=("predictions",),
+    good=frozenset({"equal", "within tolerance"}),
+    bad=frozenset({"differs", "failed"}),
+    sentences={
+        "equal": "is the same as the reference, to the last bit.",
+        "within tolerance": "is the same as the reference up to rounding.",
+        "differs": "is not the same as the reference.",
+        "not applicable": "cannot be compared here.",
+        "failed": "could not be compared.",
+    },
+    headers={
+        "bit_equal_n": "bit-equal",
+        "within_tolerance_n": "within tolerance",
+        "max_abs_difference": "max |difference|",
+        "relative_l2": "median relative L2",
+        "spearman": "median Spearman",
+    },
+)

@@ -1,0 +1,104 @@
+"""What a section of the report is: the tables, plots and pictures of one study. Pure functions of rows; no torch."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from suite.metrics.statistics import bootstrap_interval
+from suite.report.style import COLOURS
+
+Tables = dict[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One figure.
+
+    Attributes:
+        name: its file's, under plots/; what no file may be called is replaced.
+        text: one sentence that says what it shows: the page's caption and alternative text.
+        draw: makes it, inside `style.figure_style`.
+    """
+
+    name: str
+    text: str
+    draw: Callable[[], Figure]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the report says of one study.
+
+    Attributes:
+        study: its name in rows.
+        title: the section's heading.
+        texts: table's file name -> (title, what the numbers mean and which direction is better).
+        tables: (the study's rows, manifest) -> tables by file name, in reading order; empty ones are dropped. The
+            table `<study>_verdicts` has the columns model, method, measure, verdict, reason and stands first of all.
+        plots: (the study's rows, all tables) -> figures.
+        draw: (run directory, manifest) -> pictures drawn from saved arrays: (file, title, alternative text).
+        also: other studies whose rows `tables` needs to see.
+        good, bad: verdicts shown as such; all others are neither.
+        sentences: verdict -> what it says of the method, after its name.
+        headers: column -> words, where underscores made spaces do not read well.
+    """
+
+    study: str
+    title: str
+    texts: Mapping[str, tuple[str, str]]
+    tables: Callable[[pd.DataFrame, dict[str, Any]], Tables]
+    plots: Callable[[pd.DataFrame, Tables], Iterable[Plot]] = lambda rows, tables: ()
+    draw: Callable[[Path, dict[str, Any]], list[tuple[Path, str, str]]] = lambda run_dir, manifest: []
+    also: tuple[str, ...] = ()
+    good: frozenset[str] = frozenset()
+    bad: frozenset[str] = frozenset()
+    sentences: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def verdicts(self) -> str:
+        """The name of its table of verdicts."""
+        return f"{self.study}_verdicts"
+
+    def tone(self, verdict: str) -> str:
+        """good, bad or plain."""
+        return "good" if verdict in self.good else "bad" if verdict in self.bad else "plain"
+
+
+MARKS = {"good": "✓", "bad": "✗", "plain": "–"}
+
+
+def ok(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows that hold a number."""
+    return rows[rows["status"] == "ok"]
+
+
+def groups(frame: pd.DataFrame, *by: str) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """The groups of a table in its own order; none of an empty one, whatever its columns."""
+    if len(frame):
+        yield from frame.groupby(by[0] if len(by) == 1 else list(by), sort=False)
+
+
+def methods_in(table: pd.DataFrame | None, model: str) -> list[str]:
+    """A network's methods, in the order of a table."""
+    return [] if table is None else list(dict.fromkeys(table.loc[table["model"] == model, "method"]))
+
+
+def mean_with_interval(name: str, values: "pd.Series[float]") -> dict[str, float]:
+    """`n`, the mean, and the ends of its 95% bootstrap interval as `name`, `name_low`, `name_high`."""
+    low, high = bootstrap_interval(values.to_numpy(float)) if len(values) else (np.nan, np.nan)
+    return {"n": len(values), name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
+
+
+def draw_intervals(
+    ax: Axes, table: pd.DataFrame, y: Any, text: str, colour: str = COLOURS["own"], marker: str = "o"
+) -> None:
+    """A mark at each line's mean with its interval."""
+    ax.hlines(y, table["mean_low"], table["mean_high"], color=colour, lw=1.6)
+    ax.scatter(table["mean"], y, s=30, color=colour, marker=marker, zorder=3, label=text)

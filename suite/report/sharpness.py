@@ -1,0 +1,63 @@
+"""The section on sharpness: how concentrated the maps are. Pure; no torch, no files."""
+
+from collections.abc import Iterable
+from functools import partial
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from suite.report.sections import Plot, Section, Tables, draw_intervals, groups, mean_with_interval, ok
+from suite.report.style import WIDTH, label
+from suite.report.words import as_words
+
+TEXTS = {
+    "sharpness": (
+        "Sharpness",
+        "How concentrated the maps are, with the 95% bootstrap interval of the mean. Sharper means a lower entropy, a "
+        "higher Gini index, and more mass in the largest connected region. Sharper is not the same as right.",
+    ),
+}
+
+
+def sharpness(rows: pd.DataFrame) -> pd.DataFrame:
+    """How concentrated the maps are: a mean with its interval for each model, method and measure."""
+    study = ok(rows)
+    lines = [
+        dict(zip(["metric", "method", "model"], key, strict=True))
+        | {"control": bool(group["control"].any())}
+        | mean_with_interval("mean", group["value"])
+        for key, group in study.groupby(["metric", "method", "model"])
+    ]
+    return pd.DataFrame(lines)
+
+
+def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
+    for metric, table in groups(tables.get("sharpness", pd.DataFrame()), "metric"):
+        text = f"{as_words(metric).capitalize()} of the maps: mean and 95% interval."
+        yield Plot(f"sharpness-{metric}", text, partial(_sharpness, table, metric))
+
+
+def _sharpness(table: pd.DataFrame, metric: str) -> Figure:
+    methods, models = list(dict.fromkeys(table["method"])), list(dict.fromkeys(table["model"]))
+    figure = Figure(figsize=(WIDTH, 1.4 + 0.16 * len(methods) * (1.5 + len(models))), layout="constrained")
+    ax = figure.subplots()
+    for k, model in enumerate(models):
+        part = table[table["model"] == model]
+        y = part["method"].map(methods.index).to_numpy(float) + 0.7 * ((k + 0.5) / len(models) - 0.5)
+        draw_intervals(ax, part, y, label(model), sns.color_palette("colorblind")[k % 10], "os^Dv"[k % 5])
+    ax.set_yticks(range(len(methods)), [label(method) for method in methods])
+    ax.set_ylim(len(methods) - 0.5, -0.5)
+    ax.set_xlabel(f"{as_words(metric)}: mean over photos and 95% interval")
+    figure.legend(loc="outside upper left", ncols=2)
+    return figure
+
+
+SECTION = Section(
+    study="sharpness",
+    title="How concentrated are the maps?",
+    texts=TEXTS,
+    tables=lambda rows, manifest: {"sharpness": sharpness(rows)},
+    plots=_plots,
+    headers={"mean": "mean [95%]"},
+)
