@@ -23,6 +23,14 @@ def _fraction(value: object) -> object:
     return value
 
 
+def parse_number(what: str, text: str) -> float:
+    """`8/255` or `0.03` from a command line."""
+    try:
+        return float(_fraction(text))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ConfigError(f"{what} {text!r}: expected a number such as 4/255 or 0.02") from None
+
+
 Number = Annotated[float, BeforeValidator(_fraction)]
 
 

@@ -172,5 +172,6 @@ def choose_targets(
 def bf16_supported(device: torch.device) -> bool:
     """Whether bfloat16 is arithmetic here rather than emulation."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return device.type == "cpu" and bool(native)
