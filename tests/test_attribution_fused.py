@@ -76,7 +76,9 @@ class _Headed(nn.Module):
         return self.head(hidden.mean((2, 3)))
 
 
-@pytest.mark.parametrize(("mixed", "past", "shared"), [(False, False, True), (True, False, False), (False, True, False)])
+@pytest.mark.parametrize(
+    ("mixed", "past", "shared"), [(False, False, True), (True, False, False), (False, True, False)]
+)
 def test_guided_backprop_begins_where_the_plain_pass_was_the_same(monkeypatch, mixed, past, shared):
     net, x = seeded(lambda: _Headed(mixed, past)), pictures()
     head_backwards = []

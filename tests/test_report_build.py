@@ -98,7 +98,8 @@ def test_the_policy_admits_this_script_and_this_style_only(page: Page) -> None:
 
 
 def test_verdicts_come_first_then_the_rest_in_order(page: Page) -> None:
-    places = [page.source.index(f'id="{name}"') for name in ("verdicts", "seen", "study-agreement", "study-speed", "pictures")]
+    order = ("verdicts", "seen", "study-agreement", "study-speed", "pictures")
+    places = [page.source.index(f'id="{name}"') for name in order]
     places += [page.source.index("What could not be done"), page.source.index('id="configuration"')]
     assert places == sorted(places)
     for words in ("saliency is the same as the reference", "differs", "4 of 50", "cannot be read: truncated", "captum"):

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from suite.config import load
+from suite.report.tables import build_tables
 from suite.results import KEY, RunLock, read, read_manifest
 from suite.run.runner import execute, prepare
 
@@ -228,7 +229,7 @@ def test_a_good_method_of_ones_own_appears_in_every_study(tmp_path: Path) -> Non
     path = tiny.config(tmp_path, methods=["saliency", {"name": "tiny:luminance", "label": "mine"}])
     rows = tiny.rows(path, tmp_path / "run")
     mine = rows[rows["method"] == "mine"]
-    assert set(mine["study"]) == {"comparison", "sharpness"}
+    assert set(mine["study"]) == {"agreement", "comparison", "sharpness"}
     assert not (rows["status"] == "failed").any()
 
 
@@ -253,6 +254,17 @@ def test_speed_is_the_only_place_of_clocks_and_ratios_are_of_their_own_round(tmp
         assert line["passes"] == line["seconds"] / bare
     assert (speed.loc[speed["metric"] == "peak_memory", "value"] > 0).all()
     assert (speed["x"] == 3).all()
+
+
+def test_another_memory_format_stands_beside_the_usual_one(tmp_path: Path) -> None:
+    path = tiny.config(tmp_path, memory_format="channels_last", studies={"agreement": {}})
+    rows = tiny.rows(path, tmp_path / "run")
+    beside = rows[rows["implementation"] == "contiguous"]
+    assert beside.groupby("method").size().to_dict() == dict.fromkeys(("grad_cam", "guided_backprop", "saliency"), 6)
+    assert (beside["value"] < 1e-4).all()  # of so small a network
+    tables = build_tables(rows, read_manifest(tmp_path / "run"))
+    assert set(tables["agreement_verdicts"]["verdict"]) == {"equal"}  # Captum's ran in the same format
+    assert list(tables["agreement_memory_format"]["n"]) == [6, 6, 6]
 
 
 def test_networks_that_cannot_be_had(tmp_path: Path) -> None:

@@ -126,10 +126,11 @@ def command(*words: object) -> list[str]:
     return [sys.executable, "-m", "suite", *map(str, words)]
 
 
-def suite(*words: object, cwd: Path, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
-    """The command line in a process of its own."""
+def suite(*words: object, cwd: Path, timeout: float = 120, **more: str) -> "subprocess.CompletedProcess[str]":
+    """The command line in a process of its own, `more` being variables of its environment."""
+    env = environment() | more
     return subprocess.run(
-        command(*words), cwd=cwd, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
+        command(*words), cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False
     )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from suite.errors import DataError, NetworkError, NotApplicable
 from suite.models.layers import default_layer, find_layer
 from suite.models.network import scores_of
-from suite.models.rectifiers import RECTIFIER, Rectifying, Rule
+from suite.models.rectifiers import RECTIFIER, Rectifying, Rule, metadata
 from suite.models.state import in_use
 
 Targets = int | Sequence[int] | Tensor
@@ -195,8 +195,8 @@ def _rectifiers_above(total: Tensor, layer: Tensor, pixels: Tensor) -> frozenset
         if getattr(node, "variable", None) is pixels:
             return None
         seen.add(node)
-        if RECTIFIER in node.metadata:
-            found.add(node.metadata[RECTIFIER])
+        if (number := metadata(node).get(RECTIFIER)) is not None:
+            found.add(number)
         ahead += [below for below, _ in node.next_functions]
     return frozenset(found)
 

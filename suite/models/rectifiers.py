@@ -74,6 +74,12 @@ def _kind(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | No
     return None
 
 
+def metadata(node: Any) -> dict[str, int]:
+    """What is kept with a node of the graph for as long as the graph lives."""
+    kept: dict[str, int] = node.metadata
+    return kept
+
+
 class Rectifying(TorchFunctionMode):
     """Counts rectifiers, and rules their backward pass by `rule`, which may change between two backward passes.
 
@@ -123,7 +129,7 @@ class Rectifying(TorchFunctionMode):
         if node is None:
             return
         number = self.calls.total()
-        node.metadata[RECTIFIER] = number
+        metadata(node)[RECTIFIER] = number
 
         def hook(grad_inputs: tuple[Tensor | None, ...], grad_outputs: tuple[Tensor | None, ...]) -> Any:
             below, above = grad_inputs[0], grad_outputs[0]

@@ -13,6 +13,7 @@ from suite.report.style import COLOURS, GRID, WIDTH, label
 
 # What a row of agreement promises: the first to the bit, the second up to a stated tolerance.
 PROMISES = ("bit_equal", "within_tolerance")
+OTHER_FORMAT = "contiguous"  # rows of a channels_last run, beside the maps of the usual memory format
 COLUMNS = ("model", "method", "measure", "verdict", "reason")
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 TEXTS = {
@@ -22,6 +23,11 @@ TEXTS = {
         "The handwritten map against the reference's, pixel by pixel. A difference of 0 is equality. Relative L2 is "
         "the length of the difference over that of the reference's map: smaller is nearer. Spearman is 1 when both put "
         "the pixels in the same order.",
+    ),
+    "agreement_memory_format": (
+        "channels_last against the usual memory format",
+        "The run used `memory_format: channels_last`, which is faster and rounds in another order. Relative L2 to the "
+        "maps of the usual format: where rounding flips a rectifier, single photos stand out, and the worst is named.",
     ),
 }
 
@@ -42,6 +48,25 @@ def agreement_verdicts(rows: pd.DataFrame) -> pd.DataFrame:
         for (model, method), group in agreement.groupby(["model", "method"], sort=True)
     ]
     return pd.DataFrame(lines, columns=list(COLUMNS))
+
+
+def memory_format(rows: pd.DataFrame) -> pd.DataFrame:
+    """How far maps in channels_last are from those in the usual format; empty where the run used the latter."""
+    lines = []
+    for (model, method), group in groups(ok(rows[rows["implementation"] == OTHER_FORMAT]), "model", "method"):
+        worst = group.iloc[int(group["value"].argmax())]
+        lines.append(
+            {
+                "model": model,
+                "method": method,
+                "n": len(group),
+                "median": group["value"].median(),
+                "largest": worst["value"],
+                "worst_photo": worst["image"],
+                "above_1e-5": int((group["value"] > 1e-5).sum()),
+            }
+        )
+    return pd.DataFrame(lines)
 
 
 def unreadable(rows: pd.DataFrame, model: str) -> frozenset[str]:
@@ -145,11 +170,16 @@ def _of(values: dict[str, "pd.Series[float]"], metric: str, reduce: Callable[...
 
 
 def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
-    return {"agreement_verdicts": agreement_verdicts(rows), "agreement": agreement(rows)}
+    mine = rows[rows["implementation"] != OTHER_FORMAT]
+    return {
+        "agreement_verdicts": agreement_verdicts(mine),
+        "agreement": agreement(mine),
+        "agreement_memory_format": memory_format(rows),
+    }
 
 
 def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
-    for model, group in groups(ok(rows), "model"):
+    for model, group in groups(ok(rows[rows["implementation"] != OTHER_FORMAT]), "model"):
         text = f"How far own and Captum's maps differ on {model}, a dot a photo; dots in the band are exactly equal."
         yield Plot(f"difference-{model}", text, partial(_difference, group, methods_in(tables.get("agreement"), model)))
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from suite.attribution.base import Attribution, SampledPass
+from suite.attribution.fused import attribute_each
 from suite.attribution.passes import Cost, resolve_layers
 from suite.config import RunConfig
 from suite.errors import NotApplicable, SuiteError
@@ -63,6 +64,9 @@ class Agreement(Study):
                 found = work.maps[label]
                 if isinstance(found, SuiteError):  # a method of the user's own that fails must not do so in silence
                     rows += work.missing(self.name, label, "map", found, implementation="own")
+                elif not method.control:
+                    nobody = NotApplicable("no reference has this method; `suite verify` compares it with one you name")
+                    rows += work.missing(self.name, label, "map", nobody, implementation="own")
                 continue
             layer = _layer_used(work, method)
             place = {"implementation": "captum", "layer": layer}
@@ -81,8 +85,28 @@ class Agreement(Study):
             for index, picture in enumerate(arrays):
                 picture[f"captum|{label}"] = _array(flat_map(theirs[index : index + 1]))
                 picture[f"difference|{label}"] = _array((own - theirs)[index : index + 1].abs().amax(1))
+        if work.config.memory_format == "channels_last":
+            rows += self._beside_contiguous(work)
         kept = {work.stem(i): a for i, a in enumerate(arrays) if work.positions[i] < work.config.pictures}
         return Outcome(rows, kept)
+
+    def _beside_contiguous(self, work: Work) -> list[Row]:
+        """How far each map is from that of the usual memory format, whose rounding flips other rectifiers."""
+        try:
+            work.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+            images = work.images.contiguous(memory_format=torch.contiguous_format)
+            usual = attribute_each(work.model, images, work.targets, work.methods, ids=work.ids)
+        finally:
+            work.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        rows: list[Row] = []
+        for label, found in work.maps.items():
+            if isinstance(found, Tensor) and isinstance(other := usual[label], Tensor):
+                distance = _finite(relative_l2(found, other))
+                undefined = "the map of the usual memory format is zero everywhere"
+                rows += work.rows(
+                    self.name, label, "relative_l2", distance, implementation="contiguous", undefined=undefined
+                )
+        return rows
 
     def _pair(self, work: Work, label: str, method: Attribution, known: Counterpart) -> tuple[Tensor, Tensor]:
         if known.random and isinstance(method, SampledPass):

@@ -1,0 +1,39 @@
+"""Every configuration that ships: valid, and done from end to end with packages alone, no network and an empty home."""
+
+from pathlib import Path
+
+import pytest
+import tiny
+
+from suite.config import load
+from suite.results import read, read_manifest
+
+CONFIGS = sorted((tiny.ROOT / "configs").glob("*.yaml"))
+SHORTER = {"speed": ["studies.speed.rounds=2"]}  # the timings themselves are not what is tested here
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_it_is_valid_and_says_what_it_is_for(path: Path) -> None:
+    assert load(path).name == path.stem != "example"
+    assert path.read_text(encoding="utf-8").startswith("# ")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_it_runs_to_the_end_offline(path: Path, tmp_path: Path) -> None:
+    closed = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+    run_dir = tmp_path / "run"
+    done = tiny.suite(
+        "run", path, *SHORTER.get(path.stem, []), "--limit", 2, "--run-dir", run_dir,
+        cwd=tiny.ROOT, timeout=580, **closed, HOME=str(tmp_path), TORCH_HOME=str(tmp_path / "none"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert (run_dir / "report.html").stat().st_size < 10_000_000
+    rows, manifest = read(run_dir), read_manifest(run_dir)
+    assert manifest["status"] == "done"
+    assert not (rows["status"] == "failed").any()
+    skipped = rows.loc[(rows["metric"] == "network") & (rows["status"] == "skipped"), "model"]
+    optional = {part.title for part in load(path).models if part.optional}
+    assert set(skipped) == optional  # each named with its reason; nothing else was left out
