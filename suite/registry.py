@@ -52,6 +52,7 @@ STUDIES: Mapping[str, str] = {
     "comparison": "suite.studies.comparison:Comparison",
     "sharpness": "suite.studies.sharpness:Sharpness",
     "differentiate": "suite.studies.differentiate:Differentiate",
+    "attacks": "suite.studies.attacks:Attacks",
     "speed": "suite.studies.speed:Speed",
 }
 

@@ -121,6 +121,7 @@ class Bench(pl.LightningModule):
                 notes=batch.notes,
                 faults=batch.faults,
                 config=self.config,
+                networks={title: self.networks[key] for title, key in self._key.items()},  # type: ignore[misc]
             )
             self._last = (key, work)
         return self._last[1]

@@ -102,6 +102,8 @@ def prepare(config: RunConfig, given: Mapping[str, Network] | None = None, image
         )
     for network in networks.values():
         check_layers(network, methods)
+    for study in studies.values():
+        study.cost(methods, config)  # a study's own names and parameters are checked by counting with them
     items = plan(config, list(networks), len(images.files), studies)
     return Prepared(config, networks, lost, methods, studies, images, items)
 

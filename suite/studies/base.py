@@ -46,6 +46,7 @@ class Work:
         notes: what was done to each image on reading.
         faults: files that could not be used, and why.
         config: the run's.
+        networks: all networks of the run by title, this one among them.
     """
 
     model: Network
@@ -56,6 +57,7 @@ class Work:
     notes: Sequence[str]
     faults: Sequence[tuple[ImageFile, str]]
     config: RunConfig
+    networks: Mapping[str, Network] = field(default_factory=dict)
 
     @cached_property
     def scores(self) -> Tensor:
