@@ -10,11 +10,17 @@ import numpy as np
 import pandas as pd
 
 from suite.metrics.statistics import wilson_interval
-from suite.report import agreement, comparison, sharpness, speed
+from suite.report import agreement, attacks, comparison, sharpness, speed
 from suite.report.agreement import unreadable
 from suite.report.sections import Section, Tables
 
-SECTIONS: tuple[Section, ...] = (agreement.SECTION, comparison.SECTION, sharpness.SECTION, speed.SECTION)
+SECTIONS: tuple[Section, ...] = (
+    agreement.SECTION,
+    comparison.SECTION,
+    sharpness.SECTION,
+    attacks.SECTION,
+    speed.SECTION,
+)
 
 
 def build_tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
