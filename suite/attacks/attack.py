@@ -105,7 +105,7 @@ def attack(
         ids: names of the images, which with `seed` give each its random start; digests of the pixels by default.
         seed: of the run.
         clean: (B, K) scores on the images, where they are in hand: one forward less.
-        saved: judge the image once more as an 8-bit PNG, for one forward more.
+        saved: judge the image once more as an 8-bit PNG, and how like the original it is, for one forward more.
         parameters: of the attack: steps, step_size, random_start, early_stop, restarts, loss...
 
     Returns:

@@ -15,7 +15,7 @@ from suite.attacks.attack import Attack, attack
 from suite.attacks.fgsm import FGSM, Noise
 from suite.attacks.lines import LINES
 from suite.attacks.pgd import PGD, minimal_epsilon
-from suite.attacks.result import AttackResult, Goal, from_png, losses, png, step_gradient
+from suite.attacks.result import AttackResult, Goal, draw_start, from_png, losses, per_image, png, step_gradient
 from suite.attribution.draws import generator_for
 from suite.errors import NetworkError
 from suite.models.network import scores_of
@@ -172,7 +172,9 @@ class Audit:
         plain = losses(self._clean, Goal(self.labels), "ce")
         changes = []
         for draw in range(10):
-            moved = self._attack(Noise(kind="uniform"), 4 / 255, seed=self.seed + draw).images
+            radius = per_image(4 / 255, self.images)
+            noise = draw_start(self.images, radius, "linf", self.ids, self.seed, f"unstable {draw}")
+            moved = (self.images + noise).clamp(0, 1)
             changes.append((losses(self._scores(moved), Goal(self.labels), "ce") - plain).abs() / plain.clamp_min(1e-6))
         return float(torch.stack(changes).clamp(max=1e3).mean())
 
@@ -244,12 +246,12 @@ class Audit:
         return float(lost.sum() / self._base.success.sum().clamp_min(1))
 
     def _control_linear(self) -> float:
-        size = self.images[:4].numel() // len(self.images[:4])
+        channels, side = self.images.shape[1], min(32, *self.images.shape[2:])
+        size = channels * side * side
         generator = generator_for(self.seed, "", "linear control")
         weight = torch.randn(2, size, generator=generator, dtype=torch.float64)
-        images = 0.4 + 0.2 * torch.rand(8, size, generator=generator, dtype=torch.float64).reshape(
-            8, *self.images.shape[1:]
-        )
+        pixels = torch.rand(8, channels, side, side, generator=generator, dtype=torch.float64)
+        images = 0.4 + 0.2 * pixels
         linear = nn.Linear(size, 2, dtype=torch.float64)
         model = nn.Sequential(nn.Flatten(), linear).eval()
         with torch.no_grad():

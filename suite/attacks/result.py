@@ -95,7 +95,7 @@ class AttackResult:
         initially: goal reached before the attack (the label was never predicted, or the target was).
         prediction, confidence: of the image returned, by softmax; `clean_prediction` of the original.
         l0: pixels changed (any channel); l2, linf: norms of the difference; ssim: of the luminances, NaN below 11
-            pixels a side.
+            pixels a side and where the saved image is not judged.
         saved_success: the verdict once more, of the image read back from an 8-bit PNG.
         silent: fooled on the way, not as returned.
     """
@@ -119,7 +119,7 @@ class AttackResult:
 
 
 def judge(model: nn.Module, images: Tensor, goal: Goal, clean: Tensor, found: Iterates, *, saved: bool) -> AttackResult:
-    """Verdicts and norms of what a loop found; `saved` costs one more forward."""
+    """Verdicts and norms of what a loop found; `saved` costs one more forward, and the SSIM."""
     difference = (found.images.double() - images.double()).flatten(2)
     confidence, prediction = found.scores.double().softmax(1).max(1)
     small = min(images.shape[2:]) < 11
@@ -140,7 +140,9 @@ def judge(model: nn.Module, images: Tensor, goal: Goal, clean: Tensor, found: It
         l0=(difference != 0).any(1).sum(1),
         l2=difference.flatten(1).norm(dim=1),
         linf=difference.flatten(1).abs().amax(1),
-        ssim=alike if small else ssim(luminance(images)[:, 0], luminance(found.images)[:, 0], data_range=1.0),
+        ssim=alike
+        if small or not saved
+        else ssim(luminance(images)[:, 0], luminance(found.images)[:, 0], data_range=1.0),
         saved_success=again,
         silent=found.ever & ~success,
         zero_gradients=found.zero_gradients,

@@ -56,8 +56,9 @@ def strip(photo: NDArray[Any], adversarial: NDArray[Any], before: str, after: st
 TEXTS = {
     "attacks_verdicts": (
         "Audit of the attack",
-        "Is the attack itself sound? Each line has its number, the most it may be, and who asks for it (C Carlini 2019, "
-        f"A AutoAttack, I Pintor 2022, S this suite). Controls are faults planted on purpose: pass means noticed. {SCOPE}",
+        "Is the attack itself sound? Each line has its number, the most it may be, and who asks for it (C Carlini "
+        f"2019, A AutoAttack, I Pintor 2022, S this suite). Controls are faults planted on purpose: pass means "
+        f"noticed. {SCOPE}",
     ),
     "attacks_robust": (
         "Accuracy under attack",
@@ -86,15 +87,16 @@ TEXTS = {
     ),
     "attacks_maps": (
         "Maps under attack",
-        "How much of a photo's map is left (Spearman, overlap of the top tenth) once it is attacked, beside noise of the "
-        "same size: the label is explained in both. Then whether the map of the new class shows the perturbation, and "
-        "which share of its energy lies on the tenth of pixels where the map of the label (source) or of the new class "
-        "(target) is largest: 0.1 is chance. Means with 95% intervals.",
+        "How much of a photo's map is left (Spearman, overlap of the top tenth) once it is attacked, beside noise of "
+        "the same size: the label is explained in both. Then whether the map of the new class shows the perturbation, "
+        "and which share of its energy lies on the tenth of pixels where the map of the label (source) or of the new class "
+        "(target) is largest: 0.1 is chance. The fooling image is the coursework's, in pixels, and its noise has its L2 norm; "
+        "PGD spends all of its box. Means with 95% intervals.",
     ),
     "attacks_limits": (
         "Limits of the naive attack",
-        "The fooling image as CS231n has it, aimed at the least likely class. Swept: x is the step's length, at most 20 "
-        "steps. Past: x is how many steps of length 10 are taken whether fooled or not; the share of pixels outside "
+        "The fooling image as CS231n has it, aimed at the least likely class. Swept: x is the step's length, at most "
+        "20 steps. Past: x is how many steps of length 10 are taken whether fooled or not; the share of pixels outside "
         "[0, 1] says when it is no image any more, SSIM when it is no longer the photo.",
     ),
     "attacks_agreement": (
@@ -218,8 +220,8 @@ _OF_MAPS = (
 def _maps(rows: pd.DataFrame) -> pd.DataFrame:
     study = ok(rows[rows["metric"].isin(_OF_MAPS)])
     lines = []
-    for (model, method, metric), group in groups(study, "model", "method", "metric"):
-        line: dict[str, Any] = {"metric": metric, "model": model, "method": method, "epsilon": group["x"].iloc[0]}
+    for (model, other, method, metric), group in groups(study, "model", "other", "method", "metric"):
+        line: dict[str, Any] = {"metric": metric, "model": model, "other": other, "method": method}
         sides = {stage: part.set_index("image")["value"] for stage, part in group.groupby("stage")}
         for stage in ("attack", "noise"):
             line |= mean_with_interval(stage, sides.get(stage, pd.Series(dtype=float)))
@@ -270,9 +272,10 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
     for (model, norm), table in groups(least, "model", "stage"):
         text = f"The smallest epsilon that fools each photo on {model}, in {_NORMS[norm]}; a dot a photo."
         yield Plot(f"attacks-minimal-{model}-{norm}", text, partial(_least, table, norm))
-    for model, table in groups(tables.get("attacks_maps", pd.DataFrame()), "model"):
-        text = f"How much of each map is left on {model}, under attack and under noise of the same size; 1 is all."
-        yield Plot(f"attacks-maps-{model}", text, partial(_moved, table[table["metric"] == "map_spearman"]))
+    for (model, other), table in groups(tables.get("attacks_maps", pd.DataFrame()), "model", "other"):
+        text = f"How much of each map is left on {model} ({other}), and under noise of the same size; 1 is all."
+        left = table[table["metric"] == "map_spearman"]
+        yield Plot(f"attacks-maps-{model}-{other}", text, partial(_moved, left))
 
 
 _NORMS = {"linf": "the largest change of a pixel (Linf)", "l2": "L2"}
@@ -375,7 +378,7 @@ SECTION = Section(
         "robust_at_most": "right under attack, at most [95%]",
         "success": "success [95%]",
         "saved_success": "as saved",
-        "other": "target",
+        "other": "target, network or attack",
         "bit_equal_n": "bit-equal",
         "verdict_equal_n": "verdict equal",
         "unequal_pixels_n": "unequal pixels",

@@ -51,7 +51,7 @@ class Attacks(Study):
             radii = wanted.epsilons_l2 if made.ball == "l2" else wanted.epsilons
             total = total + Cost((steps + 1) * len(radii), steps * len(radii))
         maps = plan_cost(methods.values())
-        return total + Cost(3 * maps.forwards, 3 * maps.backwards)
+        return total + Cost(6 * maps.forwards, 6 * maps.backwards)
 
     def run(self, work: Work) -> Outcome:
         wanted = _section(work.config)
@@ -69,8 +69,13 @@ class Attacks(Study):
             # without early stop, so that the whole budget is spent as noise of that size spends it
             found = _run(work, PGD(loss=base.loss), wanted.at, right, saved=False)
             rows += self._transfer(work, wanted, found, right)
-            rows += self._maps(work, wanted, found, right)
+            rows += self._maps(work, "pgd", found, _run(work, Noise(), wanted.at, right, saved=False), right)
             rows += self._targeted(work, wanted, base, right, pictures)
+            # The coursework's image, towards the class that is nearest: pixels change where it helps most.
+            near = work.scores[right].scatter(1, work.targets[right, None], -torch.inf).argmax(1)
+            fooling = _run(work, Fooling(), None, right, targets=near, saved=False)
+            noise = _run(work, Noise(norm="l2"), fooling.l2, right, saved=False)
+            rows += self._maps(work, "fooling image", fooling, noise, right)
             _keep(work, right, found, f"PGD, epsilon {wanted.at * 255:.3g}/255", pictures)
         if wanted.limits:
             rows += self._limits(work)
@@ -163,9 +168,8 @@ class Attacks(Study):
             rows += self._rows(work, right, "pgd", "transfer_success", value, **place)
         return rows
 
-    def _maps(self, work: Work, wanted: AttacksConfig, found: AttackResult, right: Tensor) -> list[Row]:
+    def _maps(self, work: Work, what: str, found: AttackResult, noise: AttackResult, right: Tensor) -> list[Row]:
         """How far maps move under the attack and under noise of its size, and where the perturbation lies."""
-        noise = _run(work, Noise(), wanted.at, right, saved=False)
         ids = [work.ids[i] for i in right.tolist()]
         size = (work.images.shape[2], work.images.shape[3])
         truth = work.targets[right]
@@ -183,7 +187,7 @@ class Attacks(Study):
                 continue
             old = magnitude(before[right], size)
             attacked, disturbed, aimed = (magnitude(r, size) for r in results if isinstance(r, Tensor))
-            place = {"x": wanted.at, "control": work.methods[label].control}
+            place = {"other": what, "control": work.methods[label].control}
             for stage, after in (("attack", attacked), ("noise", disturbed)):
                 for metric, measure in (("map_spearman", spearman), ("map_top10_overlap", top_overlap)):
                     rows += self._rows(work, right, label, metric, measure(old, after), stage=stage, **place)
