@@ -6,7 +6,7 @@ Both are asked the same: which of the twenty photos are fooled within epsilon by
 start. torchattacks returns images, so its user pays one more forward for the verdict.
 """
 
-import suite._torchvision  # noqa: F401
+import suite._torchvision
 
 import statistics
 import sys

@@ -89,9 +89,9 @@ TEXTS = {
         "Maps under attack",
         "How much of a photo's map is left (Spearman, overlap of the top tenth) once it is attacked, beside noise of "
         "the same size: the label is explained in both. Then whether the map of the new class shows the perturbation, "
-        "and which share of its energy lies on the tenth of pixels where the map of the label (source) or of the new class "
-        "(target) is largest: 0.1 is chance. The fooling image is the coursework's, in pixels, and its noise has its L2 norm; "
-        "PGD spends all of its box. Means with 95% intervals.",
+        "and which share of its energy lies on the tenth of pixels where the map of the label (source) or of the new "
+        "class (target) is largest: 0.1 is chance. The fooling image is the coursework's, kept in [0, 1], and its "
+        "noise has its L2 norm; PGD spends all of its box. Means with 95% intervals.",
     ),
     "attacks_limits": (
         "Limits of the naive attack",
