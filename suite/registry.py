@@ -51,6 +51,7 @@ STUDIES: Mapping[str, str] = {
     "agreement": "suite.studies.agreement:Agreement",
     "comparison": "suite.studies.comparison:Comparison",
     "sharpness": "suite.studies.sharpness:Sharpness",
+    "between_networks": "suite.studies.between_networks:BetweenNetworks",
     "differentiate": "suite.studies.differentiate:Differentiate",
     "attacks": "suite.studies.attacks:Attacks",
     "speed": "suite.studies.speed:Speed",

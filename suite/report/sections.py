@@ -96,6 +96,12 @@ def mean_with_interval(name: str, values: "pd.Series[float]") -> dict[str, float
     return {"n": len(values), name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
 
 
+def median_with_quartiles(name: str, values: "pd.Series[float] | None") -> dict[str, float]:
+    """The median, and the ends of the middle half as `name_low` and `name_high`."""
+    q = (np.nan,) * 3 if values is None or values.dropna().empty else values.quantile([0.5, 0.25, 0.75])
+    return dict(zip([name, f"{name}_low", f"{name}_high"], map(float, q), strict=True))
+
+
 def draw_intervals(
     ax: Axes, table: pd.DataFrame, y: Any, text: str, colour: str = COLOURS["own"], marker: str = "o"
 ) -> None:

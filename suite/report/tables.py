@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from suite.metrics.statistics import wilson_interval
-from suite.report import agreement, attacks, comparison, sharpness, speed
+from suite.report import agreement, attacks, between_networks, comparison, differentiate, sharpness, speed
 from suite.report.agreement import unreadable
 from suite.report.sections import Section, Tables
 
@@ -18,6 +18,8 @@ SECTIONS: tuple[Section, ...] = (
     agreement.SECTION,
     comparison.SECTION,
     sharpness.SECTION,
+    between_networks.SECTION,
+    differentiate.SECTION,
     attacks.SECTION,
     speed.SECTION,
 )
@@ -52,7 +54,7 @@ def _ordered(name: str, table: pd.DataFrame, manifest: dict[str, Any]) -> pd.Dat
 
     def rank(column: "pd.Series[Any]") -> "pd.Series[Any]":
         known = place.get(str(column.name))
-        return column if known is None else column.map(lambda label: (known.get(label, len(known)), label))
+        return column if known is None else column.map(lambda label: known.get(label, len(known)))
 
     return table.sort_values(keys, key=rank, kind="stable", ignore_index=True)
 

@@ -157,14 +157,16 @@ class Attacks(Study):
     def _transfer(self, work: Work, wanted: AttacksConfig, found: AttackResult, right: Tensor) -> list[Row]:
         """The adversarial images given to the run's other networks, where these have the photo right."""
         rows: list[Row] = []
-        for title, other in work.networks.items():
-            if title == work.model.card.name or other.card.input_size != work.model.card.input_size:
-                continue
-            with in_use(other), torch.no_grad():
-                before = scores_of(other, work.images[right]).argmax(1) == work.targets[right]
-                after = scores_of(other, found.images).argmax(1) != work.targets[right]
+        for other in work.others:
+            before = other.scores[right].argmax(1) == work.targets[right]
+            with in_use(other.model), torch.no_grad():
+                after = scores_of(other.model, found.images).argmax(1) != work.targets[right]
             value = after.double().masked_fill(~before, torch.nan)
-            place = {"other": title, "x": wanted.at, "undefined": "the other network has this photo wrong"}
+            place = {
+                "other": other.model.card.name,
+                "x": wanted.at,
+                "undefined": "the other network has this photo wrong",
+            }
             rows += self._rows(work, right, "pgd", "transfer_success", value, **place)
         return rows
 
