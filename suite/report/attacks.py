@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -92,6 +93,11 @@ TEXTS = {
         "and which share of its energy lies on the tenth of pixels where the map of the label (source) or of the new "
         "class (target) is largest: 0.1 is chance. The fooling image is the coursework's, kept in [0, 1], and its "
         "noise has its L2 norm; PGD spends all of its box. Means with 95% intervals.",
+    ),
+    "attacks_alignment": (
+        "Do the maps follow the picture?",
+        "Spearman of the size of a map with the brightness of the picture, unattacked, with the 95% interval of its "
+        "mean. On a bright thing on black, such as a digit, it says how well the map follows it; on photos little.",
     ),
     "attacks_limits": (
         "Limits of the naive attack",
@@ -230,6 +236,14 @@ def _maps(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def _alignment(rows: pd.DataFrame) -> pd.DataFrame:
+    study = ok(rows[rows["metric"] == "alignment"])
+    return pd.DataFrame(
+        {"model": model, "method": method} | mean_with_interval("alignment", group["value"])
+        for (model, method), group in groups(study, "model", "method")
+    )
+
+
 def _limits(rows: pd.DataFrame) -> pd.DataFrame:
     study = ok(rows[rows["stage"].isin(["swept", "past"])])
     lines = []
@@ -258,7 +272,7 @@ def _agreement(rows: pd.DataFrame) -> pd.DataFrame:
 def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
     makers = {
         "verdicts": _verdicts, "robust": _robust, "success": _success, "minimal": _minimal, "targeted": _targeted,
-        "transfer": _transfer, "maps": _maps, "limits": _limits, "agreement": _agreement,
+        "transfer": _transfer, "maps": _maps, "alignment": _alignment, "limits": _limits, "agreement": _agreement,
     }  # fmt: skip
     made = {f"attacks_{name}": make(rows) for name, make in makers.items()}
     return made | {"attacks_confusion": _confusion(rows, manifest)}
@@ -321,6 +335,9 @@ def _least(table: pd.DataFrame, norm: str) -> Figure:
         ax.scatter(values, y + rng.uniform(-0.15, 0.15, len(values)), s=22, color=COLOURS["own"], alpha=0.7, lw=0)
         ax.vlines(values.median(), y - 0.3, y + 0.3, color=INK, lw=2)
     ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
     ax.set_yticks(range(len(methods)), [label(method) for method in methods])
     ax.set_ylim(len(methods) - 0.5, -0.5)
     ax.set_xlabel(
@@ -377,6 +394,7 @@ SECTION = Section(
         "epsilon_255": "in 255ths",
         "robust_at_most": "right under attack, at most [95%]",
         "success": "success [95%]",
+        "alignment": "alignment [95%]",
         "saved_success": "as saved",
         "other": "target, network or attack",
         "bit_equal_n": "bit-equal",

@@ -77,6 +77,7 @@ class Attacks(Study):
             noise = _run(work, Noise(norm="l2"), fooling.l2, right, saved=False)
             rows += self._maps(work, "fooling image", fooling, noise, right)
             _keep(work, right, found, f"PGD, epsilon {wanted.at * 255:.3g}/255", pictures)
+        rows += self._alignment(work)
         if wanted.limits:
             rows += self._limits(work)
         if wanted.audit and work.positions[0] == 0 and base is not None and len(right):
@@ -200,6 +201,18 @@ class Attacks(Study):
                 for whose, chart in (("source", old), ("target", aimed)):
                     value = _energy_in_top(push, chart)
                     rows += self._rows(work, right, label, f"energy_in_{whose}_map", value, stage=stage, **place)
+        return rows
+
+    def _alignment(self, work: Work) -> list[Row]:
+        """Whether maps follow what is bright in the picture: on digits, the digit (after Etmann et al. 2019)."""
+        size = (work.images.shape[2], work.images.shape[3])
+        everyone, bright = torch.arange(len(work.images)), luminance(work.images)[:, 0]
+        rows: list[Row] = []
+        for label, found in work.maps.items():
+            if isinstance(found, Tensor):
+                control = work.methods[label].control
+                value = spearman(magnitude(found, size), bright)
+                rows += self._rows(work, everyone, label, "alignment", value, stage="clean", control=control)
         return rows
 
     def _targeted(
