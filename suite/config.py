@@ -17,10 +17,19 @@ def _fraction(value: object) -> object:
     """Reads `8/255` as a number; everything else is left to pydantic."""
     if isinstance(value, str) and "/" in value:
         try:
-            return float(Fraction(value.replace(" ", "")))
+            over, under = value.split("/")
+            return float(Fraction(over.strip()) / Fraction(under.strip()))
         except (ValueError, ZeroDivisionError):
             return value
     return value
+
+
+def parse_number(what: str, text: str) -> float:
+    """`8/255` or `0.03` from a command line."""
+    try:
+        return float(_fraction(text))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ConfigError(f"{what} {text!r}: expected a number such as 4/255 or 0.02") from None
 
 
 Number = Annotated[float, BeforeValidator(_fraction)]
@@ -159,6 +168,42 @@ class ScoresConfig(_Part):
         return value
 
 
+class AttacksConfig(_Part):
+    """How easily the network is fooled, whether the attack is sound, and whether the maps notice."""
+
+    methods: tuple[MethodConfig, ...] = Field(
+        (
+            MethodConfig(name="fgsm"),
+            MethodConfig(name="pgd", parameters={"early_stop": True}),
+            MethodConfig(name="pgd_l2", parameters={"early_stop": True}),
+        ),
+        min_length=1,
+        description="attacks that take an epsilon; noise of the same size is added as a control",
+    )
+    epsilons: tuple[Number, ...] = (0, *(e / 255 for e in (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)))
+    epsilons_l2: tuple[Number, ...] = (0, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 100)
+    at: Number = Field(1 / 255, gt=0, le=1, description="epsilon of transfer, maps, targets, agreement and the audit")
+    targets: tuple[str, ...] = Field((), description="classes to aim at, by name, index or synset id")
+    minimal: bool = Field(True, description="the smallest epsilon a photo, by bisection")
+    agreement: bool = Field(True, description="torchattacks beside ours")
+    limits: bool = Field(True, description="the fooling image's step swept, and gone on past success")
+    audit: bool = True
+
+    @field_validator("epsilons", "epsilons_l2")
+    @classmethod
+    def _ascending(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(e < 0 for e in value) or list(value) != sorted(set(value)):
+            raise ValueError("give radii of at least 0, ascending")
+        return value
+
+    @field_validator("epsilons")
+    @classmethod
+    def _in_pixels(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(e > 1 for e in value):
+            raise ValueError(f"{max(value):g}: pixels are in [0, 1], so at most 1; did you mean {max(value):g}/255?")
+        return value
+
+
 class SpeedConfig(_Part):
     """Own, reference and the bare passes, interleaved."""
 
@@ -226,6 +271,7 @@ class StudiesConfig(_Part):
     labels: LabelsConfig | None = None
     shortcut: ShortcutConfig | None = None
     scores: ScoresConfig | None = None
+    attacks: AttacksConfig | None = None
     speed: SpeedConfig | None = None
 
     def chosen(self) -> tuple[str, ...]:

@@ -37,6 +37,15 @@ ATTRIBUTIONS: Mapping[str, str] = {
     "control_other_image": "suite.attribution.controls:OtherImage",
 }
 
+ATTACKS: Mapping[str, str] = {
+    "fooling": "suite.attacks.fooling:Fooling",
+    "fgsm": "suite.attacks.fgsm:FGSM",
+    "pgd": "suite.attacks.pgd:PGD",
+    "pgd_l2": "suite.attacks.pgd:PGDL2",
+    "momentum_fgsm": "suite.attacks.pgd:MomentumFGSM",
+    "control_noise": "suite.attacks.fgsm:Noise",
+}
+
 STUDIES: Mapping[str, str] = {
     "predictions": "suite.studies.predictions:Predictions",
     "agreement": "suite.studies.agreement:Agreement",
@@ -48,6 +57,7 @@ STUDIES: Mapping[str, str] = {
     "labels": "suite.studies.labels:Labels",
     "shortcut": "suite.studies.shortcut:Shortcut",
     "scores": "suite.studies.scores:Scores",
+    "attacks": "suite.studies.attacks:Attacks",
     "speed": "suite.studies.speed:Speed",
 }
 

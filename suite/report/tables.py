@@ -12,6 +12,7 @@ import pandas as pd
 from suite.metrics.statistics import wilson_interval
 from suite.report import (
     agreement,
+    attacks,
     between_networks,
     comparison,
     differentiate,
@@ -31,6 +32,7 @@ SECTIONS: tuple[Section, ...] = (
     labels.SECTION,
     shortcut.SECTION,
     scores.SECTION,
+    attacks.SECTION,
     comparison.SECTION,
     sharpness.SECTION,
     between_networks.SECTION,

@@ -114,6 +114,8 @@ def prepare(
         check_boxes(config.data.boxes)
     for network in networks.values():
         check_layers(network, methods)
+    for study in studies.values():
+        study.cost(methods, config)  # a study's own names and parameters are checked by counting with them
     items = plan(config, list(networks), len(images.files), studies)
     return Prepared(config, networks, lost, methods, studies, images, items)
 
