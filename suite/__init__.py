@@ -1,7 +1,7 @@
 """Can this saliency map be trusted? Handwritten attribution methods, checked against Captum, on real photos.
 
-`suite.attribute` and `suite.load_model` are the library; `suite run` is the command. Importing this costs nothing:
-torch is loaded on first use.
+`suite.attribute`, `suite.load_model` and `suite.audit` are the library; `suite run` is the command. Importing this
+costs nothing: torch is loaded on first use.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from suite import results
     from suite.attribution.fused import attribute
+    from suite.auditing import audit
     from suite.models.load import load_model
 
 __version__ = "0.1.0"
-__all__ = ["attribute", "load_model", "results"]
+__all__ = ["attribute", "audit", "load_model", "results"]
 
 _PUBLIC = {
     "attribute": "suite.attribution.fused",
+    "audit": "suite.auditing",
     "load_model": "suite.models.load",
 }
 

@@ -1,7 +1,7 @@
 """The command line: verbs only. torch is imported inside them, so that `suite --help` answers at once.
 
 Exit codes: 0 done; 1 done with failed rows, a network that could not be had, or a verdict named by --fail-on, or
-interrupted; 2 usage or configuration. Results go to stdout, the log to stderr.
+interrupted, or not equal to the reference; 2 usage or configuration. Results go to stdout, the log to stderr.
 """
 
 import json
@@ -97,6 +97,46 @@ def report(
     from suite.report import build
 
     print(build(run_dir))
+
+
+@app.command()
+def verify(
+    function: Annotated[
+        str,
+        typer.Argument(
+            help="package.module:function, called with (model, images, targets) and, if it takes it, layer."
+        ),
+    ],
+    against: Annotated[str, typer.Option(help="captum:NAME, suite:NAME or torchattacks:NAME")],
+    model: Annotated[str, typer.Option(help="The real network, beside the small known ones.")] = "squeezenet1_1",
+    data: Annotated[str, typer.Option(help="The source of its few photos.")] = "embedded",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Is my implementation right? A method or attack of one's own against a reference. Exits 0 only when equal."""
+    from contextlib import redirect_stdout
+    from dataclasses import asdict
+
+    from suite.registry import build, load_object
+
+    with redirect_stdout(sys.stderr):
+        try:
+            found = load_object(function)
+        except SystemExit:
+            raise ConfigError(f"{function!r}: its module exits when it is imported") from None
+        mine = build("method", function, found, {}) if isinstance(found, type) else found
+        if not callable(mine):
+            raise ConfigError(f"{function!r}: not a function, but a {type(mine).__name__}")
+        from suite.verify.networks import cases
+        from suite.verify.verify import verify as compare
+
+        result = compare(mine, against, cases(model, data))
+    if as_json:
+        named = {"function": function, "against": against, "equal": result.equal}
+        print(json.dumps(named | asdict(result), indent=2))
+    else:
+        print(result)
+    raise typer.Exit(0 if result.equal else 1)
 
 
 @app.command("list")

@@ -111,11 +111,15 @@ class SharpnessConfig(_Part):
     """How concentrated the maps are: entropy, Gini, total variation, mass of the largest region."""
 
 
+class BetweenNetworksConfig(_Part):
+    """Network against network, by the maps of the same photo."""
+
+
 class DifferentiateConfig(_Part):
     """Score, log-probability, probability or cross entropy; and where a gradient stops telling."""
 
-    radii: tuple[Number, ...] = (0.25 / 255, 1 / 255, 4 / 255, 16 / 255)
-    superpixels: int = Field(16, ge=4)
+    radii: tuple[Number, ...] = (1 / 16320, 1 / 4080, 1 / 1020, 1 / 255, 4 / 255, 16 / 255)
+    grid: int = Field(4, ge=2, description="squares a side, whose interactions are measured")
 
 
 class SpeedConfig(_Part):
@@ -179,6 +183,7 @@ class StudiesConfig(_Part):
     agreement: AgreementConfig | None = None
     comparison: ComparisonConfig | None = None
     sharpness: SharpnessConfig | None = None
+    between_networks: BetweenNetworksConfig | None = None
     differentiate: DifferentiateConfig | None = None
     sanity: SanityConfig | None = None
     labels: LabelsConfig | None = None

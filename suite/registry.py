@@ -42,6 +42,7 @@ STUDIES: Mapping[str, str] = {
     "agreement": "suite.studies.agreement:Agreement",
     "comparison": "suite.studies.comparison:Comparison",
     "sharpness": "suite.studies.sharpness:Sharpness",
+    "between_networks": "suite.studies.between_networks:BetweenNetworks",
     "differentiate": "suite.studies.differentiate:Differentiate",
     "sanity": "suite.studies.sanity:Sanity",
     "labels": "suite.studies.labels:Labels",

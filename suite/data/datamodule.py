@@ -24,11 +24,10 @@ class Size:
     crop: tuple[int, int]
 
 
-@dataclass
 class Chunk:
-    """One item of work and the images it is about.
+    """One item of work and the images it is about. No dataclass: Lightning's double precision would look inside.
 
-    Attributes:
+    Args:
         item: the work item; None where a process has nothing left to do and only keeps step.
         images: (B, 3, H, W) in [0, 1]; those that could be read.
         files: the files of these images.
@@ -36,11 +35,15 @@ class Chunk:
         faults: files that could not be used, and why.
     """
 
-    item: Any
-    images: Tensor
-    files: tuple[ImageFile, ...] = ()
-    notes: tuple[str, ...] = ()
-    faults: tuple[tuple[ImageFile, str], ...] = ()
+    def __init__(
+        self,
+        item: Any,
+        images: Tensor,
+        files: tuple[ImageFile, ...] = (),
+        notes: tuple[str, ...] = (),
+        faults: tuple[tuple[ImageFile, str], ...] = (),
+    ) -> None:
+        self.item, self.images, self.files, self.notes, self.faults = item, images, files, notes, faults
 
 
 class WorkDataset(Dataset[Chunk]):
@@ -72,7 +75,11 @@ def read_chunk(item: Any, files: Sequence[ImageFile], size: Size) -> Chunk:
     tensors, kept, notes, faults = [], [], [], []
     for file in files:
         try:
-            image, note = load_image(file.path, resize=size.resize, crop=size.crop)
+            image, note = (
+                (file.pixels, "")
+                if file.pixels is not None
+                else load_image(file.path, resize=size.resize, crop=size.crop)
+            )
         except ImageError as error:
             faults.append((file, str(error)))
         else:

@@ -6,8 +6,9 @@ import json
 import os
 import stat
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from suite.data.classes import ClassNames
 from suite.data.listing import EMBEDDED, Candidate, list_candidates
@@ -23,12 +24,14 @@ class ImageFile:
         path: where the file lies on this machine.
         label: class index, or None where the source has no labels.
         sha256: of the file's bytes, or "" where they cannot be read (loading the image then says why).
+        pixels: (3, H, W) in [0, 1], for an image in hand that has no file.
     """
 
     id: str
     path: Path
     label: int | None
     sha256: str
+    pixels: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def list_images(
         raise DataError(f"data {given!r} cannot be read: {error.strerror}") from error
     chosen = candidates if limit is None else _sample(candidates, limit, seed)
     files = tuple(_hashed(candidate, given) for candidate in sorted(chosen, key=lambda candidate: candidate.id))
-    return ImageList(source=given, files=files, total=len(candidates), digest=_digest(files), root=root)
+    return ImageList(source=given, files=files, total=len(candidates), digest=list_digest(files), root=root)
 
 
 def write_files_csv(images: ImageList, path: str | Path) -> None:
@@ -153,6 +156,7 @@ def _sha256(path: Path) -> str:
         return ""
 
 
-def _digest(files: tuple[ImageFile, ...]) -> str:
+def list_digest(files: tuple[ImageFile, ...]) -> str:
+    """Of every file's (id, sha256, label)."""
     lines = (json.dumps([file.id, file.sha256, file.label]) for file in files)
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()

@@ -4,6 +4,8 @@ All take batches, compare map i of one with map i of the other, work in float64 
 What is undefined (a constant map, a NaN inside) is NaN, never a number that looks like a result.
 """
 
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Final
 
 import torch
@@ -295,6 +297,49 @@ def max_abs_difference(a: Tensor, b: Tensor) -> Tensor:
     """
     _same_shape(a, b)
     return (_flat(a, "a").double() - _flat(b, "b").double()).abs().amax(dim=1)
+
+
+class Comparable:
+    """Magnitudes of one kind of map, with what every comparison needs of them computed once.
+
+    Args:
+        maps: (B, H, W), none negative.
+    """
+
+    def __init__(self, maps: Tensor) -> None:
+        self.maps = maps
+
+    @cached_property
+    def ranks(self) -> Tensor:
+        """See `ranks`."""
+        return ranks(self.maps)
+
+    @cached_property
+    def scaled(self) -> Tensor:
+        """See `normalise`."""
+        return normalise(self.maps)
+
+    def compare(self, other: "Comparable", shift: int) -> Iterator[tuple[str, Tensor, str]]:
+        """Spearman, SSIM (data range 1) and the overlap of the top tenth: metric, (B,) values, and why one is NaN.
+
+        Args:
+            other: the maps compared with, of the same shape.
+            shift: 0 for the same photo, 1 for the other's map of the next one.
+        """
+        unlike, small = bool(shift) and len(self.maps) < 2, min(self.maps.shape[1:]) < 2 * _RADIUS + 1
+        nothing = self.maps.new_full((len(self.maps),), torch.nan)
+        measures: dict[str, Callable[[], Tensor]] = {
+            "spearman": lambda: rank_correlation(self.ranks, other.ranks.roll(-shift, 0)),
+            "ssim": lambda: nothing if small else ssim(self.scaled, other.scaled.roll(-shift, 0), data_range=1.0),
+            "top10_overlap": lambda: top_overlap(self.maps, other.maps.roll(-shift, 0), fraction=0.1),
+        }
+        for metric, measure in measures.items():
+            why = "a map is constant, so there is nothing to compare"
+            if metric == "ssim" and small:
+                why = f"SSIM needs {2 * _RADIUS + 1} pixels a side, the width of its window"
+            if unlike:
+                why = "an unrelated photo needs at least two images in a chunk"
+            yield metric, nothing if unlike else measure(), why
 
 
 def _flat(a: Tensor, name: str) -> Tensor:

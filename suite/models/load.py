@@ -6,8 +6,7 @@ weights is read with `weights_only` or as safetensors, never unpickled.
 
 import hashlib
 import re
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from suite.data.classes import ClassNames
 from suite.errors import NetworkError, did_you_mean
 from suite.models import embedded
 from suite.models.layers import default_layer
-from suite.models.network import Card, Network, scores_of
+from suite.models.network import Card, Network, black, scores_of
 from suite.models.state import in_use
 from suite.registry import build, load_object
 
@@ -66,14 +65,28 @@ def load_model(name: str | NetworkConfig, **options: Any) -> Network:
         config = name
     else:
         config = validate({"models": [{"name": name, **options}]}, f"network {name!r}").models[0]
-    source = _from_factory(config) if config.factory else _by_name(config)
+    return _network(config, _from_factory(config) if config.factory else _by_name(config))
+
+
+def wrap(body: nn.Module, config: NetworkConfig, classes: Sequence[str] | None = None) -> Network:
+    """A network in hand as the suite sees it; `body` itself is used, and put into eval mode.
+
+    Args:
+        body: (B, 3, H, W) -> (B, K) unnormalised scores.
+        config: its name, `mean` and `std` (by default it takes pixels in [0, 1]), `input_size`, `classes`, ...
+        classes: names in hand, instead of a file of them.
+    """
+    names = ClassNames(tuple(classes)) if classes is not None else None
+    return _network(config, _Source(body, "in hand", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), names)
+
+
+def _network(config: NetworkConfig, source: _Source, names: ClassNames | None = None) -> Network:
     size = config.input_size if config.input_size is not None else source.input_size
     height_width = (size, size) if isinstance(size, int) else (size[0], size[1])
     body = source.body
     if _is_file(config.weights):
         _load_file(body, config)
     _refuse_nan(body, config.title)
-    mean, std = config.mean or source.mean, config.std or source.std
     count = _count_scores(body, height_width, config.title)
     card = Card(
         name=config.title,
@@ -81,13 +94,15 @@ def load_model(name: str | NetworkConfig, **options: Any) -> Network:
         digest=weights_digest(body),
         input_size=height_width,
         resize=config.resize if config.resize is not None else (source.resize if config.input_size is None else None),
-        classes=_classes(config, source, count),
+        classes=_classes(config, source, count, names),
         layer=config.layer,
     )
-    network = Network(body, mean, std, card).eval()
-    probe = torch.zeros(1, 3, *height_width)
-    with nullcontext() if config.layer else suppress(NetworkError):  # an MLP has none, the CAM family will say so
-        network.card = replace(card, layer=default_layer(network, probe))
+    network = Network(body, config.mean or source.mean, config.std or source.std, card).eval()
+    try:
+        network.card = replace(card, layer=default_layer(network, black(body, height_width)))
+    except NetworkError:
+        if config.layer:
+            raise  # else it has no map at all; the methods that need one will say so
     return network
 
 
@@ -252,7 +267,7 @@ def _from_factory(config: NetworkConfig) -> _Source:
 def _count_scores(body: nn.Module, size: tuple[int, int], title: str) -> int:
     try:
         with in_use(body), torch.no_grad():
-            return scores_of(body, torch.zeros(1, 3, *size)).shape[1]
+            return scores_of(body, black(body, size)).shape[1]
     except NetworkError as error:
         raise NetworkError(f"network {title!r}: {error}") from None
     except Exception as error:
@@ -262,15 +277,14 @@ def _count_scores(body: nn.Module, size: tuple[int, int], title: str) -> int:
         ) from None
 
 
-def _classes(config: NetworkConfig, source: _Source, count: int) -> ClassNames:
-    if not config.classes:
+def _classes(config: NetworkConfig, source: _Source, count: int, names: ClassNames | None) -> ClassNames:
+    if not config.classes and names is None:
         imagenet = ClassNames.imagenet()
         return imagenet if source.imagenet and count == len(imagenet) else ClassNames.indices(count)
-    classes = ClassNames.from_file(Path(config.classes))
+    classes = names if names is not None else ClassNames.from_file(Path(config.classes))
     if len(classes) != count:
-        raise NetworkError(
-            f"network {config.title!r}: gives {count} scores, but {config.classes} names {len(classes)} classes"
-        )
+        where = config.classes or "the list given"
+        raise NetworkError(f"network {config.title!r}: gives {count} scores, but {where} names {len(classes)} classes")
     return classes
 
 

@@ -31,6 +31,11 @@ class Card:
     classes: ClassNames
     layer: str = ""
 
+    @property
+    def taken(self) -> tuple[int | None, tuple[int, int]]:
+        """How it takes a photo; networks of which this is the same see the same pixels."""
+        return self.resize, self.input_size
+
 
 class Network(nn.Module):
     """Maps (B, 3, H, W) RGB in [0, 1] to (B, K) unnormalised scores.
@@ -50,14 +55,20 @@ class Network(nn.Module):
         super().__init__()
         self.body = body
         self.card = card
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        for name, values in (("mean", mean), ("std", std)):  # where the weights are
+            self.register_buffer(name, black(body, (1, 1)).new_tensor(values).view(1, 3, 1, 1), persistent=False)
         self.train(body.training)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, K)."""
         scores = self.body((images - self.mean) / self.std)
         return scores  # type: ignore[no-any-return]
+
+
+def black(model: nn.Module, size: tuple[int, int]) -> Tensor:
+    """(1, 3, H, W) of zeros, where the network's weights are and of their type: a probe."""
+    weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    return weight.detach().new_zeros(1, 3, *size)
 
 
 def scores_of(model: nn.Module, images: Tensor) -> Tensor:

@@ -27,6 +27,22 @@ def in_use(model: nn.Module) -> Iterator[None]:
                 module.training = True
 
 
+@contextmanager
+def as_found(model: nn.Module) -> Iterator[None]:
+    """For a network in hand: training flags, `requires_grad` and device are put back on the way out."""
+    flags = [(module, module.training) for module in model.modules()]
+    frozen = [(tensor, tensor.requires_grad, tensor.device) for tensor in model.parameters()]
+    try:
+        yield
+    finally:
+        if frozen and frozen[0][0].device != frozen[0][2]:
+            model.to(frozen[0][2])
+        for module, training in flags:
+            module.training = training
+        for tensor, requires_grad, _ in frozen:
+            tensor.requires_grad_(requires_grad)
+
+
 _STRUCTURE = (
     "_modules",
     "_parameters",
@@ -38,12 +54,18 @@ _STRUCTURE = (
 )
 
 
-class _Snapshot:
+def _settings(module: nn.Module) -> dict[str, object]:
+    """Public attributes such as a ReLU's `inplace`, and a `forward` that somebody put on the instance."""
+    public = {name: value for name, value in vars(module).items() if name[0] != "_" and name != "training"}
+    return {name: value for name, value in public.items() if name == "forward" or isinstance(value, bool | int | float)}
+
+
+class Snapshot:
     """Copies of all that foreign code could change in a network, and the way back."""
 
     def __init__(self, model: nn.Module) -> None:
         self.structure = [
-            (module, module.training, {name: dict(getattr(module, name)) for name in _STRUCTURE})
+            (module, module.training, _settings(module), {name: dict(getattr(module, name)) for name in _STRUCTURE})
             for module in model.modules()
         ]
         tensors = [*model.parameters(), *model.buffers()]
@@ -52,10 +74,15 @@ class _Snapshot:
     def restore(self) -> list[str]:
         """Puts everything back; what had to be, in words."""
         changed = set()
-        for module, training, parts in self.structure:
+        for module, training, settings, parts in self.structure:
             if module.training != training:
                 changed.add("training flags")
                 module.training = training
+            if (found := _settings(module)) != settings:
+                changed.add("modules' settings")
+                for name in found.keys() - settings.keys():
+                    delattr(module, name)
+                vars(module).update(settings)
             for name, saved in parts.items():
                 now = getattr(module, name)
                 if {k: id(v) for k, v in now.items()} != {k: id(v) for k, v in saved.items()}:
@@ -82,7 +109,7 @@ def guarded(model: nn.Module, who: str) -> Iterator[None]:
     Raises:
         NetworkError: naming `who` and what was changed, where the code itself raised nothing.
     """
-    before = _Snapshot(model)
+    before = Snapshot(model)
     try:
         yield
     except BaseException:

@@ -280,10 +280,12 @@ def captum_attribution(name: str) -> Callable[[nn.Module, Tensor, Tensor, str], 
     kind = getattr(attr, name)
 
     def compute(model: nn.Module, images: Tensor, targets: Tensor, layer: str) -> Tensor:
-        if name.startswith("Layer"):
-            made = kind(model, find_layer(model, layer))
-            return made.attribute(images) if name == "LayerActivation" else made.attribute(images, target=targets)
-        made = kind(model, find_layer(model, layer)) if name == "GuidedGradCam" else kind(model)
-        return made.attribute(images, target=targets)
+        made = kind(model, find_layer(model, layer)) if name.startswith("Layer") or "Cam" in name else kind(model)
+        if name == "LayerActivation":
+            return made.attribute(images)
+        if name not in ("IntegratedGradients", "LayerConductance"):
+            return made.attribute(images, target=targets)
+        room = max(2 * len(images), images_per_pass(model, images))  # its default takes all steps in one batch
+        return made.attribute(images, target=targets, internal_batch_size=room)
 
     return compute

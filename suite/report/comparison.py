@@ -64,7 +64,8 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
         text = f"{words}, {model}: how alike the methods' maps of the same photo are; neighbours are most alike."
         yield Plot(f"heatmap-{model}-{metric}", text, partial(_heatmap, pairs, metric))
         text = f"{words}, {model}: mean and 95% interval for each pair, beside the level that unrelated photos reach."
-        yield Plot(f"pairs-{model}-{metric}", text, partial(_pairs, pairs, words))
+        names = [f"{label(a, 20)} · {label(b, 20)}" for a, b in zip(pairs["method"], pairs["other"], strict=True)]
+        yield Plot(f"pairs-{model}-{metric}", text, partial(draw_pairs, pairs.assign(name=names), words))
 
 
 def _heatmap(pairs: pd.DataFrame, metric: str) -> Figure:
@@ -107,9 +108,9 @@ def _heatmap(pairs: pd.DataFrame, metric: str) -> Figure:
     return figure
 
 
-def _pairs(pairs: pd.DataFrame, words: str) -> Figure:
+def draw_pairs(pairs: pd.DataFrame, words: str) -> Figure:
+    """The most alike first: `name`, the mean on one photo with its interval, and what unrelated photos reach."""
     shown = pairs.sort_values("mean", ascending=False).head(PAIRS_SHOWN)
-    names = [f"{label(a, 20)} · {label(b, 20)}" for a, b in zip(shown["method"], shown["other"], strict=True)]
     figure = Figure(figsize=(WIDTH, 1.5 + 0.3 * len(shown)), layout="constrained")
     ax = figure.subplots()
     y = np.arange(len(shown))
@@ -124,7 +125,7 @@ def _pairs(pairs: pd.DataFrame, words: str) -> Figure:
         label="to their 95th percentile",
     )
     draw_intervals(ax, shown, y, "same photo: mean, 95% interval")
-    ax.set_yticks(y, names)
+    ax.set_yticks(y, shown["name"])
     ax.set_ylim(len(shown) - 0.4, -0.6)
     left_out = f" ({len(shown)} most alike of {len(pairs)} pairs)" if len(pairs) > len(shown) else ""
     ax.set_xlabel(f"{words}; 1 is the same{left_out}")

@@ -102,7 +102,9 @@ def _draw_grids(sheets: list[Sheet], signed: dict[str, bool], folder: Path) -> l
         mine = [sheet for sheet in sheets if sheet.model == model]
         for page in range(min(GRID_PAGES, -(-len(mine) // GRID_ROWS))):
             path = folder / f"grid-{slug(model)}-{page + 1}.png"
-            save_png(_grid(mine[page * GRID_ROWS : (page + 1) * GRID_ROWS], signed), path)
+            shown = mine[page * GRID_ROWS : (page + 1) * GRID_ROWS]
+            lines = [(s.label or s.image, s.prediction and f"sees {s.prediction}", load(s.source)) for s in shown]
+            save_png(photo_grid(lines, signed), path)
             pages.append((path, f"{model}: photos by methods", alt))
     return pages
 
@@ -178,22 +180,25 @@ def _sheet(arrays: dict[str, NDArray[Any]], sheet: Sheet, signed: dict[str, bool
     return canvas
 
 
-def _grid(sheets: list[Sheet], signed: dict[str, bool]) -> Image.Image:
-    pages = [load(sheet.source) for sheet in sheets]
-    labels = list(dict.fromkeys(key.partition("|")[2] for arrays in pages for key in arrays if key.startswith("own|")))
+def photo_grid(lines: list[tuple[str, str, dict[str, NDArray[Any]]]], signed: dict[str, bool]) -> Image.Image:
+    """A line a photo: two texts, the photo, and its maps (arrays named `own|...`) under their names.
+
+    A map whose name `signed` does not know is drawn with a sign where it has negative values.
+    """
+    labels = list(dict.fromkeys(key.partition("|")[2] for *_, arrays in lines for key in arrays if key[:4] == "own|"))
     step = GRID_TILE + 8
     words = 170
     canvas = Image.new(
-        "RGB", (2 * MARGIN + words + (1 + len(labels)) * step, 2 * MARGIN + 24 + len(pages) * step), PAPER
+        "RGB", (2 * MARGIN + words + (1 + len(labels)) * step, 2 * MARGIN + 24 + len(lines) * step), PAPER
     )
     draw = ImageDraw.Draw(canvas)
     for column, label in enumerate(labels, start=1):
         at = MARGIN + words + column * step
         draw.text((at, MARGIN), clip(label, typeface(13, bold=True), GRID_TILE), INK, typeface(13, bold=True))
-    for row, (sheet, arrays) in enumerate(zip(sheets, pages, strict=True)):
+    for row, (title, words_below, arrays) in enumerate(lines):
         y = MARGIN + 24 + row * step
         photo = fit_photo(arrays, GRID_TILE)
-        for half, text in enumerate((sheet.label or sheet.image, sheet.prediction and f"sees {sheet.prediction}")):
+        for half, text in enumerate((title, words_below)):
             for k, part in enumerate(wrap(text, typeface(12, bold=not half), words - 12, 3)):
                 draw.text((MARGIN, y + 54 * half + 16 * k), part, INK, typeface(12, bold=not half))
         canvas.paste(photo, (MARGIN + words, y))

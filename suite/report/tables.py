@@ -10,7 +10,17 @@ import numpy as np
 import pandas as pd
 
 from suite.metrics.statistics import wilson_interval
-from suite.report import agreement, comparison, labels, sanity, sharpness, shortcut, speed
+from suite.report import (
+    agreement,
+    between_networks,
+    comparison,
+    differentiate,
+    labels,
+    sanity,
+    sharpness,
+    shortcut,
+    speed,
+)
 from suite.report.agreement import unreadable
 from suite.report.sections import Section, Tables
 
@@ -21,6 +31,8 @@ SECTIONS: tuple[Section, ...] = (
     shortcut.SECTION,
     comparison.SECTION,
     sharpness.SECTION,
+    between_networks.SECTION,
+    differentiate.SECTION,
     speed.SECTION,
 )
 
@@ -54,7 +66,7 @@ def _ordered(name: str, table: pd.DataFrame, manifest: dict[str, Any]) -> pd.Dat
 
     def rank(column: "pd.Series[Any]") -> "pd.Series[Any]":
         known = place.get(str(column.name))
-        return column if known is None else column.map(lambda label: (known.get(label, len(known)), label))
+        return column if known is None else column.map(lambda label: known.get(label, len(known)))
 
     return table.sort_values(keys, key=rank, kind="stable", ignore_index=True)
 

@@ -7,7 +7,6 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,8 @@ class Bench(pl.LightningModule):
         self.methods = dict(methods)
         self.studies = dict(studies)
         self.run_dir = run_dir
-        self._last: tuple[tuple[str, tuple[int, ...]], Work] | None = None
+        self._chunk: tuple[int, ...] = ()
+        self._works: dict[str, Work] = {}  # of this chunk, by network
 
     def setup(self, stage: str) -> None:
         """Threads, which Lightning's launcher has set its own way, and memory format, now that the device is known."""
@@ -75,7 +75,7 @@ class Bench(pl.LightningModule):
         images = batch.images.to(device, next(self.parameters()).dtype)
         if self.config.memory_format == "channels_last":
             images = images.contiguous(memory_format=torch.channels_last)
-        return replace(batch, images=images)
+        return Chunk(batch.item, images, batch.files, batch.notes, batch.faults)
 
     def predict_step(self, batch: Chunk, batch_idx: int) -> tuple[WorkItem, Outcome] | None:
         """One item -> its rows; what goes wrong inside becomes a failed row with its traceback beside."""
@@ -108,24 +108,34 @@ class Bench(pl.LightningModule):
         return [row(study=item.study, model=item.model, metric="item", x=0.0, status="not_applicable", message=message)]
 
     def _work(self, item: WorkItem, batch: Chunk) -> Work:
-        key = (item.model, item.images)
-        if self._last is None or self._last[0] != key:
-            place = {file.id: position for file, position in zip(self._files(batch), item.images, strict=True)}
-            network = self.networks[self._key[item.model]]
-            assert isinstance(network, Network)
-            work = Work(
-                model=network,
-                methods=self.methods,
-                images=batch.images,
-                files=batch.files,
-                positions=[place[file.id] for file in batch.files],
-                notes=batch.notes,
-                faults=batch.faults,
-                config=self.config,
-            )
-            self._last = (key, work)
-        self._last[1].part = item.part
-        return self._last[1]
+        if self._chunk != item.images:
+            for work in self._works.values():
+                work.others = ()  # they hold each other, and their maps
+            self._chunk, self._works = item.images, {}
+        place = {file.id: position for file, position in zip(self._files(batch), item.images, strict=True)}
+        size = self._network(item.model).card.taken
+        for title in self._key:
+            if title not in self._works and self._network(title).card.taken == size:
+                self._works[title] = Work(
+                    model=self._network(title),
+                    methods=self.methods,
+                    images=batch.images,
+                    files=batch.files,
+                    positions=[place[file.id] for file in batch.files],
+                    notes=batch.notes,
+                    faults=batch.faults,
+                    config=self.config,
+                )
+        work = self._works[item.model]
+        alike = (t for t in self._key if t != item.model and self._network(t).card.taken == size)
+        work.others = [self._works[title] for title in alike]
+        work.part = item.part
+        return work
+
+    def _network(self, title: str) -> Network:
+        network = self.networks[self._key[title]]
+        assert isinstance(network, Network)
+        return network
 
     @staticmethod
     def _files(batch: Chunk) -> list[Any]:

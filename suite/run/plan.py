@@ -50,7 +50,7 @@ def chunks(count: int, size: int) -> list[tuple[int, ...]]:
 
 
 def plan(config: RunConfig, models: Sequence[str], count: int, studies: Mapping[str, Study]) -> list[WorkItem]:
-    """All items of a run: chunk by chunk, so that studies of a chunk share its maps; single items last.
+    """All items of a run: chunk by chunk, so that studies and networks of a chunk share its maps; single items last.
 
     Args:
         config: the run's.
@@ -61,8 +61,8 @@ def plan(config: RunConfig, models: Sequence[str], count: int, studies: Mapping[
     parts = chunks(count, config.data.batch_size)
     items = [
         WorkItem(name, model, index, images, part)
-        for model in models
         for index, images in enumerate(parts)
+        for model in models
         for name, study in studies.items()
         if not study.once
         for part in range(study.parts(config))

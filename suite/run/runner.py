@@ -24,7 +24,7 @@ from suite.data.datamodule import Size, WorkData, WorkDataset
 from suite.data.sources import ImageList, list_images, write_files_csv
 from suite.errors import ConfigError, NetworkError, SuiteError
 from suite.models.load import load_model
-from suite.models.network import Network
+from suite.models.network import Network, black
 from suite.quiet import quiet
 from suite.results.manifest import RunLock, read_manifest, write_manifest
 from suite.results.schema import row
@@ -139,12 +139,12 @@ def _load(part: NetworkConfig) -> Network:
 
 def check_layers(network: Network, methods: Mapping[str, Attribution]) -> None:
     """Every layer that a method names exists, is called once and gives a tensor; says so before the run begins."""
-    height, width = network.card.input_size
-    black = torch.zeros(1, 3, height, width)
     for label, method in methods.items():
         if method.layer_asked is not None:
             try:
-                run_pass(network, black, 0, Needs(layers=frozenset({method.layer_asked})))
+                run_pass(
+                    network, black(network, network.card.input_size), 0, Needs(layers=frozenset({method.layer_asked}))
+                )
             except NetworkError as error:
                 raise ConfigError(f"method {label!r} on {network.card.name}: {error}") from None
 
@@ -320,6 +320,7 @@ def _about(prepared: Prepared, title: str) -> dict[str, Any]:
         "digest": card.digest,
         "provider": card.provider,
         "classes": len(card.classes),
+        "weights": sum(p.numel() for p in prepared.networks[title].parameters()),
         "input_size": list(card.input_size),
         "resize": card.resize,
         "default_layer": card.layer,
@@ -348,7 +349,8 @@ def _finish(manifest: dict[str, Any], run_dir: Path, prepared: Prepared, status:
     if classes is not None and status != "running":
         manifest["class_names"] |= _predicted_names(run_dir, classes)
     write_manifest(run_dir, manifest)
-    write_files_csv(prepared.images, run_dir / "files.csv")
+    if all(file.pixels is None for file in prepared.images.files):
+        write_files_csv(prepared.images, run_dir / "files.csv")
 
 
 def _predicted_names(run_dir: Path, classes: ClassNames) -> dict[str, str]:

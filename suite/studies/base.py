@@ -18,6 +18,7 @@ from suite.attribution.passes import Cost
 from suite.config import RunConfig
 from suite.data.sources import ImageFile
 from suite.errors import DataError, NotApplicable, SuiteError
+from suite.metrics.similarity import Comparable
 from suite.models.network import Network, scores_of
 from suite.models.state import in_use
 from suite.results.schema import row
@@ -47,6 +48,7 @@ class Work:
         faults: files that could not be used, and why.
         config: the run's.
         part: which part of the study's work on this chunk.
+        others: the same chunk on the run's other networks, those that see the same pixels.
     """
 
     model: Network
@@ -58,6 +60,7 @@ class Work:
     faults: Sequence[tuple[ImageFile, str]]
     config: RunConfig
     part: int = 0
+    others: Sequence["Work"] = ()
 
     @cached_property
     def scores(self) -> Tensor:
@@ -83,6 +86,12 @@ class Work:
         """Label -> (B, C, h, w), or why there is none; all methods in the fewest passes."""
         found = attribute_each(self.model, self.images, self.targets, self.methods, ids=self.ids)
         return {label: self._usable(label, result) for label, result in found.items()}
+
+    @cached_property
+    def comparable(self) -> dict[str, Comparable]:
+        """Label -> |map| at the image's size, of the methods that have one."""
+        size = (self.images.shape[2], self.images.shape[3])
+        return {label: Comparable(magnitude(m, size)) for label, m in self.maps.items() if isinstance(m, Tensor)}
 
     def _usable(self, label: str, found: Tensor | Exception) -> Tensor | SuiteError:
         """The map, or why it cannot be used."""

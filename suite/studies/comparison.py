@@ -9,10 +9,9 @@ from torch import Tensor
 from suite.attribution.base import Attribution
 from suite.attribution.passes import Cost
 from suite.config import RunConfig
-from suite.metrics.similarity import normalise, rank_correlation, ranks, ssim, top_overlap
-from suite.studies.base import Outcome, Row, Study, Work, magnitude
+from suite.studies.base import Outcome, Row, Study, Work
 
-_WHY = "a map is constant, so there is nothing to compare"
+STAGES = {"same_photo": 0, "unrelated_photos": 1}  # how many photos on in the chunk the second map's is
 
 
 class Comparison(Study):
@@ -29,28 +28,14 @@ class Comparison(Study):
         return Cost()
 
     def run(self, work: Work) -> Outcome:
-        size = (work.images.shape[2], work.images.shape[3])
-        maps = {label: magnitude(m, size) for label, m in work.maps.items() if isinstance(m, Tensor)}
-        ranked = {label: ranks(m) for label, m in maps.items()}
-        scaled = {label: normalise(m) for label, m in maps.items()}
+        maps = work.comparable
         rows: list[Row] = []
         for a, b in combinations_with_replacement(maps, 2):
-            for stage, shift in (("same_photo", 0), ("unrelated_photos", -1)):
+            for stage, shift in STAGES.items():
                 if a == b and not shift:
                     continue
-                more = {"other": b, "stage": stage, "undefined": _WHY}
-                if shift and len(work.images) < 2:
-                    nothing = [float("nan")] * len(work.images)
-                    more["undefined"] = "an unrelated photo needs at least two images in a chunk"
-                    for metric in ("spearman", "ssim", "top10_overlap"):
-                        rows += work.rows(self.name, a, metric, nothing, **more)
-                    continue
-                correlation = rank_correlation(ranked[a], ranked[b].roll(shift, 0))
-                rows += work.rows(self.name, a, "spearman", correlation, **more)
-                alike = ssim(scaled[a], scaled[b].roll(shift, 0), data_range=1.0)
-                rows += work.rows(self.name, a, "ssim", alike, **more)
-                common = top_overlap(maps[a], maps[b].roll(shift, 0), fraction=0.1)
-                rows += work.rows(self.name, a, "top10_overlap", common, **more)
+                for metric, values, why in maps[a].compare(maps[b], shift):
+                    rows += work.rows(self.name, a, metric, values, other=b, stage=stage, undefined=why)
         for label, found in work.maps.items():
             if not isinstance(found, Tensor):
                 rows += work.missing(self.name, label, "spearman", found, stage="same_photo")

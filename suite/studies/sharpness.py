@@ -9,7 +9,7 @@ from suite.attribution.base import Attribution
 from suite.attribution.passes import Cost
 from suite.config import RunConfig
 from suite.metrics.complexity import entropy, gini, largest_component_mass, total_variation
-from suite.studies.base import Outcome, Row, Study, Work, magnitude
+from suite.studies.base import Outcome, Row, Study, Work
 
 _METRICS = {
     "entropy": entropy,
@@ -28,12 +28,11 @@ class Sharpness(Study):
         return Cost()
 
     def run(self, work: Work) -> Outcome:
-        size = (work.images.shape[2], work.images.shape[3])
         rows: list[Row] = []
         for label, found in work.maps.items():
             for metric, measure in _METRICS.items():
                 if isinstance(found, Tensor):
-                    values = measure(magnitude(found, size))
+                    values = measure(work.comparable[label].maps)
                     rows += work.rows(self.name, label, metric, values, undefined="the map is zero everywhere")
                 else:
                     rows += work.missing(self.name, label, metric, found)

@@ -1,0 +1,243 @@
+"""The section on what to differentiate, and on the limits of a gradient. Pure; no torch, no files."""
+
+from collections.abc import Iterable
+from fractions import Fraction
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, median_with_quartiles, ok
+from suite.report.style import COLOURS, GRID, INK, WIDTH
+from suite.report.words import number
+
+MIXES, VANISHES = 0.05, 0.1  # median share through other classes; norm of the most confident photo's over the score's
+LIMIT = 0.1  # a median beyond it (of what is missed) is no rounding
+_QUANTITIES = ("score", "log_probability", "probability", "cross_entropy")
+_NAMES = {
+    "log_probability": "log-probability",
+    "probability": "probability",
+    "sign_of_gradient": "along the gradient's sign",
+    "random_signs": "along random signs",
+    "input_x_gradient": "input × gradient",
+    "integrated_gradients": "integrated gradients",
+}
+_MARKERS = {"log_probability": ("o", COLOURS["own"]), "probability": ("^", COLOURS["captum"])}
+TEXTS = {
+    "differentiate_verdicts": (
+        "What to differentiate, and how far a gradient can be trusted",
+        "A gradient that answers for its class passes through that class's score alone, and is not small because the "
+        "network is sure. Then the three limits: linearity, saturation, interactions.",
+    ),
+    "differentiate": (
+        "Four quantities",
+        "Share of the gradient that comes through other classes' scores (0: the class alone), and its norm over the "
+        "score's (1: as large). Means with their 95% bootstrap interval; the smallest norm is the most confident "
+        "photo's.",
+    ),
+    "differentiate_pairs": (
+        "How alike their maps are",
+        "Spearman of two quantities' gradients, with sign and of magnitudes: 1 is the same order of pixels, −1 the "
+        "reverse. Means with their 95% bootstrap interval.",
+    ),
+    "differentiate_linearity": (
+        "How far the gradient foretells the score",
+        "What g·d misses of f(x + d) − f(x), as a share of it: 0 is exact, 1 is no better than foretelling no change. "
+        "The radius is in grey levels (1/255), at every pixel. Medians, in brackets the middle half of the photos.",
+    ),
+    "differentiate_limits": (
+        "Saturation and interactions",
+        "Share of change: the sum of a map over f(x) − f(black), 1 where the map accounts for it; the toy is "
+        "1 − ReLU(1 − x) at x = 2, flat there. Interaction: the part of what two touching squares do together that "
+        "is not the sum of what each does alone, 0 where a sum of pixels can carry it. Medians, in brackets the "
+        "middle half of the photos.",
+    ),
+}
+
+
+def _values(rows: pd.DataFrame, metric: str, *by: str) -> dict[Any, "pd.Series[float]"]:
+    """Value by image for each group of one metric's rows."""
+    found = ok(rows)
+    found = found[found["metric"] == metric]
+    return {key: part.set_index("image")["value"] for key, part in groups(found, *by)}
+
+
+def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
+    made: dict[str, list[dict[str, Any]]] = {name: [] for name in TEXTS}
+    for model, mine in groups(rows, "model"):
+        shares, norms = _values(mine, "other_classes", "method"), _values(mine, "relative_norm", "method")
+        for name in _QUANTITIES:
+            if name in shares:
+                line = {"model": model, "method": name} | mean_with_interval("other_classes", shares[name])
+                line |= mean_with_interval("relative_norm", norms[name]) | {"smallest_norm": norms[name].min()}
+                made["differentiate"].append(line)
+        signed, sizes = (_values(mine, name, "method", "other") for name in ("spearman", "spearman_magnitude"))
+        for (a, b), values in signed.items():
+            line = {"model": model, "method": a, "other": b} | mean_with_interval("spearman", values)
+            made["differentiate_pairs"].append(line | mean_with_interval("spearman_magnitude", sizes[a, b]))
+        for (stage, x), values in _values(mine, "linear_error", "stage", "x").items():
+            line = {"model": model, "directions": _NAMES[stage], "radius": x * 255, "n": len(values)}
+            made["differentiate_linearity"].append(line | median_with_quartiles("missed", values))
+        for metric in ("share_of_change", "interaction"):
+            for (method, stage), values in _values(mine, metric, "method", "stage").items():
+                line = {"model": model, "metric": metric, "method": method, "shown_on": stage, "n": len(values)}
+                made["differentiate_limits"].append(line | median_with_quartiles("median", values))
+        made["differentiate_verdicts"] += _verdicts(str(model), mine)
+    return {name: pd.DataFrame(lines) for name, lines in made.items()}
+
+
+def _verdicts(model: str, rows: pd.DataFrame) -> Iterable[dict[str, str]]:
+    def line(method: str, measure: str, verdict: str, reason: str) -> dict[str, str]:
+        return {"model": model, "method": method, "measure": measure, "verdict": verdict, "reason": reason}
+
+    shares, norms = _values(rows, "other_classes", "method"), _values(rows, "relative_norm", "method")
+    alike, besides = _values(rows, "spearman", "method", "other"), _values(rows, "other_probability", "metric")
+    surest = str(besides["other_probability"].idxmin()) if besides else ""
+    at = f"where p = {1 - besides['other_probability'][surest]:.4f}" if besides else ""
+    for name in filter(shares.__contains__, _QUANTITIES):
+        share, kept = shares[name].median(), norms[name].get(surest, np.nan)
+        words = [word for word, true in (("mixes", share > MIXES), ("vanishes", kept < VANISHES)) if true]
+        reason = f"{share:.0%} of it comes through other classes; {at} its norm is {number(kept)} of the score's"
+        if ("score", name) in alike:
+            reason += f"; Spearman with the score's map {alike['score', name].median():.2f} (medians over photos)"
+        yield line(name, "what to differentiate", ", ".join(words) or "own class alone", reason)
+    errors = _values(rows, "linear_error", "stage", "x")
+    if errors:
+        missed = {key: values.median() for key, values in errors.items()}
+        told = [
+            f"{_NAMES[stage]} it misses "
+            + ", ".join(f"{value:.0%} at {_level(x)}" for (s, x), value in missed.items() if s == stage)
+            for stage in dict.fromkeys(stage for stage, _ in missed)
+        ]
+        beyond = min((x for (_, x), value in missed.items() if not value <= LIMIT), default=np.inf)
+        radii = {x for _, x in missed}
+        verdict = "linear" if beyond > max(radii) else "linear nearby" if beyond > min(radii) else "not linear"
+        yield line("score", "linearity", verdict, f"{'; '.join(told)} grey levels (medians over photos)")
+    parts = _values(rows, "share_of_change", "stage", "method")
+    if ("photo", "input_x_gradient") in parts:
+        told = [f"{_NAMES[m]} {number(v.median())}" + " (toy)" * (s == "toy") for (s, m), v in parts.items()]
+        saturates = abs(parts["photo", "input_x_gradient"].median() - 1) > LIMIT
+        reason = f"share of f(x) − f(black) that the maps sum to, median photo: {', '.join(told)}"
+        yield line("score", "saturation", "saturates" if saturates else "does not saturate", reason)
+    for interaction in _values(rows, "interaction", "metric").values():
+        middle = median_with_quartiles("i", interaction)
+        reason = (
+            f"{middle['i']:.0%} [{middle['i_low']:.0%}, {middle['i_high']:.0%}] of what touching squares do together "
+            "is no sum of what each does alone"
+        )
+        yield line("score", "interactions", "interacts" if middle["i"] > LIMIT else "nearly additive", reason)
+
+
+def _level(radius: float) -> str:
+    """A radius in grey levels, as a fraction where it is less than one."""
+    level = Fraction(radius * 255).limit_denominator(1024)
+    return str(level) if level < 1 else f"{float(level):.3g}"
+
+
+def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
+    for model, table in groups(tables.get("differentiate_linearity", pd.DataFrame()), "model"):
+        text = f"{model}: what the gradient misses of the score's change as the radius grows: median and middle half."
+        yield Plot(f"differentiate-linearity-{model}", text, partial(_linearity, table))
+    for model, mine in groups(ok(rows), "model"):
+        text = f"{model}: norm of each gradient over that of the score's, against confidence, a mark a photo."
+        yield Plot(f"differentiate-vanishing-{model}", text, partial(_vanishing, mine))
+        text = f"{model}: what the gradient leaves out by saturation (left) and by interactions (right), a dot a photo."
+        yield Plot(f"differentiate-limits-{model}", text, partial(_limits, mine))
+
+
+def _log_log(across: str, up: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    ax = figure.subplots()
+    ax.set(xscale="log", yscale="log", xlabel=across, ylabel=up)
+    ax.minorticks_off()
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.grid(axis="both")
+    return figure, ax
+
+
+def _linearity(table: pd.DataFrame) -> Figure:
+    figure, ax = _log_log("radius in grey levels (1/255)", "share of the change missed")
+    for (directions, part), (marker, colour) in zip(groups(table, "directions"), _MARKERS.values(), strict=False):
+        part = part.sort_values("radius")
+        ax.fill_between(part["radius"], part["missed_low"], part["missed_high"], color=colour, alpha=0.22, lw=0)
+        ax.plot(part["radius"], part["missed"], marker=marker, color=colour, lw=1.6, label=directions)
+    ax.axhline(1, color=INK, lw=1, ls=":", label="as wrong as foretelling no change")
+    radii = sorted(set(table["radius"]))
+    ax.set_xticks(radii, [_level(radius / 255) for radius in radii])
+    figure.legend(loc="outside upper left", ncols=3)
+    return figure
+
+
+def _vanishing(rows: pd.DataFrame) -> Figure:
+    figure, ax = _log_log("confidence in the class", "norm of the gradient\nover the score's")
+    norms, besides = _values(rows, "relative_norm", "method"), _values(rows, "other_probability", "metric")
+    for name, (marker, colour) in _MARKERS.items():
+        both = pd.concat([besides["other_probability"], norms[name]], axis=1, keys=["x", "y"]).query("x > 0 and y > 0")
+        zeros = int((norms[name] == 0).sum())
+        text = _NAMES[name] + ", cross entropy" * (name == "log_probability") + f" ({zeros} more at 0)" * (zeros > 0)
+        ax.scatter(both["x"], both["y"], s=34, marker=marker, color=colour, alpha=0.8, lw=0, label=text)
+    ax.axhline(1, color=INK, lw=1.4, label="score")
+    ax.invert_xaxis()  # surer to the right
+    nines = range(1, 1 + int(-np.log10(besides["other_probability"].clip(lower=1e-12).min())))
+    ax.set_xticks([1, 0.5, *(0.1**n for n in nines)], ["0", "0.5", *(f"{1 - 0.1**n:.{n}f}" for n in nines)])
+    figure.legend(loc="outside upper left", ncols=3)
+    return figure
+
+
+def _limits(rows: pd.DataFrame) -> Figure:
+    figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    parts = _values(rows, "share_of_change", "stage", "method")
+    names = [name for stage, name in parts if stage == "photo"]
+    _strip(left, [parts["photo", name] for name in names], [parts.get(("toy", name)) for name in names], 1)
+    left.set_yticks(range(len(names)), [_NAMES[name] for name in names])
+    left.set_xlabel("share of f(x) − f(black);\n1: all of it, ×: 1 − ReLU(1 − x)")
+    shares = list(_values(rows, "interaction", "metric").values())
+    _strip(right, shares, [None] * len(shares), 0)
+    right.set_yticks([0], ["squares"])
+    right.set_xlabel("share that no sum of pixels carries;\n0: additive")
+    right.set_xlim(left=-0.02)
+    return figure
+
+
+def _strip(ax: Axes, strips: list["pd.Series[float]"], toys: list["pd.Series[float] | None"], ideal: float) -> None:
+    jitter = np.random.default_rng(0)
+    ax.axvline(ideal, color=INK, lw=1, ls=":")
+    for y, (values, toy) in enumerate(zip(strips, toys, strict=True)):
+        ax.hlines(y, *values.quantile([0.25, 0.75]), color=GRID, lw=12, zorder=0.5)
+        ax.scatter(values, y + jitter.uniform(-0.22, 0.22, len(values)), s=18, color=COLOURS["own"], alpha=0.75, lw=0)
+        ax.vlines(values.median(), y - 0.3, y + 0.3, color=INK, lw=1.6)
+        if toy is not None:
+            ax.scatter(toy, [y] * len(toy), marker="x", s=60, color=COLOURS["captum"], lw=2.2, zorder=3)
+    ax.set_ylim(len(strips) - 0.4, -0.6)
+
+
+SECTION = Section(
+    study="differentiate",
+    title="What should be differentiated, and how far does a gradient tell?",
+    texts=TEXTS,
+    tables=_tables,
+    plots=_plots,
+    good=frozenset({"own class alone", "linear", "does not saturate", "nearly additive"}),
+    sentences={
+        "own class alone": "answers for its class alone: the one to differentiate (the coursework's B).",
+        "mixes": "also answers for other classes.",
+        "vanishes": "vanishes where the network is sure.",
+        "mixes, vanishes": "also answers for other classes, and vanishes where the network is sure.",
+        "linear nearby": "has a gradient that foretells it nearby, and not further away.",
+        "not linear": "has a gradient that foretells it at no radius measured.",
+        "saturates": "saturates: the gradient at the photo leaves out what happened on the way to it.",
+        "interacts": "interacts: parts of the photo do together what no sum over pixels can say.",
+    },
+    headers={
+        "other": "with",
+        "other_classes": "through other classes",
+        "relative_norm": "norm / score's norm",
+        "smallest_norm": "smallest",
+        "radius": "radius (1/255)",
+        "missed": "missed share",
+    },
+)
