@@ -225,7 +225,10 @@ class Attacks(Study):
             if not len(those):
                 continue
             title = work.model.card.classes.name(aim)
-            for label, made, epsilon in (("pgd", PGD(loss=base.loss), wanted.at), ("fooling", Fooling(), None)):
+            for label, made, epsilon in (
+                ("pgd", PGD(loss=base.loss, early_stop=True), wanted.at),
+                ("fooling", Fooling(), None),
+            ):
                 found = _run(work, made, epsilon, those, targets=aim)
                 place = {"other": title, "stage": "targeted", "x": epsilon}
                 for metric in ("success", "saved_success", "iterations", "l2", "linf", "ssim"):
