@@ -53,7 +53,7 @@ def run(
     from suite.run.plan import passes
     from suite.run.runner import execute, prepare
 
-    prepared = prepare(settings)
+    prepared = prepare(settings, fit=not dry_run)
     if dry_run:
         count = len(prepared.images.files)
         print(f"{settings.name}: {count} of {prepared.images.total} images, {len(prepared.items)} items of work")
@@ -79,7 +79,7 @@ def check(
     settings = load(config, overrides or [])
     from suite.run.runner import prepare
 
-    prepared = prepare(settings)
+    prepared = prepare(settings, fit=False)
     for title, (reason, optional) in prepared.lost.items():
         print(f"network {title}: {'skipped' if optional else 'missing'}: {reason}")
     networks, count = ", ".join(prepared.networks), len(prepared.images.files)
@@ -97,6 +97,44 @@ def report(
     from suite.report import build
 
     print(build(run_dir))
+
+
+@app.command()
+def explain(
+    image: Annotated[Path, typer.Argument(help="A photo.")],
+    model: Annotated[str, typer.Option(help="The network.")] = "squeezenet1_1",
+    weights: Annotated[str, typer.Option(help="default, random, or a file")] = "default",
+    method: Annotated[list[str] | None, typer.Option(help="A method; may be given several times.")] = None,
+    target: Annotated[str, typer.Option(help="The class explained; the network's top class by default.")] = "",
+    out: Annotated[Path | None, typer.Option(help="A folder for the files; explained/<image> by default.")] = None,
+    crop: Annotated[bool, typer.Option("--crop", help="Write the box that each map puts around the object.")] = False,
+    mask: Annotated[bool, typer.Option("--mask", help="Write the region that each map takes for the object.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Explains one photo: top predictions, maps as PNG, numbers; with --crop and --mask the object by map alone."""
+    from suite.report.explained import write_explained
+    from suite.run.explain import explain as explain_one
+
+    names = method or ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"]
+    found = explain_one(image, model, weights, names, target)
+    folder = out or Path("explained") / image.stem
+    written = write_explained(
+        folder, found.photo, found.maps, found.masks, found.boxes, found.signed, crop=crop, mask=mask
+    )
+    (folder / "numbers.json").write_text(json.dumps(found.numbers, indent=2) + "\n", encoding="utf-8")
+    if as_json:
+        print(json.dumps(found.numbers | {"files": [str(path) for path in written]}, indent=2))
+    else:
+        for line in found.numbers["predictions"]:
+            print(f"{line['probability']:7.1%}  {line['class']}")
+        explained = found.numbers["target"]
+        print(f"explained: {explained['class']} ({explained['probability']:.1%})")
+        for name, numbers in found.numbers["methods"].items():
+            print(f"{name}: {', '.join(f'{key} {value}' for key, value in numbers.items())}")
+        print(f"written to {folder}")
+    if any("failed" in numbers for numbers in found.numbers["methods"].values()):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -244,9 +282,11 @@ def _attacks() -> dict[str, str]:
 
 
 def _metrics() -> dict[str, str]:
+    from suite.metrics.cards import CARDS
     from suite.registry import METRICS
 
-    return {name: _summary(target) for name, target in METRICS.items()}
+    cards = {name: f"{card.family}: {card.line}" for name, card in CARDS.items()}
+    return {name: _summary(target) for name, target in METRICS.items() if name not in cards} | cards
 
 
 def _studies() -> dict[str, str]:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -104,6 +104,7 @@ class DataConfig(_Part):
     source: str = "embedded"
     labels: str = Field("", description="a CSV or the devkit's ground truth, for folders that carry no labels")
     limit: int | None = Field(None, ge=1)
+    boxes: str = Field("", description="a folder of VOC-style XML files, one an image, named as the image is")
     batch_size: int = Field(10, ge=1)
     workers: int = Field(0, ge=0, description="processes that decode images beside the one that computes")
 
@@ -129,6 +130,42 @@ class DifferentiateConfig(_Part):
 
     radii: tuple[Number, ...] = (1 / 16320, 1 / 4080, 1 / 1020, 1 / 255, 4 / 255, 16 / 255)
     grid: int = Field(4, ge=2, description="squares a side, whose interactions are measured")
+
+
+Score = Literal[
+    "deletion", "insertion", "road", "fidelity", "sensitivity", "complexity", "grid", "composites", "boxes", "axioms"
+]
+Ground = Literal["mean", "zeros", "white", "blurred", "noise"]
+
+
+class ScoresConfig(_Part):
+    """Metrics of maps, each beside a random and an edge control."""
+
+    metrics: tuple[Score, ...] = Field(get_args(Score), min_length=1)
+    steps: int = Field(28, ge=2, description="points of a deletion or insertion curve after the first")
+    deletion: tuple[Ground, ...] = Field(("mean",), min_length=1, description="what replaces deleted pixels")
+    insertion: tuple[Ground, ...] = Field(("blurred",), min_length=1, description="what pixels are inserted into")
+    removed: tuple[float, ...] = Field((0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), min_length=1)
+    superpixels: int = Field(80, ge=5, description="of SLIC, a photo")
+    samples: int = Field(100, ge=3, description="random subsets of superpixels a photo")
+    perturbations: int = Field(10, ge=1, description="noisy copies for sensitivity")
+    radius: Number = Field(0.02, gt=0, le=1, description="of that noise, in pixel units [0, 1]")
+    confidence: float = Field(0.5, ge=0, lt=1, description="least confidence of photos in mosaics and composites")
+    grids: tuple[int, ...] = Field((2, 3), min_length=1, description="sides of the mosaics, in photos")
+
+    @field_validator("removed")
+    @classmethod
+    def _shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 < share < 1 for share in value) or list(value) != sorted(set(value)):
+            raise ValueError("expected rising shares strictly between 0 and 1, such as [0.1, 0.5, 0.9]")
+        return value
+
+    @field_validator("grids")
+    @classmethod
+    def _sides(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(2 <= side <= 8 for side in value):
+            raise ValueError("expected sides of 2 to 8 photos, such as [2, 3]")
+        return value
 
 
 class AttacksConfig(_Part):
@@ -175,6 +212,53 @@ class SpeedConfig(_Part):
     memory: bool = True
 
 
+class SanityConfig(_Part):
+    """Weight randomisation: does the map depend on what the network learned?"""
+
+    orders: tuple[Literal["cascade_top", "cascade_bottom", "independent"], ...] = (
+        "cascade_top",
+        "cascade_bottom",
+        "independent",
+    )
+    stages: Literal["all", "verdict"] = Field("all", description="verdict: top block, upper half, everything")
+    unit: Literal["block", "layer"] = "block"
+    blocks: tuple[str, ...] = Field((), description="modules that are the blocks; found by architecture by default")
+    draws: int = Field(10, ge=1)
+    noise: Number = Field(0.0112, gt=0, description="standard deviation of e, in pixel units [0, 1]")
+    noise_factors: tuple[Number, ...] = Field((0.5, 1, 2, 4), description="times `noise`, for the stability")
+    cells: tuple[int, ...] = Field((1, 4, 8, 16), description="pixels averaged before maps are compared; 4 is judged")
+    batch_norm: Literal["kept", "reset"] = Field("kept", description="running statistics of randomised blocks")
+    score: Literal["before_last_rectifier", "as_is"] = "before_last_rectifier"
+    target: Literal["label", "top"] = "label"
+    random_logit: bool = Field(True, description="also explain another class's score with the intact network")
+    smoothed: int = Field(0, ge=0, description="noisy copies a map for sMPRT; 0 leaves it out")
+
+    @model_validator(mode="after")
+    def _judged(self) -> "SanityConfig":
+        if "cascade_top" not in self.orders:
+            raise ValueError("orders: cascade_top is what the verdict rests on; leave it in")
+        if 1 not in self.noise_factors or 4 not in self.cells:
+            raise ValueError("noise_factors must hold 1 and cells 4: the verdict is worked out there")
+        return self
+
+
+class LabelsConfig(_Part):
+    """Label randomisation: the same network, trained on permuted labels; networks of suite.training alone."""
+
+    seeds: int = Field(3, ge=1, description="pairs of trainings")
+    count: int = Field(0, ge=0, description="pictures the permuted network learns; as many as the other by default")
+    against: tuple[str, ...] = Field((), description="other architectures, whose maps of a photo are compared too")
+    noise: Number = Field(0.0112, gt=0, description="standard deviation of e, in pixel units [0, 1]")
+    noise_factors: tuple[Number, ...] = (0.5, 1, 2, 4)
+    cells: tuple[int, ...] = (1, 4)
+
+
+class ShortcutConfig(_Part):
+    """A planted shortcut: does a map show the patch when, and only when, the network uses it?"""
+
+    seeds: int = Field(1, ge=1, description="pairs of trainings")
+
+
 class StudiesConfig(_Part):
     """Which studies run; a study that is absent does not."""
 
@@ -183,6 +267,10 @@ class StudiesConfig(_Part):
     sharpness: SharpnessConfig | None = None
     between_networks: BetweenNetworksConfig | None = None
     differentiate: DifferentiateConfig | None = None
+    sanity: SanityConfig | None = None
+    labels: LabelsConfig | None = None
+    shortcut: ShortcutConfig | None = None
+    scores: ScoresConfig | None = None
     attacks: AttacksConfig | None = None
     speed: SpeedConfig | None = None
 
@@ -272,6 +360,15 @@ def load(path: Path, overrides: Sequence[str] = (), **changes: object) -> RunCon
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected keys and values at the top, found {type(tree).__name__}")
     tree = {"name": path.stem} | tree
+    presets: Any = tree.pop("presets", {})
+    for text in [text for text in overrides if text.startswith("preset=")]:
+        preset = text.removeprefix("preset=")
+        if not isinstance(presets, dict) or preset not in presets:
+            raise ConfigError(
+                f"preset {preset!r}: {path} has {', '.join(presets) or 'none'}{did_you_mean(preset, presets)}"
+            )
+        tree |= {"name": f"{path.stem}-{preset}"} | presets[preset]
+    overrides = [text for text in overrides if not text.startswith("preset=")]
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:

@@ -53,6 +53,10 @@ STUDIES: Mapping[str, str] = {
     "sharpness": "suite.studies.sharpness:Sharpness",
     "between_networks": "suite.studies.between_networks:BetweenNetworks",
     "differentiate": "suite.studies.differentiate:Differentiate",
+    "sanity": "suite.studies.sanity:Sanity",
+    "labels": "suite.studies.labels:Labels",
+    "shortcut": "suite.studies.shortcut:Shortcut",
+    "scores": "suite.studies.scores:Scores",
     "attacks": "suite.studies.attacks:Attacks",
     "speed": "suite.studies.speed:Speed",
 }
@@ -60,6 +64,8 @@ STUDIES: Mapping[str, str] = {
 METRICS: Mapping[str, str] = {
     "spearman": "suite.metrics.similarity:spearman",
     "ssim": "suite.metrics.similarity:ssim",
+    "cosine": "suite.metrics.similarity:cosine",
+    "hog_correlation": "suite.metrics.similarity:hog_correlation",
     "top_overlap": "suite.metrics.similarity:top_overlap",
     "relative_l2": "suite.metrics.similarity:relative_l2",
     "max_abs_difference": "suite.metrics.similarity:max_abs_difference",

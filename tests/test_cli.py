@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from PIL import Image
 
 from suite.results import RunLock, read_manifest
 
@@ -198,3 +199,26 @@ def test_help_and_import_leave_torch_alone() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tiny.ROOT)
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
+
+
+@pytest.mark.slow
+def test_explain_writes_maps_numbers_crops_and_masks(tmp_path, monkeypatch, capsys):
+    photo = sorted(tiny.photos(tmp_path).rglob("*.png"))[0]
+    words = ("explain", photo, "--weights", "random", "--method", "saliency", "--method", "grad_cam")
+    assert tiny.main(monkeypatch, *words, "--out", tmp_path / "out", "--crop", "--mask", "--json") == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert len(numbers["predictions"]) == 5
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert files >= {"photo.png", "saliency.png", "saliency-mask.png", "maps.npz", "numbers.json"}
+    box = numbers["methods"]["saliency"]["box"]
+    with Image.open(tmp_path / "out" / "saliency-crop.png") as crop:
+        assert crop.size == (box[2] - box[0], box[3] - box[1])
+    assert tiny.main(monkeypatch, "explain", tmp_path / "none.png", "--weights", "random") == 2
+
+
+def test_metrics_are_listed_with_their_cards(monkeypatch, capsys):
+    assert tiny.main(monkeypatch, "list", "metrics") == 0
+    lines = capsys.readouterr().out.splitlines()
+    road = next(line for line in lines if line.startswith("road"))
+    assert "Lower is better" in road
+    assert "Rong et al. 2022" in road

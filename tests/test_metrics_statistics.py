@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite.metrics.statistics import bootstrap_interval, paired_bootstrap, wilson_interval
+from suite.metrics.statistics import bootstrap_interval, holm, kendall_w, paired_bootstrap, wilcoxon_p, wilson_interval
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
@@ -135,3 +135,24 @@ def test_wilson_of_nothing_and_of_everything():
 def test_wilson_refuses_impossible_counts(successes, n):
     with pytest.raises(ValueError, match=f"successes is {successes} of n = {n}"):
         wilson_interval(successes, n)
+
+
+def test_holm_by_hand_and_in_the_order_given():
+    np.testing.assert_allclose(holm([0.04, 0.01, np.nan, 0.03]), [0.06, 0.03, np.nan, 0.06])
+    np.testing.assert_allclose(holm([0.9, 0.8]), [1, 1])
+    assert holm([]).size == 0
+
+
+def test_wilcoxon_is_scipys_and_knows_no_difference():
+    a, b = np.arange(8.0), np.arange(8.0) - np.array([1, 2, 3, -0.5, 4, 5, 6, 7])
+    assert wilcoxon_p(a, b) == pytest.approx(scipy.stats.wilcoxon(a, b).pvalue)
+    assert wilcoxon_p(a, a) == 1.0
+    assert np.isnan(wilcoxon_p([], []))
+
+
+def test_kendalls_w_by_hand():
+    assert kendall_w([[1, 2, 3], [10, 20, 30]]) == pytest.approx(1)
+    assert kendall_w([[1, 2, 3], [3, 2, 1]]) == pytest.approx(0)
+    assert kendall_w([[1, 2, 2], [5, 7, 7], [0, 3, 3]]) == pytest.approx(1)  # with ties corrected
+    assert np.isnan(kendall_w([[1, 1], [2, 2]]))
+    assert np.isnan(kendall_w([[1, 2]]))

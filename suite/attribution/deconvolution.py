@@ -1,6 +1,7 @@
 """Deconvolution: the gradient with each ReLU's own derivative replaced by a ReLU of the gradient."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -15,6 +16,8 @@ class Deconvolution(SharedPass):
     Source: Zeiler & Fergus 2014, sec. 2.1, in the form of Springenberg et al. 2015, sec. 3.4. Applicability and the
     differences from Captum are guided backpropagation's.
     """
+
+    slopes: ClassVar[bool] = True
 
     def needs(self) -> Needs:
         return Needs(frozenset({"deconvolution"}))

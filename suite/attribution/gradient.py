@@ -1,6 +1,7 @@
 """Gradient: the score's derivative, with its sign."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -14,6 +15,8 @@ class Gradient(SharedPass):
 
     Source: Baehrens et al. 2010; Simonyan et al. 2014, eq. 4. Equal to Captum's Saliency(abs=False).
     """
+
+    slopes: ClassVar[bool] = True
 
     def needs(self) -> Needs:
         return Needs(frozenset({"plain"}))

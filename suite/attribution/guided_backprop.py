@@ -1,6 +1,7 @@
 """Guided backpropagation: the gradient, with only what is positive passed through each ReLU."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -17,6 +18,8 @@ class GuidedBackprop(SharedPass):
     modules: Captum clamps the skip's gradient too in the first case and nothing in the second. Not applicable to
     networks without ReLU or with smooth rectifiers.
     """
+
+    slopes: ClassVar[bool] = True
 
     def needs(self) -> Needs:
         return Needs(frozenset({"guided"}))

@@ -1,7 +1,7 @@
 """Guided Grad-CAM: guided backpropagation's detail where Grad-CAM looks."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,6 +24,7 @@ class GuidedGradCam(SharedPass):
 
     layer: str = ""
     upsample: Literal["nearest", "bilinear"] = "nearest"
+    slopes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.upsample not in ("nearest", "bilinear"):

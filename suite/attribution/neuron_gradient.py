@@ -1,6 +1,7 @@
 """Neuron gradient: which pixels move one unit, or one channel, of a layer. It does not depend on the target."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ class NeuronGradient(SampledPass):
     layer: str = ""
     channel: int = 0
     position: tuple[int, int] | None = None
+    slopes: ClassVar[bool] = True
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
         name = resolve_layers(model, images, [self.layer])[self.layer]

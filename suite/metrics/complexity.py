@@ -122,3 +122,26 @@ def _shares(a: Tensor) -> Tensor:
     magnitude = a.detach().double().abs()
     magnitude = magnitude / magnitude.amax(dim=(1, 2), keepdim=True)  # so that no sum over- or underflows
     return magnitude / magnitude.sum(dim=(1, 2), keepdim=True)
+
+
+def effective_complexity(a: Tensor, *, threshold: float = 0.01) -> Tensor:
+    """Share of the pixels whose magnitude exceeds `threshold` of the largest.
+
+    Source: A. Nguyen and M. R. Martínez, On quantitative aspects of model interpretability, 2020, counted as Quantus
+    does; the threshold is ours (theirs is absolute, so it moves with the scale of the map).
+
+    Args:
+        a: (B, H, W) real numbers.
+        threshold: in [0, 1).
+
+    Returns:
+        (B,) float64 in (0, 1]; NaN for a zero map.
+
+    Raises:
+        ValueError: a is not (B, H, W), or threshold is out of range.
+    """
+    if not 0 <= threshold < 1:
+        raise ValueError(f"threshold is {threshold}, expected at least 0 and less than 1, such as 0.01")
+    share = _shares(a).flatten(1)
+    counted = (share > threshold * share.amax(1, keepdim=True)).double().mean(1)
+    return counted.masked_fill(share.isnan().any(1), torch.nan)

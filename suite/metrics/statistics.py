@@ -1,4 +1,4 @@
-"""Intervals for means and shares: numpy and scipy only, no torch, no knowledge of studies or files.
+"""Intervals, paired tests, their correction, and agreement of ranks: numpy and scipy; no torch, no studies, no files.
 
 Every function is pure. Resampling draws from its own generator, seeded by the caller: equal input, equal intervals.
 """
@@ -8,6 +8,7 @@ from math import nan, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 from scipy.special import ndtri
 
 _CHUNK = 1_000_000  # resampled values held at once: 8 MB, whatever n is
@@ -108,6 +109,86 @@ def wilson_interval(successes: int, n: int, *, confidence: float = 0.95) -> tupl
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == n else min(1.0, centre + half)
     return low, high
+
+
+def crossed_weights(shape: tuple[int, int], *, resamples: int, seed: int = 0) -> tuple[NDArray[np.float64], ...]:
+    """How often each level is drawn when two crossed factors (photos and draws) are each resampled.
+
+    Source: A. B. Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007.
+
+    Args:
+        shape: levels of the two factors, each at least 1.
+        resamples: how many times both are drawn.
+        seed: of the generator.
+
+    Returns:
+        (resamples, shape[0]) and (resamples, shape[1]) counts; a resampled total of values v (shape) is
+        ((first @ v) * second).sum(1).
+    """
+    generator = np.random.default_rng(seed)
+    first, second = (generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64) for n in shape)
+    return first, second
+
+
+def wilcoxon_p(a: ArrayLike, b: ArrayLike) -> float:
+    """Two-sided p-value of Wilcoxon's signed-rank test of a - b, where a[i] and b[i] belong to the same image.
+
+    Source: F. Wilcoxon, Individual comparisons by ranking methods, 1945, with J. W. Pratt's treatment of zeros, 1959;
+    `scipy.stats.wilcoxon`, exact for up to 50 pairs without ties or zeros, else by the normal approximation.
+
+    Returns:
+        p in (0, 1]; 1 where all differences are 0; NaN without a pair.
+    """
+    first, second = _finite_sample(a, "a"), _finite_sample(b, "b")
+    if first.size != second.size:
+        raise ValueError(f"a has {first.size} values and b has {second.size}: a paired test needs as many of each")
+    difference = first - second
+    if not difference.size:
+        return nan
+    if not difference.any():
+        return 1.0
+    size = np.abs(difference)
+    exact = difference.size <= 50 and size.all() and np.unique(size).size == size.size
+    return float(stats.wilcoxon(difference, zero_method="pratt", method="exact" if exact else "approx").pvalue)
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """p-values corrected for their number, in the order given; NaN is no test, is not counted and stays NaN.
+
+    Source: S. Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    given = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(given.shape, nan)
+    tested = np.flatnonzero(~np.isnan(given))
+    order = tested[np.argsort(given[tested], kind="stable")]
+    factors = np.arange(order.size, 0, -1)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(given[order] * factors))
+    return adjusted
+
+
+def kendall_w(values: ArrayLike) -> float:
+    """Kendall's coefficient of concordance: do the images rank the methods alike?
+
+    Source: M. G. Kendall and B. Babington Smith, The problem of m rankings, 1939, corrected for ties.
+
+    Args:
+        values: (n, m) finite numbers, a row an image, a column a method.
+
+    Returns:
+        0 (no agreement) to 1 (all images rank alike); NaN for fewer than two images or methods, or where every image
+        gives all methods the same value.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or not np.isfinite(table).all():
+        raise ValueError(f"values of shape {table.shape}: expected finite numbers, a row an image, a column a method")
+    n, m = table.shape
+    if n < 2 or m < 2:
+        return nan
+    ranks = stats.rankdata(table, axis=1)
+    ties = sum(float((counts**3 - counts).sum()) for counts in (np.unique(r, return_counts=True)[1] for r in ranks))
+    spread = 12 * float(np.square(ranks.sum(0) - n * (m + 1) / 2).sum())
+    most = n**2 * (m**3 - m) - n * ties
+    return spread / most if most > 0 else nan
 
 
 def _finite_sample(values: ArrayLike | Sequence[float], name: str) -> NDArray[np.float64]:

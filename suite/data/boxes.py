@@ -1,0 +1,80 @@
+"""Bounding boxes in VOC-style XML, as ImageNet ships them, moved to where a network sees them. No torch."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from suite.errors import DataError, NotApplicable
+
+_MOST_BYTES = 1_000_000
+Box = tuple[int, int, int, int]
+
+
+def check_boxes(folder: str) -> None:
+    """Says so before the run where there is no such folder, or no XML file in it."""
+    if not Path(folder).is_dir():
+        raise DataError(f"data.boxes {folder!r}: no such folder; expected VOC-style XML files named as the images are")
+    if next(Path(folder).rglob("*.xml"), None) is None:
+        raise DataError(f"data.boxes {folder!r}: holds no .xml file; expected one an image, named as the image is")
+
+
+def boxes_for(folder: str, image: str, *, synset: str | None, resize: int | None, crop: tuple[int, int]) -> list[Box]:
+    """The object's boxes of one image in the pixels that the network sees.
+
+    Args:
+        folder: searched at any depth for the image's stem with the suffix .xml.
+        image: the image's id.
+        synset: only objects of this name, where any has it; None takes all.
+        resize: pixels of the shorter side before the crop; None where the whole image was resized to `crop`.
+        crop: (height, width) of the middle that was cut out.
+
+    Returns:
+        (x0, y0, x1, y1) whole pixels inside the crop, the far ends not included.
+
+    Raises:
+        NotApplicable: there is no file, or none of its boxes lies in the crop; inverted and absent ones are named.
+        DataError: the file is not such XML.
+    """
+    name = f"{Path(image).stem}.xml"
+    path = next(iter(sorted(Path(folder).rglob(name))), None)
+    if path is None:
+        raise NotApplicable(f"data.boxes holds no {name}")
+    width, height, objects = _read(path)
+    chosen = [box for label, box in objects if label == synset] or [box for _, box in objects]
+    scale = (crop[1] / width, crop[0] / height) if resize is None else (resize / min(width, height),) * 2
+    left, top = round((scale[0] * width - crop[1]) / 2), round((scale[1] * height - crop[0]) / 2)
+    kept, wrong = [], 0
+    for x0, y0, x1, y1 in chosen:
+        if x1 <= x0 or y1 <= y0 or x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
+            wrong += 1
+            continue
+        a, c = (min(max(round(x * scale[0]) - left, 0), crop[1]) for x in (x0, x1))
+        b, d = (min(max(round(y * scale[1]) - top, 0), crop[0]) for y in (y0, y1))
+        if a < c and b < d:
+            kept.append((a, b, c, d))
+    if not kept:
+        why = f"{wrong} inverted or outside the image, {len(chosen) - wrong} outside the crop"
+        raise NotApplicable(f"{name}: none of {len(chosen)} boxes can be used ({why})")
+    return kept
+
+
+def _read(path: Path) -> tuple[float, float, list[tuple[str, tuple[float, float, float, float]]]]:
+    if path.stat().st_size > _MOST_BYTES:
+        raise DataError(f"boxes {path.name!r}: over a megabyte; expected VOC-style XML")
+    try:
+        root = ElementTree.fromstring(path.read_bytes())
+        size = [float(root.findtext(f"size/{key}", "")) for key in ("width", "height")]
+        objects = [
+            (found.findtext("name", ""), [float(found.findtext(f"bndbox/{key}", "")) for key in _CORNERS])
+            for found in root.iter("object")
+        ]
+    except (ElementTree.ParseError, ValueError) as error:
+        raise DataError(
+            f"boxes {path.name!r}: not VOC-style XML ({error}); expected size/width, size/height and "
+            f"object/bndbox/{', '.join(_CORNERS)}"
+        ) from None
+    if min(size) < 1:
+        raise DataError(f"boxes {path.name!r}: says the image is {size[0]:g} x {size[1]:g} pixels")
+    return size[0], size[1], [(label, (b[0], b[1], b[2], b[3])) for label, b in objects]
+
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")

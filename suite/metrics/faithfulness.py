@@ -1,0 +1,194 @@
+"""Does the score go where the map says? Pure functions of tensors and a network; knows no method, study or file.
+
+Perturbed copies are batched over images and steps; `room` is how many of them a pass may hold. Nothing here draws
+random numbers: what is random is an argument. Orders and subsets are of pixels, all channels of one together.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from suite.metrics.similarity import spearman
+from suite.models.network import scores_of
+from suite.models.state import in_use
+
+_TOLERANCE = 1e-4  # largest residual of an imputed pixel, in pixel units: a hundredth of ROAD's noise
+_MOST_ITERATIONS = 500
+
+
+class Answers(NamedTuple):
+    """What the network says of S copies of B images, each (B, S): the target's score, its softmax, is it the top."""
+
+    score: Tensor
+    probability: Tensor
+    top: Tensor
+
+
+def answers(scores: Tensor, targets: Tensor) -> Answers:
+    """Of (B, S, K) scores and (B,) targets, in float64."""
+    found = scores.double()
+    at = targets.view(-1, 1, 1).expand(-1, found.shape[1], 1)
+    score, probability = (t.gather(2, at).squeeze(2) for t in (found, found.softmax(2)))
+    return Answers(score, probability, (found.argmax(2) == targets[:, None]).double())
+
+
+def ask(model: nn.Module, images: Tensor, targets: Tensor, masks: Tensor, others: Tensor, room: int) -> Answers:
+    """The network on copies of the images in which masked pixels come from another picture.
+
+    Args:
+        model: (B, C, H, W) -> (B, K).
+        images: (B, C, H, W).
+        targets: (B,).
+        masks: (B, S, H, W) bool, True where a copy takes the other picture's pixel.
+        others: (B, C, H, W), or one a copy (B, S, C, H, W).
+        room: copies in one pass, at least 1.
+    """
+    count, steps = masks.shape[:2]
+    found = []
+    with in_use(model), torch.no_grad():
+        for start in range(0, count * steps, room):
+            flat = torch.arange(start, min(start + room, count * steps), device=images.device)
+            image, step = flat // steps, flat % steps
+            other = others[image, step] if others.ndim == 5 else others[image]
+            found.append(scores_of(model, torch.where(masks[image, step].unsqueeze(1), other, images[image])))
+    return answers(torch.cat(found).view(count, steps, -1), targets)
+
+
+def removal_ranks(values: Tensor, shuffled: Tensor) -> Tensor:
+    """Each pixel's place when pixels go from the highest value to the lowest.
+
+    Args:
+        values: (B, H, W).
+        shuffled: (B, H * W) int64, a random permutation an image: tied pixels go in its order, not in the raster's.
+
+    Returns:
+        (B, H, W) int64 in 0 .. H * W - 1.
+    """
+    order = shuffled.gather(1, values.flatten(1).gather(1, shuffled).argsort(dim=1, descending=True, stable=True))
+    places = torch.arange(order.shape[1], device=order.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places).view(values.shape)
+
+
+def first_removed(ranks: Tensor, shares: Tensor) -> Tensor:
+    """(B, S, H, W) bool: the pixels among the first share (S,) of an order (B, H, W), rounded to whole pixels."""
+    counts = (shares.to(ranks.device).double() * (ranks.shape[1] * ranks.shape[2])).round()
+    return ranks.unsqueeze(1) < counts.view(1, -1, 1, 1)
+
+
+def area(curves: Tensor) -> Tensor:
+    """(B, S) at even steps over [0, 1], both ends among them -> (B,): the area under it (trapezoids)."""
+    return torch.trapezoid(curves, dim=1) / (curves.shape[1] - 1)
+
+
+def normalised(curves: Tensor, clean: Tensor, gone: Tensor, least: float = 1e-3) -> Tensor:
+    """(B, S): 1 at the clean answer (B,), 0 at the wholly perturbed one; NaN where the two are nearer than `least`."""
+    span = clean - gone
+    scaled: Tensor = (curves - gone[:, None]) / span[:, None]
+    return scaled.masked_fill((span < least)[:, None], torch.nan)
+
+
+def impute(images: Tensor, removed: Tensor) -> Tensor:
+    """Removed pixels become the weighted mean of their neighbours, which may be removed too: a linear system.
+
+    Weights are 1/6 for the four that share a side and 1/12 for the four at the corners, renormalised at the border.
+    Solved to 1e-4 in pixel units by conjugate gradients over all planes at once, coarse grids first (cascadic
+    multigrid, Bornemann and Deuflhard 1996), because a blob's middle is many steps from its rim.
+
+    Source: Rong et al., A Consistent and Efficient Evaluation Strategy for Attribution Methods, ICML 2022 (ROAD),
+    without its noise, which is added by the caller.
+
+    Args:
+        images: (N, C, H, W).
+        removed: (N, 1, H, W) bool, not all of any image.
+
+    Raises:
+        ValueError: nothing is left of an image.
+    """
+    if bool(removed.flatten(1).all(1).any()):
+        raise ValueError("an image has no pixel left to impute from: remove less than all")
+    gone = removed.to(images)
+    kept = images * (1 - gone)
+    if min(images.shape[2:]) > 4:
+        weight = F.avg_pool2d(1 - gone, 2, ceil_mode=True)
+        coarse, empty = F.avg_pool2d(kept, 2, ceil_mode=True) / weight.clamp_min(1e-12), weight == 0
+        if bool(empty.any()):
+            coarse = impute(coarse, empty)
+        start = F.interpolate(coarse, size=images.shape[2:], mode="bilinear", align_corners=False)
+    else:
+        start = kept.sum((2, 3), keepdim=True) / (1 - gone).sum((2, 3), keepdim=True)
+    found = start * gone
+    degree = _neighbours(torch.ones_like(gone))
+    inverse = gone / degree
+    residual = (_neighbours(kept + found) - degree * found) * gone
+    direction = conditioned = residual * inverse
+    power = (residual * conditioned).sum((2, 3), keepdim=True)
+    for iteration in range(_MOST_ITERATIONS):
+        if iteration % 4 == 0 and float(residual.abs().max()) < _TOLERANCE:
+            break
+        image = (degree * direction - _neighbours(direction)) * gone
+        length = power / (direction * image).sum((2, 3), keepdim=True).clamp_min(1e-30)
+        found, residual = found + length * direction, residual - length * image
+        conditioned = residual * inverse
+        before, power = power, (residual * conditioned).sum((2, 3), keepdim=True)
+        direction = conditioned + power / before.clamp_min(1e-30) * direction
+    return kept + found
+
+
+def _neighbours(planes: Tensor) -> Tensor:
+    """The weighted sum of the eight neighbours: the stencil [1 2 1] x [1 2 1] / 12 without its middle."""
+    padded = F.pad(planes, (1, 1, 1, 1))
+    rows = padded[..., :-2, :] + padded[..., 2:, :]
+    rows.add_(padded[..., 1:-1, :], alpha=2)
+    both = rows[..., :-2] + rows[..., 2:]
+    return both.add_(rows[..., 1:-1], alpha=2).mul_(1 / 12).sub_(planes, alpha=1 / 3)
+
+
+def pearson(a: Tensor, b: Tensor) -> Tensor:
+    """(B, n) and (B, n) -> (B,) in [-1, 1]; NaN where either is constant."""
+    a, b = (t.double() - t.double().mean(1, keepdim=True) for t in (a, b))
+    scale = a.norm(dim=1) * b.norm(dim=1)
+    flat = (a.abs().amax(1) == 0) | (b.abs().amax(1) == 0)
+    found: Tensor = (a * b).sum(1) / scale
+    return found.clamp(-1, 1).masked_fill(flat, torch.nan)
+
+
+def subset_sums(values: Tensor, masks: Tensor) -> Tensor:
+    """(B, H, W) and (B, S, H, W) bool -> (B, S) float64: what the map says of each removed subset."""
+    return torch.einsum("bshw,bhw->bs", masks.to(values.dtype), values).double()
+
+
+def faithfulness_correlation(sums: Tensor, drops: Tensor) -> Tensor:
+    """Pearson's correlation over subsets of what the map says of one with what removing it costs: (B, S) -> (B,).
+
+    Source: Bhatt, Weller and Moura, Evaluating and Aggregating Feature-based Model Explanations, IJCAI 2020.
+    """
+    return pearson(sums, drops)
+
+
+def mu_fidelity(sums: Tensor, drops: Tensor) -> Tensor:
+    """Spearman's correlation of the same, on superpixels: (B, S) -> (B,).
+
+    Source: Fel et al., How Good is your Explanation? Algorithmic Stability Measures, WACV 2022.
+    """
+    return spearman(sums, drops)
+
+
+def infidelity(predicted: Tensor, drops: Tensor, *, normalise: bool = True) -> Tensor:
+    """Mean over perturbations I of (b I.a - (f(x) - f(x - I)))^2: (B, S) -> (B,), in squared score units.
+
+    Source: Yeh et al., On the (In)fidelity and Sensitivity of Explanations, NeurIPS 2019. Captum: `infidelity`, to
+    which it is equal, with `normalize=True` where b = E[(I.a)(drop)] / E[(I.a)^2], so that the map's scale is no
+    matter; b = 1 otherwise.
+
+    Args:
+        predicted: I.a for each perturbation.
+        drops: f(x) - f(x - I).
+        normalise: see above; a map that predicts 0 of all perturbations keeps b = 1, as in Captum.
+    """
+    predicted, drops = predicted.double(), drops.double()
+    if normalise:
+        over, under = (predicted * drops).mean(1, keepdim=True), predicted.square().mean(1, keepdim=True)
+        predicted = predicted * torch.where(under == 0, 1.0, over / under)
+    return (predicted - drops).square().mean(1)

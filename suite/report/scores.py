@@ -1,0 +1,524 @@
+"""The section on scores: methods by metrics beside controls, and which map for what. Pure but for pictures; no torch.
+
+Scores of photos that the network gets wrong stand in a table of their own; all else is of the others.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
+
+from suite.metrics.cards import CARDS
+from suite.metrics.statistics import bootstrap_interval, holm, kendall_w, paired_bootstrap, wilcoxon_p
+from suite.report.agreement import unreadable
+from suite.report.overlay import INK, PAPER, clip, draw_map, fit_photo, scale, typeface
+from suite.report.pictures import Picture, load, save_png
+from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, methods_in, ok
+from suite.report.style import COLOURS, WIDTH, label, slug
+from suite.report.words import as_words, number
+
+BETTER, MIXED, RANDOM, EDGES, FEW = (
+    "better than controls", "mixed", "not better than random", "not better than edges", "too few photos",
+)  # fmt: skip
+LEAST = 6  # photos: Wilcoxon's test of fewer pairs cannot reach 0.05
+SIDE = {"raw", "score", "accuracy"}  # forms of a metric that stand in the table and decide nothing
+ACROSS = 8  # measures side by side in the heat table
+DARK = "#1a1a1a"  # on coloured cells, whatever the page's colours
+_GROUPS = {  # a metric's name in the configuration, whose failure is its failure
+    "faithfulness_correlation": "fidelity", "mu_fidelity": "fidelity", "infidelity": "fidelity",
+    "max_sensitivity": "sensitivity", "mean_sensitivity": "sensitivity", "grid_pointing": "grid",
+}  # fmt: skip
+USES = {
+    "finding the object": ("grid_pointing", "pointing_game", "mass_accuracy", "rank_accuracy", "box_iou", "mask_iou"),
+    "fine detail": ("deletion", "road"),
+    "debugging a wrong prediction": ("insertion", "faithfulness_correlation", "mu_fidelity", "infidelity"),
+}
+TEXTS = {
+    "scores_verdicts": ("Verdicts", "Does the map beat random pixels and an edge detector?"),
+    "scores_which": (
+        "Which map for what",
+        "Of the maps that beat both controls in more than half of a use's measures, the one of the best mean rank.",
+    ),
+    "scores": (
+        "Scores",
+        "Means over the photos that the network gets right, with 95% bootstrap intervals. `Over random` and `over "
+        "edges` are mean paired differences from the two controls, positive where the map is better; p is Wilcoxon's "
+        "signed-rank test, Holm-corrected over methods. Which direction is better stands under Metrics.",
+    ),
+    "scores_duel": (
+        "Saliency against Grad-CAM",
+        "Paired by photo; the difference is positive where saliency is better; p is Wilcoxon's, Holm-corrected over "
+        "measures.",
+    ),
+    "scores_metrics": (
+        "Metrics",
+        "What each measures. Self-test: on a linear network its true map must beat noise, a thousandth of noise must "
+        "not matter and much of it must. W is Kendall's concordance: 1 where all photos rank the methods alike.",
+    ),
+    "scores_agreement": (
+        "Metric against metric",
+        "Spearman's correlation over methods, directions aligned, mean over photos: 1 where two metrics rank alike.",
+    ),
+    "scores_photos": ("Best and worst photo of each method", "By deletion, or the first measure of faithfulness."),
+    "scores_wrong": ("Scores where the network is wrong", "The means over photos whose target does not come first."),
+}  # fmt: skip
+
+
+def _named(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of known metrics with a column `measure`: metric, form, and what replaces pixels where several do."""
+    known = rows[(rows["study"] == "scores") & rows["metric"].isin(CARDS.keys())]
+    kinds = known[known["implementation"] == ""].groupby("metric")["other"].nunique()
+    several = known["metric"].map(kinds).fillna(0) > 1
+    stage = known["stage"].where(known["stage"] != "probability", "")
+    name = known["metric"].map(as_words) + stage.map(lambda s: f" ({s})" if s else "")
+    return known.assign(measure=name + known["other"].where(several, "").map(lambda o: f", {o}" if o else ""))
+
+
+def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
+    named = _named(rows)
+    tested, scored = named[named["implementation"] == "self-test"], named[named["implementation"] == ""]
+    top = ok(rows[(rows["study"] == "predictions") & (rows["metric"] == "top1")])
+    missed = top[top["value"] != top["target"].astype(float)]
+    wrong = pd.MultiIndex.from_frame(scored[["model", "image"]]).isin(
+        pd.MultiIndex.from_frame(missed[["model", "image"]])
+    )
+    main, lost = _scores(scored[~wrong], rows), _scores(scored[wrong], rows)
+    metrics = _metrics(tested, scored)
+    passed = metrics[metrics["self_test"] == "passes"] if len(metrics) else metrics
+    for table in (main, lost):
+        if len(table):
+            pairs = set(zip(passed["model"], passed["measure"], strict=True))
+            table["trusted"] = [pair in pairs for pair in zip(table["model"], table["measure"], strict=True)]
+    return {
+        "scores_verdicts": _verdicts(main),
+        "scores_which": _which(main, lost),
+        "scores": main,
+        "scores_duel": _duel(scored[~wrong], manifest),
+        "scores_metrics": metrics,
+        "scores_agreement": _agreement(scored[~wrong]),
+        "scores_photos": _photos(scored),
+        "scores_wrong": lost,
+    }
+
+
+def _sign(metric: str) -> int:
+    return 1 if CARDS[metric].better == "higher" else -1
+
+
+def _scores(scored: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """A line for each network, measure and method."""
+    lines: list[dict[str, Any]] = []
+    for (model, metric, measure), group in groups(scored, "model", "metric", "measure"):
+        wide = ok(group).pivot(index="image", columns="method", values="value")
+        asked = {metric, _GROUPS.get(metric, ""), *group["stage"], "map"}
+        bad = rows[(rows["model"] == model) & (rows["status"] == "failed") & rows["metric"].isin(asked)]
+        unread = unreadable(rows, str(model))
+        block = []
+        for method, mine in group.groupby("method"):
+            values = wide[method].dropna() if method in wide else pd.Series(dtype=float)
+            lost = set(bad.loc[bad["method"] == method, "image"]) | unread
+            line = {
+                "model": model,
+                "measure": measure,
+                "metric": metric,
+                "stage": mine["stage"].iloc[0],
+                "method": method,
+            }
+            line |= {"control": bool(mine["control"].any()), "failed": len(lost)} | mean_with_interval("mean", values)
+            for name, control in (("random", "control_noise"), ("edges", "control_edges")):
+                both = wide.reindex(columns=[method, control]).dropna().to_numpy(float)
+                pair = both[:0].T if method == control else both.T
+                line |= _difference(f"over_{name}", pair[0], pair[1], _sign(metric))
+                line[f"p_{name}"] = wilcoxon_p(pair[0], pair[1])
+            block.append(line)
+        for name in ("p_random", "p_edges"):
+            tests = [line[name] if not line["control"] else np.nan for line in block]
+            for line, p in zip(block, holm(tests), strict=True):
+                line[name] = p
+        ranks = pd.Series([-_sign(metric) * line["mean"] for line in block]).rank()
+        lines += [line | {"rank": rank, "verdict": _verdict(line)} for line, rank in zip(block, ranks, strict=True)]
+    return pd.DataFrame(lines)
+
+
+def _difference(name: str, a: Any, b: Any, sign: int) -> dict[str, float]:
+    """The mean paired difference, positive where `a` is better, with its interval."""
+    first, second = sign * np.asarray(a, float), sign * np.asarray(b, float)
+    low, high = paired_bootstrap(first, second)
+    return {name: float((first - second).mean()) if len(first) else np.nan, f"{name}_low": low, f"{name}_high": high}
+
+
+def _verdict(line: dict[str, Any]) -> str:
+    if line["control"]:
+        return "control"
+    if line["n"] < LEAST or np.isnan(line["p_random"]) or np.isnan(line["p_edges"]):
+        return FEW
+    if not (line["over_random"] > 0 and line["p_random"] < 0.05):
+        return RANDOM
+    return BETTER if line["over_edges"] > 0 and line["p_edges"] < 0.05 else EDGES
+
+
+def _deciding(main: pd.DataFrame) -> pd.DataFrame:
+    """The lines that a verdict rests on: faithfulness and place, in their main form, their self-test passed."""
+    family = main["metric"].map(lambda metric: CARDS[metric].family)
+    decides = family.isin(["faithfulness", "localisation"]) & ~main["stage"].isin(SIDE)
+    return main[decides & main["trusted"] & ~main["control"]]
+
+
+def _verdicts(main: pd.DataFrame) -> pd.DataFrame:
+    if main.empty:
+        return main
+    lines: list[tuple[Any, ...]] = []
+    for (model, method), group in groups(_deciding(main), "model", "method"):
+        says = {word: list(group.loc[group["verdict"] == word, "measure"]) for word in (BETTER, RANDOM, EDGES)}
+        total = sum(map(len, says.values()))
+        if not total:
+            lines.append((model, method, "overall", FEW, f"no measure has the {LEAST} photos that a test needs"))
+            continue
+        worst = RANDOM if 2 * len(says[RANDOM]) > total else EDGES if not says[BETTER] else MIXED
+        word = BETTER if 2 * len(says[BETTER]) > total else worst
+        parts = [f"{text} in {len(found)} of {total}: {', '.join(found)}" for text, found in says.items() if found]
+        counts = group.loc[group["verdict"] != FEW, "n"]
+        lines.append((model, method, "overall", word, f"{'; '.join(parts)}. n = {counts.min()} to {counts.max()}"))
+    for line in main[~main["control"]].to_dict("records"):
+        reason = f"mean {number(line['mean'])}, n = {line['n']}, over random {number(line['over_random'])} "
+        reason += (
+            f"(p {number(line['p_random'])}), over edges {number(line['over_edges'])} (p {number(line['p_edges'])})"
+        )
+        lines.append((line["model"], line["method"], line["measure"], line["verdict"], reason))
+    return pd.DataFrame(lines, columns=["model", "method", "measure", "verdict", "reason"])
+
+
+def _which(main: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
+    """For each use the map that its evidence is best for, or that there is none."""
+    lines = []
+    if main.empty:
+        return main
+    for model in dict.fromkeys(main["model"]):
+        for use, metrics in USES.items():
+            missed = lost[lost["model"] == model] if len(lost) else main[:0]
+            enough = use == "debugging a wrong prediction" and len(missed) and missed["n"].max() >= LEAST
+            all_of = _deciding(missed if enough else main[main["model"] == model])
+            some = all_of[all_of["metric"].isin(metrics) & all_of["verdict"].isin([BETTER, RANDOM, EDGES])]
+            line = {"model": model, "use": use, "map": "none can be trusted"}
+            if some.empty:
+                reason = "no measure of it passed its self-test on photos enough"
+                lines.append(line | {"map": "not known", "evidence": reason})
+                continue
+            some = some.assign(place=some.groupby("measure")["rank"].rank(), won=some["verdict"] == BETTER)
+            found = some.groupby("method", sort=False).agg(
+                place=("place", "mean"), won=("won", "sum"), of=("won", "size")
+            )
+            good = found[2 * found["won"] > found["of"]].sort_values("place", kind="stable")
+            names = ", ".join(dict.fromkeys(some["measure"]))
+            where = "wrong" if enough else "right"
+            counts = f"n = {some['n'].min()} to {some['n'].max()}, where the network is {where}"
+            if good.empty:
+                evidence = f"no map beats random and edges in more than half of: {names} ({counts})"
+                lines.append(line | {"evidence": evidence})
+                continue
+            best = good.iloc[0]
+            evidence = (
+                f"mean rank {number(best['place'])} of {len(found)}, better than random and edges in "
+                f"{best['won']:.0f} of {best['of']:.0f}: {names} ({counts})"
+            )
+            rest = ", ".join(f"{name} {number(place)}" for name, place in good["place"].iloc[1:].items())
+            evidence += f"; then {rest}" if rest else "; no other map beats both"
+            lines.append(line | {"map": good.index[0], "evidence": evidence})
+    return pd.DataFrame(lines)
+
+
+def _duel(scored: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
+    """Saliency against Grad-CAM over all measures, paired by photo."""
+    by_name = {info["name"]: title for title, info in reversed(manifest.get("methods", {}).items())}
+    a, b = by_name.get("saliency"), by_name.get("grad_cam")
+    lines: list[dict[str, Any]] = []
+    for (model, metric, measure, stage), group in groups(ok(scored), "model", "metric", "measure", "stage"):
+        wide = group[group["method"].isin([a, b])].pivot(index="image", columns="method", values="value").dropna()
+        if not {a, b} <= set(wide) or wide.empty or stage in SIDE:
+            continue
+        pair = wide[a].to_numpy(), wide[b].to_numpy()
+        line = {"model": model, "measure": measure, "family": CARDS[metric].family, "n": len(wide)}
+        means = {"saliency": pair[0].mean(), "grad_cam": pair[1].mean(), "p": wilcoxon_p(*pair)}
+        lines.append(line | means | _difference("difference", *pair, _sign(metric)))
+    table = pd.DataFrame(lines)
+    if len(table):
+        table["p"] = table.groupby("model")["p"].transform(holm)
+        clear = table["p"] < 0.05
+        table["better"] = np.where(~clear, "undecided", np.where(table["difference"] > 0, a, b))
+    return table
+
+
+def _metrics(tested: pd.DataFrame, scored: pd.DataFrame) -> pd.DataFrame:
+    lines = []
+    for (model, metric, measure), group in groups(scored, "model", "metric", "measure"):
+        mine = tested[(tested["model"] == model) & (tested["metric"] == metric) & tested["stage"].isin(group["stage"])]
+        mine = mine[mine["other"].isin({*group["other"], "mean"})].drop_duplicates("method")
+        wide = ok(group[~group["control"]]).pivot(index="image", columns="method", values="value").dropna()
+        card = CARDS[metric]
+        line = {"model": model, "measure": measure, "family": card.family, "better": card.better, "range": card.span}
+        judged = _self_test(mine, _sign(metric)) if card.family != "axiom" else "an axiom: not tested here"
+        line |= {"self_test": judged, "rank_stability_w": kendall_w(wide.to_numpy()), "photos": len(wide)}
+        lines.append(line | {"cost": card.cost, "says": card.says, "paper": card.paper})
+    return pd.DataFrame(lines)
+
+
+def _self_test(tested: pd.DataFrame, sign: int) -> str:
+    """passes, or why the metric is not to be believed."""
+    found = ok(tested).set_index("method")["value"]
+    if not {"truth", "noise", "weak", "strong"} <= set(found.index):
+        return "not run, or undefined on the linear network"
+    truth, noise, weak, strong = (sign * found[name] for name in ("truth", "noise", "weak", "strong"))
+    gap = truth - noise
+    shown = f"truth {number(sign * truth)}, noise {number(sign * noise)}"
+    if not gap > 1e-9:
+        return f"fails: noise does as well as the truth ({shown})"
+    if abs(truth - weak) > 0.2 * gap:
+        return f"fails: a weak disturbance moves it ({shown}, weakly disturbed {number(sign * weak)})"
+    if truth - strong < gap / 3:
+        return f"fails: a strong disturbance hardly moves it ({shown}, strongly disturbed {number(sign * strong)})"
+    return "passes"
+
+
+def _agreement(scored: pd.DataFrame) -> pd.DataFrame:
+    """Spearman's correlation of two measures over the methods of a photo, mean over photos; three methods at least."""
+    lines = []
+    kept = ok(scored)
+    kept = kept[~kept["stage"].isin(SIDE) & (kept["metric"].map(lambda metric: CARDS[metric].family) != "axiom")]
+    for model, group in groups(kept, "model"):
+        place = {metric: i for i, metric in enumerate(CARDS)}
+        group = group.sort_values("metric", key=lambda column: column.map(place), kind="stable")
+        order = list(dict.fromkeys(group["measure"]))
+        group = group.assign(value=group["value"] * group["metric"].map(_sign))
+        found: dict[tuple[str, str], list[float]] = {}
+        for _, photo in group.groupby("image"):
+            wide = photo.pivot(index="method", columns="measure", values="value").dropna(axis=1)
+            wide = wide.loc[:, wide.nunique() > 1].rank()
+            if len(wide) < 3 or wide.shape[1] < 2:
+                continue
+            table = np.corrcoef(wide.to_numpy().T)
+            for i, a in enumerate(wide.columns):
+                for j, b in enumerate(wide.columns):
+                    if order.index(a) < order.index(b):
+                        found.setdefault((a, b), []).append(table[i, j])
+        lines += [
+            {"model": model, "measure": a, "with": b} | mean_with_interval("spearman", pd.Series(values))
+            for (a, b), values in sorted(found.items(), key=lambda one: [order.index(name) for name in one[0]])
+        ]
+    return pd.DataFrame(lines)
+
+
+def _photos(scored: pd.DataFrame) -> pd.DataFrame:
+    lines = []
+    held = ok(scored)
+    for model, group in groups(held.loc[~held["stage"].isin(SIDE) & ~held["control"]], "model"):
+        there = [m for m in CARDS if CARDS[m].family == "faithfulness" and (group["metric"] == m).any()]
+        if not there:
+            continue
+        mine = group[group["measure"] == group.loc[group["metric"] == there[0], "measure"].iloc[0]]
+        for method, one in mine.groupby("method"):
+            ordered = (one.set_index("image")["value"] * _sign(there[0])).sort_values()
+            best, worst = ordered.index[-1], ordered.index[0]
+            ends = {"best": best, "best_value": one.set_index("image")["value"][best]}
+            ends |= {"worst": worst, "worst_value": one.set_index("image")["value"][worst]}
+            lines.append({"model": model, "method": method, "measure": one["measure"].iloc[0]} | ends)
+    return pd.DataFrame(lines)
+
+
+def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
+    main = tables.get("scores", pd.DataFrame())
+    for model, everything in groups(main, "model"):
+        table = everything[~everything["stage"].isin(SIDE)].dropna(subset=["mean"])
+        text = (
+            f"Methods by measures on {model}: mean, 95% interval and rank; darker is better, grey failed its self-test."
+        )
+        yield Plot(f"scores-{model}", text, partial(_heat, table))
+        curves = ok(rows[(rows["model"] == model) & rows["metric"].str.endswith("_curve")])
+        if len(curves):
+            text = f"The target's probability on {model} as the pixels that a map calls important go, or come back."
+            yield Plot(f"scores-curves-{model}", text, partial(_curves, curves))
+        both = tables.get("scores_agreement", pd.DataFrame())
+        both = both[both["model"] == model] if len(both) else both
+        if len(both) > 1:
+            text = f"Do the metrics agree on {model}? Rank correlation over methods, mean over photos."
+            yield Plot(f"scores-agreement-{model}", text, partial(_pairs, both))
+        passes = ok(rows[(rows["model"] == model) & (rows["metric"] == "passes")]).set_index("method")["value"]
+        decided = _deciding(table)
+        if len(passes) and len(decided):
+            text = f"Cost beside quality on {model}: mean rank over the measures that decide, against passes an image."
+            ranks = decided.assign(place=decided.groupby("measure")["rank"].rank()).groupby("method")["place"].mean()
+            yield Plot(f"scores-cost-{model}", text, partial(_cost, passes, ranks))
+
+
+def _heat(table: pd.DataFrame) -> Figure:
+    table = table[table["metric"].map(lambda metric: CARDS[metric].family) != "axiom"]
+    place = {metric: i for i, metric in enumerate(CARDS)}
+    table = table.sort_values("metric", key=lambda column: column.map(place), kind="stable")
+    controls = table.groupby("method", sort=False)["control"].any().sort_values(kind="stable")
+    methods, measures = list(controls.index), list(dict.fromkeys(table["measure"]))
+    panels = [measures[i : i + ACROSS] for i in range(0, len(measures), ACROSS)]
+    height = 1.5 + 0.4 * len(methods)
+    figure = Figure(figsize=(2 + 1.1 * min(ACROSS, len(measures)), height * len(panels)), layout="constrained")
+    for ax, names in zip(np.atleast_1d(figure.subplots(len(panels), 1)), panels, strict=True):
+        ax.set(xlim=(-0.5, min(ACROSS, len(measures)) - 0.5), ylim=(len(methods) - 0.5, -0.5))
+        ticks = []
+        for j, name in enumerate(names):
+            column = table[table["measure"] == name].set_index("method")
+            sign, trusted = _sign(column["metric"].iloc[0]), bool(column.get("trusted", pd.Series([False])).any())
+            value = sign * column["mean"]
+            shade = ((value - value.min()) / (value.max() - value.min())).fillna(0.5).reindex(methods)
+            colours = sns.color_palette("Blues" if trusted else "Greys", as_cmap=True)
+            ax.imshow(shade.to_numpy()[:, None], colours, extent=(j - 0.5, j + 0.5, len(methods) - 0.5, -0.5),
+                      vmin=-0.1, vmax=2.0 if trusted else 3.0, aspect="auto")  # fmt: skip
+            for method, line in column.iterrows():
+                ends = (
+                    f"\n[{number(line['mean_low'])}, {number(line['mean_high'])}]" if pd.notna(line["mean_low"]) else ""
+                )
+                text = f"{number(line['mean'])}  #{line['rank']:g}{ends}"
+                ax.text(j, methods.index(str(method)), text, ha="center", va="center", fontsize=7.5, color=DARK)
+            ticks.append(f"{label(name)} {'↑' if sign > 0 else '↓'}")
+        ax.axhline(int((~controls).sum()) - 0.5, color=DARK, lw=1.2)
+        ax.grid(False)
+        ax.set_xticks(range(len(names)), ticks, rotation=20, ha="right", rotation_mode="anchor")
+        ax.set_yticks(range(len(methods)), [label(m, 24) for m in methods])
+        ax.tick_params(length=0)
+    return figure
+
+
+def _curves(curves: pd.DataFrame) -> Figure:
+    panels = sorted(dict.fromkeys(zip(curves["metric"], curves["other"], strict=True)))
+    figure = Figure(figsize=(WIDTH, 0.9 + 2.7 * len(panels)), layout="constrained")
+    axes: list[Axes] = list(np.atleast_1d(figure.subplots(len(panels), 1)))
+    methods = sorted(
+        dict.fromkeys(curves["method"]), key=lambda m: bool(curves.loc[curves["method"] == m, "control"].any())
+    )
+    colours = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
+    for ax, (metric, other) in zip(axes, panels, strict=True):
+        panel = curves[(curves["metric"] == metric) & (curves["other"] == other)]
+        for method, one in panel.groupby("method"):
+            at = one.groupby("x")["value"]
+            ends = np.array([bootstrap_interval(values.to_numpy(), resamples=1000) for _, values in at])
+            dashed = "--" if one["control"].any() else "-"
+            ax.fill_between(list(at.groups), ends[:, 0], ends[:, 1], color=colours[str(method)], alpha=0.1, lw=0)
+            ax.plot(at.mean(), dashed, color=colours[str(method)], lw=1.6, label=label(str(method)))
+        words = {"deletion_curve": "share deleted", "insertion_curve": "share inserted", "road_curve": "share imputed"}
+        ax.set_xlabel(f"{words[metric]}, highest first" + (f" ({other})" if other else ""))
+        ax.set_ylabel("probability of the target")
+        ax.set_ylim(bottom=0)
+        ax.grid(True, axis="both")
+    handles, names = axes[0].get_legend_handles_labels()
+    kept = dict(zip(names, handles, strict=True))
+    figure.legend([kept[label(m)] for m in methods], [label(m) for m in methods], loc="outside upper left", ncols=3)
+    return figure
+
+
+def _pairs(table: pd.DataFrame) -> Figure:
+    names = list(dict.fromkeys([*table["measure"], *table["with"]]))
+    values = np.full((len(names), len(names)), np.nan)
+    np.fill_diagonal(values, 1)
+    for a, b, mean in zip(table["measure"], table["with"], table["spearman"], strict=True):
+        i, j = names.index(a), names.index(b)
+        values[i, j] = values[j, i] = mean
+    side = 0.5 * len(names)
+    figure = Figure(figsize=(side + 2.4, side + 1.6), layout="constrained")
+    ax = figure.subplots()
+    shown = [label(name) for name in names]
+    sns.heatmap(values, annot=True, fmt=".2f", ax=ax, square=True, vmin=-1, vmax=1, cmap="vlag", cbar=False,
+                annot_kws={"fontsize": 7.5})  # fmt: skip
+    for text in ax.texts:
+        text.set_in_layout(False)
+    ax.grid(False)
+    ax.tick_params(length=0)
+    ax.set_xticks(ax.get_xticks(), shown, rotation=40, ha="right", rotation_mode="anchor")
+    ax.set_yticks(ax.get_yticks(), shown, rotation=0)
+    return figure
+
+
+def _cost(passes: "pd.Series[float]", ranks: "pd.Series[float]") -> Figure:
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    ax = figure.subplots()
+    for method, rank in ranks.items():
+        ax.scatter(passes.get(method, np.nan), rank, s=36, color=COLOURS["own"])
+        ax.annotate(
+            label(str(method), 24), (passes.get(method, np.nan), rank), (6, 4), textcoords="offset points", fontsize=9
+        )
+    ax.set_xscale("log")
+    shown = sorted({float(value) for value in passes.reindex(ranks.index).dropna()})
+    ax.set_xticks(shown, [number(value) for value in shown])
+    ax.minorticks_off()
+    ax.margins(x=0.25, y=0.15)
+    ax.invert_yaxis()
+    ax.set_xlabel("passes an image, forwards and backwards")
+    ax.set_ylabel("mean rank, best on top")
+    return figure
+
+
+def _pictures(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
+    """A sheet a network: each method's best and worst photo with its map."""
+    from suite.results import read
+
+    table = _photos(_named(read(run_dir)))
+    signed = {name: bool(info.get("signed")) for name, info in manifest.get("methods", {}).items()}
+    place = {file["id"]: i for i, file in enumerate(manifest.get("data", {}).get("files", []))}
+    drawn: list[Picture] = []
+    for model in dict.fromkeys(table["model"]) if len(table) else ():
+        folder, tile, left = run_dir / "images" / manifest["models"][model]["folder"], 150, 190
+        lines = table[table["model"] == model]
+        canvas = Image.new("RGB", (left + 4 * (tile + 10) + 20, 40 + len(lines) * (tile + 34)), PAPER)
+        draw, found = ImageDraw.Draw(canvas), 0
+        for row, method in enumerate(methods_in(lines, str(model))):
+            line = lines[lines["method"] == method].iloc[0]
+            top = 40 + row * (tile + 34)
+            draw.text(
+                (12, top + tile / 2), clip(method, typeface(14, bold=True), left - 20), INK, typeface(14, bold=True)
+            )
+            for k, end in enumerate(("best", "worst")):
+                path = folder / f"{place.get(line[end], -1):06d}.npz"
+                if not path.is_file():
+                    continue
+                arrays, found = load(path), found + 1
+                photo, values, x = fit_photo(arrays, tile), arrays.get(f"own|{method}"), left + 2 * k * (tile + 10)
+                words = f"{end}: {line['measure']} {number(line[f'{end}_value'])}, {line[end]}"
+                draw.text((x, top - 17), clip(words, typeface(12), 2 * tile), INK, typeface(12))
+                canvas.paste(photo, (x, top))
+                if values is not None:
+                    shown = draw_map(values, photo, scale(values), signed.get(method, bool((values < 0).any())))
+                    canvas.paste(shown, (x + tile + 10, top))
+        if found:
+            path = run_dir / "plots" / f"scores-photos-{slug(str(model))}.png"
+            save_png(canvas, path)
+            drawn.append(
+                (path, f"{model}: best and worst photo of each method", "A row a method: photo and map, twice.")
+            )
+    return drawn
+
+
+SECTION = Section(
+    study="scores",
+    title="Are the maps faithful, stable, concentrated and well placed?",
+    texts=TEXTS,
+    tables=_tables,
+    plots=_plots,
+    draw=_pictures,
+    also=("predictions",),
+    good=frozenset({BETTER}),
+    bad=frozenset({RANDOM, EDGES}),
+    sentences={
+        BETTER: "beats random pixels and an edge detector in most measures that can be believed.",
+        MIXED: "beats its controls in some measures, and not in most.",
+        RANDOM: "is not better than random pixels.",
+        EDGES: "is not better than an edge detector, which knows nothing of the network.",
+        FEW: "cannot be judged from so few photos.",
+    },
+    headers={
+        "metric": "metric", "mean": "mean [95%]", "over_random": "over random [95%]", "over_edges": "over edges [95%]",
+        "p_random": "p (random)", "p_edges": "p (edges)", "self_test": "self-test", "rank_stability_w": "W",
+        "spearman": "Spearman [95%]", "difference": "difference [95%]", "grad_cam": "Grad-CAM",
+    },
+)  # fmt: skip

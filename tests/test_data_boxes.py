@@ -1,0 +1,53 @@
+"""Boxes in XML, moved into the crop; what is wrong with them is said."""
+
+import pytest
+
+from suite.data.boxes import boxes_for, check_boxes
+from suite.errors import DataError, NotApplicable
+
+OBJECT = "<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
+
+
+def write(folder, *objects, size=(400, 200), name="a.xml"):
+    inside = "".join(OBJECT.format(*one) for one in objects)
+    text = f"<annotation><size><width>{size[0]}</width><height>{size[1]}</height></size>{inside}</annotation>"
+    (folder / name).write_text(text)
+
+
+def boxes(folder, **changes):
+    return boxes_for(str(folder), "class/a.JPEG", **{"synset": "n1", "resize": 100, "crop": (80, 80)} | changes)
+
+
+def test_a_box_follows_the_resize_and_the_crop(tmp_path):
+    write(tmp_path, ("n1", 140, 40, 260, 160), ("n2", 0, 0, 400, 200))
+    # Half the size is 200 x 100; the crop begins at (60, 10).
+    assert boxes(tmp_path) == [(10, 10, 70, 70)]
+    assert boxes(tmp_path, synset="n2") == [(0, 0, 80, 80)]
+    assert boxes(tmp_path, synset=None) == boxes(tmp_path, synset="n9")
+    assert boxes(tmp_path, resize=None) == [(28, 16, 52, 64)]
+
+
+@pytest.mark.parametrize("box", [(260, 40, 140, 160), (0, 0, 50, 50), (500, 0, 600, 50), (-50, -50, 0, 0)])
+def test_boxes_that_are_inverted_or_outside_are_not_applicable(tmp_path, box):
+    write(tmp_path, ("n1", *box))
+    with pytest.raises(NotApplicable, match="none of 1 boxes can be used"):
+        boxes(tmp_path)
+
+
+def test_a_photo_without_a_file_is_not_applicable(tmp_path):
+    with pytest.raises(NotApplicable, match=r"holds no a\.xml"):
+        boxes(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "<a>", "<annotation/>", "<annotation><size><width>x</width></size></annotation>"])
+def test_what_is_no_such_xml_is_said(tmp_path, text):
+    (tmp_path / "a.xml").write_text(text)
+    with pytest.raises(DataError, match="not VOC-style XML"):
+        boxes(tmp_path)
+
+
+def test_a_folder_without_boxes_is_refused_before_the_run(tmp_path):
+    with pytest.raises(DataError, match=r"no \.xml file"):
+        check_boxes(str(tmp_path))
+    with pytest.raises(DataError, match="no such folder"):
+        check_boxes(str(tmp_path / "x"))
