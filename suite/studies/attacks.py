@@ -225,7 +225,10 @@ class Attacks(Study):
             if not len(those):
                 continue
             title = work.model.card.classes.name(aim)
-            for label, made, epsilon in (("pgd", PGD(loss=base.loss), wanted.at), ("fooling", Fooling(), None)):
+            for label, made, epsilon in (
+                ("pgd", PGD(loss=base.loss, early_stop=True), wanted.at),
+                ("fooling", Fooling(), None),
+            ):
                 found = _run(work, made, epsilon, those, targets=aim)
                 place = {"other": title, "stage": "targeted", "x": epsilon}
                 for metric in ("success", "saved_success", "iterations", "l2", "linf", "ssim"):
@@ -321,15 +324,18 @@ def _energy_in_top(push: Tensor, chart: Tensor) -> Tensor:
 def _keep(
     work: Work, index: Tensor, found: AttackResult, title: str, pictures: dict[str, dict[str, np.ndarray]]
 ) -> None:
-    """Photo and adversarial image as saved, with what the network sees, for the report."""
+    """Photo and adversarial image as saved, with what the network sees in these, for the report."""
     classes = work.model.card.classes
+    saved = torch.stack([from_png(png(image)) for image in found.images]).to(work.images)
+    with in_use(work.model), torch.no_grad():
+        after = scores_of(work.model, saved).double().softmax(1).max(1)
     before = work.scores[index].double().softmax(1).max(1)
     for k, i in enumerate(index.tolist()):
         if work.positions[i] >= work.config.pictures:
             continue
-        both = [from_png(png(x)).permute(1, 2, 0).numpy() for x in (work.images[i], found.images[k])]
+        both = [image.permute(1, 2, 0).cpu().numpy() for image in (work.images[i], saved[k])]
         words = [f"{classes.name(int(before.indices[k]))}, {float(before.values[k]):.1%}"]
-        words.append(f"{classes.name(int(found.prediction[k]))}, {float(found.confidence[k]):.1%}")
+        words.append(f"{classes.name(int(after.indices[k]))}, {float(after.values[k]):.1%}")
         arrays = {"id": work.files[i].id, "title": title, "before": words[0], "after": words[1]}
         pixels = [(image * 255).round().astype(np.uint8) for image in both]
         kind = "".join(c if c.isalnum() else "_" for c in title)
