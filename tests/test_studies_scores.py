@@ -15,7 +15,7 @@ from suite.metrics.cards import CARDS
 from suite.models.network import Card, Network
 from suite.report import scores as report
 from suite.studies.base import Work
-from suite.studies.scores import CONTROLS, PLANTED, Scores, _Scoring, self_test
+from suite.studies.scores import CONTROLS, PLANTED, Scores, Scoring, self_test
 
 SMALL = {"steps": 4, "samples": 12, "removed": [0.3, 0.6], "perturbations": 2, "grids": [2], "confidence": 0.0}
 
@@ -43,7 +43,7 @@ def frame(rows):
 
 def run(*names, count=6, **changes):
     made = work(as_methods(names), count, **changes)
-    return frame(_Scoring(made, {**CONTROLS, **made.methods}, made.config.studies.scores).all_rows())
+    return frame(Scoring(made, {**CONTROLS, **made.methods}, made.config.studies.scores).all_rows())
 
 
 @pytest.mark.slow
@@ -136,7 +136,7 @@ def test_a_method_that_fails_on_mosaics_costs_the_others_nothing():
     body = nn.Sequential(convolution, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     made.model = Network(body.eval(), (0.4,) * 3, (0.2,) * 3, made.model.card)
     made.images = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]]).view(4, 3, 1, 1).repeat(1, 1, 32, 32)
-    rows = frame(_Scoring(made, {**CONTROLS, **made.methods}, settings(metrics=["grid"])).all_rows())
+    rows = frame(Scoring(made, {**CONTROLS, **made.methods}, settings(metrics=["grid"])).all_rows())
     failed = rows[rows["status"] == "failed"]
     assert set(failed["metric"]) == {"grid"}
     assert failed["method"].nunique() == 1
@@ -168,7 +168,7 @@ def test_a_network_of_one_size_has_no_mosaics():
         made.model.body.head.weight.zero_()
         made.model.body.head.bias.zero_()
         made.files = [ImageFile(f.id, None, None, "") for f in made.files]
-    rows = frame(_Scoring(made, CONTROLS, settings(metrics=["grid"])).all_rows())
+    rows = frame(Scoring(made, CONTROLS, settings(metrics=["grid"])).all_rows())
     assert set(rows["status"]) == {"not_applicable"}
 
 

@@ -34,7 +34,15 @@ def answers(scores: Tensor, targets: Tensor) -> Answers:
     return Answers(score, probability, (found.argmax(2) == targets[:, None]).double())
 
 
-def ask(model: nn.Module, images: Tensor, targets: Tensor, masks: Tensor, others: Tensor, room: int) -> Answers:
+def ask(
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    masks: Tensor,
+    others: Tensor,
+    room: int,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> Answers:
     """The network on copies of the images in which masked pixels come from another picture.
 
     Args:
@@ -44,16 +52,24 @@ def ask(model: nn.Module, images: Tensor, targets: Tensor, masks: Tensor, others
         masks: (B, S, H, W) bool, True where a copy takes the other picture's pixel.
         others: (B, C, H, W), or one a copy (B, S, C, H, W).
         room: copies in one pass, at least 1.
+        layout: memory format in which the network is given them.
     """
     count, steps = masks.shape[:2]
-    found = []
+    at_once = min(room, count)
+    stride = max(1, room // at_once)
+    others = others if others.ndim == 5 else others.unsqueeze(1)
+    rows = []
     with in_use(model), torch.no_grad():
-        for start in range(0, count * steps, room):
-            flat = torch.arange(start, min(start + room, count * steps), device=images.device)
-            image, step = flat // steps, flat % steps
-            other = others[image, step] if others.ndim == 5 else others[image]
-            found.append(scores_of(model, torch.where(masks[image, step].unsqueeze(1), other, images[image])))
-    return answers(torch.cat(found).view(count, steps, -1), targets)
+        for i in range(0, count, at_once):
+            few, found = slice(i, i + at_once), []
+            for k in range(0, steps, stride):
+                some = slice(k, k + stride)
+                other = others[few, some] if others.shape[1] > 1 else others[few]
+                copies = torch.where(masks[few, some].unsqueeze(2), other, images[few].unsqueeze(1))  # (b, s, C, H, W)
+                scores = scores_of(model, copies.flatten(0, 1).contiguous(memory_format=layout))
+                found.append(scores.view(*copies.shape[:2], -1))
+            rows.append(torch.cat(found, 1))
+    return answers(torch.cat(rows), targets)
 
 
 def removal_ranks(values: Tensor, shuffled: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ class Scores(Study):
 
     def run(self, work: Work) -> Outcome:
         settings = work.config.studies.scores or ScoresConfig()
-        scoring = _Scoring(work, {**CONTROLS, **work.methods}, settings)
+        scoring = Scoring(work, {**CONTROLS, **work.methods}, settings)
         rows = scoring.all_rows()
         if work.positions[0] < work.config.data.batch_size:  # the first chunk says what concerns no photo
             rows += self_test(work, settings)
@@ -120,7 +120,7 @@ def prepared(maps: Tensor, method: Attribution, size: tuple[int, int]) -> _Maps:
 
 
 @dataclass
-class _Scoring:
+class Scoring:
     """All metrics of one chunk of images on one network."""
 
     work: Work
@@ -195,18 +195,17 @@ class _Scoring:
         return min(_ON_CPU, fit) if self.work.images.device.type == "cpu" else fit
 
     @cached_property
-    def images(self) -> Tensor:
-        """The photos that copies are made of: channels last on a CPU, which halves a convolution's time."""
+    def layout(self) -> torch.memory_format:
+        """Channels last on a CPU, which halves a convolution's time, for networks that take it."""
         images = self.work.images
-        if images.device.type != "cpu":
-            return images
-        last = images.contiguous(memory_format=torch.channels_last)
-        try:
-            with in_use(self.work.model), torch.no_grad():
-                scores_of(self.work.model, last[:1])
-        except RuntimeError:  # such as a `view` that wants channels first
-            return images
-        return last
+        if images.device.type == "cpu":
+            try:
+                with in_use(self.work.model), torch.no_grad():
+                    scores_of(self.work.model, images[:1].contiguous(memory_format=torch.channels_last))
+            except RuntimeError:  # such as a `view` that wants channels first
+                return torch.contiguous_format
+            return torch.channels_last
+        return torch.contiguous_format
 
     @cached_property
     def clean(self) -> Answers:
@@ -226,8 +225,9 @@ class _Scoring:
     def ranks(self) -> dict[str, Tensor]:
         return {label: removal_ranks(found.evidence, self.shuffled) for label, found in self.maps.items()}
 
-    def _ask(self, images: Tensor, masks: Tensor, others: Tensor) -> Answers:
-        return ask(self.work.model, images, self.work.targets, masks, others, self.room)
+    def ask(self, images: Tensor, masks: Tensor, others: Tensor) -> Answers:
+        """`faithfulness.ask` of this network and these targets."""
+        return ask(self.work.model, images, self.work.targets, masks, others, self.room, self.layout)
 
     def _ground(self, kind: str) -> Tensor:
         images = self.work.images
@@ -237,16 +237,16 @@ class _Scoring:
         return baseline(kind, images)
 
     def _curves(self, metric: str, kinds: Sequence[str]) -> None:
-        images = self.images
+        images = self.work.images
         shares = torch.linspace(0, 1, self.settings.steps + 1, dtype=torch.float64)
         everywhere = torch.ones(len(images), 1, *self.size, dtype=torch.bool, device=images.device)
         for kind in kinds:
             ground = self._ground(kind)
-            gone = self._ask(images, everywhere, ground)
+            gone = self.ask(images, everywhere, ground)
             start, end = (images, ground) if metric == "deletion" else (ground, images)
             first, last = (self.clean, gone) if metric == "deletion" else (gone, self.clean)
             for label, ranks in self.ranks.items():
-                inner = self._ask(start, first_removed(ranks, shares[1:-1]), end)
+                inner = self.ask(start, first_removed(ranks, shares[1:-1]), end)
                 curves = [torch.cat(parts, 1) for parts in zip(first, inner, last, strict=True)]
                 self._add(label, metric, area(curves[1]), other=kind, stage="raw")
                 for stage, form in (("score", 0), ("probability", 1)):
@@ -257,7 +257,7 @@ class _Scoring:
                     self._add(label, f"{metric}_curve", values, other=kind, stage="raw", x=share)
 
     def _road(self) -> None:
-        images, shares = self.images, torch.tensor(self.settings.removed)
+        images, shares = self.work.images, torch.tensor(self.settings.removed)
         steps = len(shares)
         noise = _NOISE * ImageDraws(images, self.work.ids, self.work.config.seed, "scores road").normal(1)
         for label, ranks in self.ranks.items():
@@ -268,7 +268,7 @@ class _Scoring:
                     for image, gone in zip(images, removed, strict=True)
                 ]
             )  # (B, S, C, H, W)
-            found = self._ask(images, removed, imputed + noise)
+            found = self.ask(images, removed, imputed + noise)
             kept = found.probability.mean(1) / self.clean.probability[:, 0]
             kept = kept.masked_fill(self.clean.probability[:, 0] < _LEAST["probability"], torch.nan)
             why = f"the target's clean probability is less than {_LEAST['probability']:g}"
@@ -293,9 +293,9 @@ class _Scoring:
         return torch.stack(masks).to(device), torch.tensor(enough, device=device)
 
     def _fidelity(self) -> None:
-        images, (masks, enough) = self.images, self.subsets
+        images, (masks, enough) = self.work.images, self.subsets
         ground = baseline("mean", images)
-        drops = self.clean.score - self._ask(images, masks, ground).score
+        drops = self.clean.score - self.ask(images, masks, ground).score
         for label, found in self.maps.items():
             sums = faithfulness.subset_sums(found.evidence, masks)
             predicted = sums
@@ -565,7 +565,7 @@ def self_test(work: Work, settings: ScoresConfig, methods: Mapping[str, Attribut
     metrics = tuple(m for m in settings.metrics if m != "axioms")
     chosen = settings.model_copy(update={"metrics": metrics, "insertion": ("mean",)})  # a blur keeps the colours
     found: dict[tuple[str, str, str, str], list[float]] = {}
-    for one in _Scoring(planted, methods, chosen, boxes).all_rows():
+    for one in Scoring(planted, methods, chosen, boxes).all_rows():
         if not one["metric"].endswith("_curve"):
             found.setdefault((one["metric"], one["other"], one["stage"], one["method"]), []).append(one["value"])
     rows = []
