@@ -1,21 +1,23 @@
 """Can this saliency map be trusted? Handwritten attribution methods, checked against Captum, on real photos.
 
-`suite.attribute`, `suite.load_model` and `suite.audit` are the library; `suite run` is the command. Importing this
-costs nothing: torch is loaded on first use.
+`suite.attribute`, `suite.attack`, `suite.load_model` and `suite.audit` are the library; `suite run` is the command.
+Importing this costs nothing: torch is loaded on first use.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from suite import results
+    from suite.attacks.attack import attack
     from suite.attribution.fused import attribute
     from suite.auditing import audit
     from suite.models.load import load_model
 
 __version__ = "0.1.0"
-__all__ = ["attribute", "audit", "load_model", "results"]
+__all__ = ["attack", "attribute", "audit", "load_model", "results"]
 
 _PUBLIC = {
+    "attack": "suite.attacks.attack",
     "attribute": "suite.attribution.fused",
     "audit": "suite.auditing",
     "load_model": "suite.models.load",

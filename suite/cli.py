@@ -53,7 +53,7 @@ def run(
     from suite.run.plan import passes
     from suite.run.runner import execute, prepare
 
-    prepared = prepare(settings)
+    prepared = prepare(settings, fit=not dry_run)
     if dry_run:
         count = len(prepared.images.files)
         print(f"{settings.name}: {count} of {prepared.images.total} images, {len(prepared.items)} items of work")
@@ -79,7 +79,7 @@ def check(
     settings = load(config, overrides or [])
     from suite.run.runner import prepare
 
-    prepared = prepare(settings)
+    prepared = prepare(settings, fit=False)
     for title, (reason, optional) in prepared.lost.items():
         print(f"network {title}: {'skipped' if optional else 'missing'}: {reason}")
     networks, count = ", ".join(prepared.networks), len(prepared.images.files)
@@ -139,6 +139,50 @@ def explain(
 
 
 @app.command()
+def attack(
+    image: Annotated[Path, typer.Argument(help="A photo.")],
+    method: Annotated[str, typer.Option(help="A name of `suite list attacks`.")] = "pgd",
+    epsilon: Annotated[str, typer.Option(help="Radius in [0, 1] pixel units, for example 4/255.")] = "",
+    target: Annotated[str, typer.Option(help="The class to reach: a name, an index or a synset id.")] = "",
+    label: Annotated[str, typer.Option(help="The true class; what the network sees by default.")] = "",
+    out: Annotated[Path, typer.Option(help="Where the PNG and the figure land.")] = Path("reports/attack"),
+    parameter: Annotated[list[str] | None, typer.Option("--set", help="key=value, for example steps=40")] = None,
+    model: Annotated[str, typer.Option(help="The network.")] = "squeezenet1_1",
+    seed: Annotated[int, typer.Option(help="Seed of the random start.")] = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Fools the network with one photo: a PNG that is still fooled when read back, a figure, a line of numbers."""
+    import yaml
+
+    from suite.attacks.photo import attack_photo
+    from suite.config import parse_number
+    from suite.report.attacks import strip
+
+    pairs = dict(text.partition("=")[::2] for text in parameter or [])
+    found = attack_photo(
+        image,
+        out,
+        model=model,
+        method=method,
+        epsilon=parse_number("--epsilon", epsilon) if epsilon else None,
+        target=target,
+        label=label,
+        seed=seed,
+        parameters={key: yaml.safe_load(value) for key, value in pairs.items()},
+    )
+    numbers = found.numbers
+    line = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in numbers.items() if v != "")
+    strip(found.photo, found.adversarial, found.before, found.after, [f"{method}: {image.name}"]).save(
+        out / f"{image.stem}-{method}-figure.png"
+    )
+    print(json.dumps(numbers, indent=2) if as_json else line)
+    if not numbers["fooled_as_saved"]:
+        print("not fooled" + (" once saved with 8 bits" if numbers["fooled"] else ""), file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command()
 def verify(
     function: Annotated[
         str,
@@ -180,14 +224,14 @@ def verify(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="attributions, metrics, models, studies or layers")],
+    what: Annotated[str, typer.Argument(help="attributions, attacks, metrics, models, studies or layers")],
     model: Annotated[str, typer.Option(help="The network whose layers are listed.")] = "squeezenet1_1",
     weights: Annotated[str, typer.Option(help="default or random")] = "default",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Lists what there is to choose from."""
-    kinds = {"attributions": _attributions, "metrics": _metrics, "studies": _studies}
+    kinds = {"attributions": _attributions, "attacks": _attacks, "metrics": _metrics, "studies": _studies}
     if what == "models":
         from suite.models.load import known_networks
 
@@ -230,6 +274,12 @@ def _attributions() -> dict[str, str]:
     from suite.registry import attributions
 
     return {name: _summary(target) for name, target in attributions().items()}
+
+
+def _attacks() -> dict[str, str]:
+    from suite.registry import ATTACKS
+
+    return {name: _summary(target) for name, target in ATTACKS.items()}
 
 
 def _metrics() -> dict[str, str]:

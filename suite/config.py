@@ -17,10 +17,19 @@ def _fraction(value: object) -> object:
     """Reads `8/255` as a number; everything else is left to pydantic."""
     if isinstance(value, str) and "/" in value:
         try:
-            return float(Fraction(value.replace(" ", "")))
+            over, under = value.split("/")
+            return float(Fraction(over.strip()) / Fraction(under.strip()))
         except (ValueError, ZeroDivisionError):
             return value
     return value
+
+
+def parse_number(what: str, text: str) -> float:
+    """`8/255` or `0.03` from a command line."""
+    try:
+        return float(_fraction(text))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ConfigError(f"{what} {text!r}: expected a number such as 4/255 or 0.02") from None
 
 
 Number = Annotated[float, BeforeValidator(_fraction)]
@@ -159,12 +168,95 @@ class ScoresConfig(_Part):
         return value
 
 
+class AttacksConfig(_Part):
+    """How easily the network is fooled, whether the attack is sound, and whether the maps notice."""
+
+    methods: tuple[MethodConfig, ...] = Field(
+        (
+            MethodConfig(name="fgsm"),
+            MethodConfig(name="pgd", parameters={"early_stop": True}),
+            MethodConfig(name="pgd_l2", parameters={"early_stop": True}),
+        ),
+        min_length=1,
+        description="attacks that take an epsilon; noise of the same size is added as a control",
+    )
+    epsilons: tuple[Number, ...] = (0, *(e / 255 for e in (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)))
+    epsilons_l2: tuple[Number, ...] = (0, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 100)
+    at: Number = Field(1 / 255, gt=0, le=1, description="epsilon of transfer, maps, targets, agreement and the audit")
+    targets: tuple[str, ...] = Field((), description="classes to aim at, by name, index or synset id")
+    minimal: bool = Field(True, description="the smallest epsilon a photo, by bisection")
+    agreement: bool = Field(True, description="torchattacks beside ours")
+    limits: bool = Field(True, description="the fooling image's step swept, and gone on past success")
+    audit: bool = True
+
+    @field_validator("epsilons", "epsilons_l2")
+    @classmethod
+    def _ascending(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(e < 0 for e in value) or list(value) != sorted(set(value)):
+            raise ValueError("give radii of at least 0, ascending")
+        return value
+
+    @field_validator("epsilons")
+    @classmethod
+    def _in_pixels(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(e > 1 for e in value):
+            raise ValueError(f"{max(value):g}: pixels are in [0, 1], so at most 1; did you mean {max(value):g}/255?")
+        return value
+
+
 class SpeedConfig(_Part):
     """Own, reference and the bare passes, interleaved."""
 
     rounds: int = Field(10, ge=2)
     one_by_one: bool = True
     memory: bool = True
+
+
+class SanityConfig(_Part):
+    """Weight randomisation: does the map depend on what the network learned?"""
+
+    orders: tuple[Literal["cascade_top", "cascade_bottom", "independent"], ...] = (
+        "cascade_top",
+        "cascade_bottom",
+        "independent",
+    )
+    stages: Literal["all", "verdict"] = Field("all", description="verdict: top block, upper half, everything")
+    unit: Literal["block", "layer"] = "block"
+    blocks: tuple[str, ...] = Field((), description="modules that are the blocks; found by architecture by default")
+    draws: int = Field(10, ge=1)
+    noise: Number = Field(0.0112, gt=0, description="standard deviation of e, in pixel units [0, 1]")
+    noise_factors: tuple[Number, ...] = Field((0.5, 1, 2, 4), description="times `noise`, for the stability")
+    cells: tuple[int, ...] = Field((1, 4, 8, 16), description="pixels averaged before maps are compared; 4 is judged")
+    batch_norm: Literal["kept", "reset"] = Field("kept", description="running statistics of randomised blocks")
+    score: Literal["before_last_rectifier", "as_is"] = "before_last_rectifier"
+    target: Literal["label", "top"] = "label"
+    random_logit: bool = Field(True, description="also explain another class's score with the intact network")
+    smoothed: int = Field(0, ge=0, description="noisy copies a map for sMPRT; 0 leaves it out")
+
+    @model_validator(mode="after")
+    def _judged(self) -> "SanityConfig":
+        if "cascade_top" not in self.orders:
+            raise ValueError("orders: cascade_top is what the verdict rests on; leave it in")
+        if 1 not in self.noise_factors or 4 not in self.cells:
+            raise ValueError("noise_factors must hold 1 and cells 4: the verdict is worked out there")
+        return self
+
+
+class LabelsConfig(_Part):
+    """Label randomisation: the same network, trained on permuted labels; networks of suite.training alone."""
+
+    seeds: int = Field(3, ge=1, description="pairs of trainings")
+    count: int = Field(0, ge=0, description="pictures the permuted network learns; as many as the other by default")
+    against: tuple[str, ...] = Field((), description="other architectures, whose maps of a photo are compared too")
+    noise: Number = Field(0.0112, gt=0, description="standard deviation of e, in pixel units [0, 1]")
+    noise_factors: tuple[Number, ...] = (0.5, 1, 2, 4)
+    cells: tuple[int, ...] = (1, 4)
+
+
+class ShortcutConfig(_Part):
+    """A planted shortcut: does a map show the patch when, and only when, the network uses it?"""
+
+    seeds: int = Field(1, ge=1, description="pairs of trainings")
 
 
 class StudiesConfig(_Part):
@@ -175,7 +267,11 @@ class StudiesConfig(_Part):
     sharpness: SharpnessConfig | None = None
     between_networks: BetweenNetworksConfig | None = None
     differentiate: DifferentiateConfig | None = None
+    sanity: SanityConfig | None = None
+    labels: LabelsConfig | None = None
+    shortcut: ShortcutConfig | None = None
     scores: ScoresConfig | None = None
+    attacks: AttacksConfig | None = None
     speed: SpeedConfig | None = None
 
     def chosen(self) -> tuple[str, ...]:
@@ -264,6 +360,15 @@ def load(path: Path, overrides: Sequence[str] = (), **changes: object) -> RunCon
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected keys and values at the top, found {type(tree).__name__}")
     tree = {"name": path.stem} | tree
+    presets: Any = tree.pop("presets", {})
+    for text in [text for text in overrides if text.startswith("preset=")]:
+        preset = text.removeprefix("preset=")
+        if not isinstance(presets, dict) or preset not in presets:
+            raise ConfigError(
+                f"preset {preset!r}: {path} has {', '.join(presets) or 'none'}{did_you_mean(preset, presets)}"
+            )
+        tree |= {"name": f"{path.stem}-{preset}"} | presets[preset]
+    overrides = [text for text in overrides if not text.startswith("preset=")]
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:

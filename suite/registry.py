@@ -37,6 +37,15 @@ ATTRIBUTIONS: Mapping[str, str] = {
     "control_other_image": "suite.attribution.controls:OtherImage",
 }
 
+ATTACKS: Mapping[str, str] = {
+    "fooling": "suite.attacks.fooling:Fooling",
+    "fgsm": "suite.attacks.fgsm:FGSM",
+    "pgd": "suite.attacks.pgd:PGD",
+    "pgd_l2": "suite.attacks.pgd:PGDL2",
+    "momentum_fgsm": "suite.attacks.pgd:MomentumFGSM",
+    "control_noise": "suite.attacks.fgsm:Noise",
+}
+
 STUDIES: Mapping[str, str] = {
     "predictions": "suite.studies.predictions:Predictions",
     "agreement": "suite.studies.agreement:Agreement",
@@ -44,13 +53,19 @@ STUDIES: Mapping[str, str] = {
     "sharpness": "suite.studies.sharpness:Sharpness",
     "between_networks": "suite.studies.between_networks:BetweenNetworks",
     "differentiate": "suite.studies.differentiate:Differentiate",
+    "sanity": "suite.studies.sanity:Sanity",
+    "labels": "suite.studies.labels:Labels",
+    "shortcut": "suite.studies.shortcut:Shortcut",
     "scores": "suite.studies.scores:Scores",
+    "attacks": "suite.studies.attacks:Attacks",
     "speed": "suite.studies.speed:Speed",
 }
 
 METRICS: Mapping[str, str] = {
     "spearman": "suite.metrics.similarity:spearman",
     "ssim": "suite.metrics.similarity:ssim",
+    "cosine": "suite.metrics.similarity:cosine",
+    "hog_correlation": "suite.metrics.similarity:hog_correlation",
     "top_overlap": "suite.metrics.similarity:top_overlap",
     "relative_l2": "suite.metrics.similarity:relative_l2",
     "max_abs_difference": "suite.metrics.similarity:max_abs_difference",

@@ -188,10 +188,6 @@ def softmax(model, x, t):
     return gradient(model, x, t, lambda s: s.softmax(1)).abs().amax(1, keepdim=True)
 
 
-def softmax_all_channels(model, x, t):
-    return gradient(model, x, t, lambda s: s.softmax(1)).abs()
-
-
 def mean_for_max(model, x, t):
     return gradient(model, x, t).abs().mean(1, keepdim=True)
 
@@ -284,11 +280,6 @@ def backward_into_weights(model, x, t):
     return x.grad.abs().amax(1, keepdim=True)
 
 
-def hook_left(model, x, t):
-    model.register_forward_hook(lambda _m, _i, _o: None)
-    return saliency(model, x, t)
-
-
 def images_overwritten(model, x, t):
     found = saliency(model, x, t)
     x.mul_(0)
@@ -313,6 +304,13 @@ def stateful(model, x, t):
     """Right until it has been called a few times."""
     _CALLS[0] += 1
     return saliency(model, x, t) * (1 if _CALLS[0] <= 5 else 1.01)
+
+
+def forgets_nothing(model, x, t):
+    """Leaves a hook behind that scales what comes after."""
+    found = saliency(model, x, t)
+    model.register_forward_hook(lambda _m, _i, out: out * 1.5)
+    return found
 
 
 def nan(model, x, t):
@@ -384,7 +382,7 @@ def fgsm_unsigned(model, x, y):
 
 def fgsm_one_pixel(model, x, y):
     found = fgsm(model, x, y)
-    found[2, 1, 5, 5] = x[2, 1, 5, 5]
+    found[-1, 1, 5, 5] = x[-1, 1, 5, 5]
     return found
 
 

@@ -9,7 +9,11 @@ from suite.config import load
 from suite.results import read, read_manifest
 
 CONFIGS = sorted((tiny.ROOT / "configs").glob("*.yaml"))
-SHORTER = {"speed": ["studies.speed.rounds=2"]}  # the timings themselves are not what is tested here
+SHORTER = {
+    "sanity": ["studies.sanity.draws=1", "studies.sanity.noise_factors=[1]", "studies.sanity.cells=[4]"],
+    "labels": ["preset=quick", "models.0.parameters.count=100", "studies.labels.count=100"],
+    "speed": ["studies.speed.rounds=2"],
+}  # the timings themselves are not what is tested here
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

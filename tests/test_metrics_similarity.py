@@ -7,9 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from skimage.feature import hog
 from skimage.metrics import structural_similarity
 
 from suite.metrics.similarity import (
+    cosine,
+    hog_correlation,
+    hog_features,
     max_abs_difference,
     normalise,
     rank_correlation,
@@ -276,3 +280,20 @@ def test_distances_are_taken_in_double():
     b[0, 0, 0, 0] += 2**-23
     assert max_abs_difference(a, b).item() == 2**-23
     assert relative_l2(b, a).item() == pytest.approx(2**-23 / np.sqrt(150_528), rel=1e-12)
+
+
+@pytest.mark.parametrize(("side", "cell"), [(56, 4), (48, 16), (15, 2)])
+def test_hog_is_scikit_images(side, cell):
+    maps = noise(2, side, side + 3)
+    theirs = np.stack([hog(one.numpy(), 9, (cell, cell), (3, 3)) for one in maps])
+    np.testing.assert_allclose(hog_features(maps, pixels_per_cell=cell), theirs, atol=1e-6)  # theirs adds in float32
+    expected = [np.corrcoef(a, b)[0, 1] for a, b in zip(theirs, theirs[::-1], strict=True)]
+    np.testing.assert_allclose(hog_correlation(maps, maps.flip(0), pixels_per_cell=cell), expected, atol=1e-6)
+    assert hog_correlation(maps[:1] * torch.nan, maps[:1], pixels_per_cell=cell).isnan().all()
+
+
+def test_cosine_by_hand():
+    a, b = torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.tensor([[4.0, 3.0], [1.0, 0.0]])
+    found = cosine(a, b)
+    assert float(found[0]) == pytest.approx(24 / 25)
+    assert found[1].isnan()

@@ -29,7 +29,7 @@ def test_row_fills_defaults_in_the_order_of_the_schema() -> None:
 
 
 def test_key_is_what_the_contract_names() -> None:
-    expected = "study model method implementation other image target layer stage x draw metric"
+    expected = "study model method implementation other image target layer stage x draw noise cell metric"
     assert tuple(expected.split()) == results.KEY
 
 

@@ -13,6 +13,7 @@ from suite.data.labels import read_labels, read_table, resolve_label
 from suite.errors import DataError
 
 EMBEDDED = "embedded"
+DIGITS = "digits"
 EMBEDDED_COUNT = 20
 IMAGE_EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"}
@@ -36,6 +37,10 @@ def list_candidates(source: str, *, labels: Path | None, classes: ClassNames) ->
     See `suite.data.sources.list_images` for the sources and errors; an OSError is one of the source itself.
     """
     path = Path(source).expanduser()
+    if source == DIGITS:
+        from suite.data.digits import digits_folder  # torch
+
+        path = digits_folder()
     root: Path | None
     if source != EMBEDDED and path.is_dir():
         candidates, root = _from_folder(path, labels=labels, classes=classes), path

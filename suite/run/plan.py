@@ -19,16 +19,19 @@ class WorkItem:
         study, model: names.
         index: of the chunk.
         images: positions in the run's list of files.
+        part: of the study's work on this chunk (a draw, say).
     """
 
     study: str
     model: str
     index: int
     images: tuple[int, ...]
+    part: int = 0
 
     def shard(self, place: int) -> str:
         """The shard's path under `rows/`; `place` is the network's, so that no name can escape the folder."""
-        return f"{self.study}/{place:02d}-{self.index:06d}.parquet"
+        part = f"-{self.part:03d}" if self.part else ""
+        return f"{self.study}/{place:02d}-{self.index:06d}{part}.parquet"
 
 
 def studies_of(config: RunConfig) -> dict[str, Study]:
@@ -57,11 +60,12 @@ def plan(config: RunConfig, models: Sequence[str], count: int, studies: Mapping[
     """
     parts = chunks(count, config.data.batch_size)
     items = [
-        WorkItem(name, model, index, part)
-        for index, part in enumerate(parts)
+        WorkItem(name, model, index, images, part)
+        for index, images in enumerate(parts)
         for model in models
         for name, study in studies.items()
         if not study.once
+        for part in range(study.parts(config))
     ]
     items += [WorkItem(name, model, 0, parts[0]) for name, study in studies.items() if study.once for model in models]
     return items

@@ -5,7 +5,6 @@ import suite._torchvision  # noqa: F401
 import logging
 import signal
 import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from suite.data.sources import ImageList, list_images, write_files_csv
 from suite.errors import ConfigError, NetworkError, SuiteError
 from suite.models.load import load_model
 from suite.models.network import Network, black
+from suite.quiet import quiet
 from suite.results.manifest import RunLock, read_manifest, write_manifest
 from suite.results.schema import row
 from suite.results.store import shard_failed, shard_is_valid, write_shard
@@ -35,6 +35,7 @@ from suite.run.environment import commit, hardware, versions
 from suite.run.plan import WorkItem, methods_of, plan, studies_of
 from suite.run.process import is_first
 from suite.studies.base import Study, fault
+from suite.training.fit import FACTORY
 
 log = logging.getLogger("suite")
 
@@ -66,13 +67,20 @@ class Prepared:
         return [m.title for m in self.config.models]
 
 
-def prepare(config: RunConfig, given: Mapping[str, Network] | None = None, images: ImageList | None = None) -> Prepared:
+def prepare(
+    config: RunConfig,
+    given: Mapping[str, Network] | None = None,
+    images: ImageList | None = None,
+    *,
+    fit: bool = True,
+) -> Prepared:
     """Loads networks, builds methods, lists images, plans.
 
     Args:
         config: the run's.
         given: networks that are in hand already, by title.
         images: a list in hand already.
+        fit: whether networks that are trained first are; random weights stand in for them where nothing is run.
 
     Raises:
         SuiteError: in one line, for what no run could survive: an unknown method, parameter or layer, no images.
@@ -86,7 +94,8 @@ def prepare(config: RunConfig, given: Mapping[str, Network] | None = None, image
         if part.title in networks:
             continue
         try:
-            networks[part.title] = _load(part)
+            untrained = part.model_copy(update={"parameters": {**part.parameters, "fit": False}})
+            networks[part.title] = _load(part if fit or part.factory != FACTORY else untrained)
         except NetworkError as error:
             lost[part.title] = (str(error), part.optional)
             log.log(logging.WARNING if part.optional else logging.ERROR, "%s", error)
@@ -105,6 +114,8 @@ def prepare(config: RunConfig, given: Mapping[str, Network] | None = None, image
         check_boxes(config.data.boxes)
     for network in networks.values():
         check_layers(network, methods)
+    for study in studies.values():
+        study.cost(methods, config)  # a study's own names and parameters are checked by counting with them
     items = plan(config, list(networks), len(images.files), studies)
     return Prepared(config, networks, lost, methods, studies, images, items)
 
@@ -162,6 +173,8 @@ def execute(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
             _finish(manifest, run_dir, prepared, "running")
         try:
             if todo:
+                for study in prepared.studies.values():
+                    study.prepare(prepared.config)
                 _predict(prepared, run_dir, todo)
         except (KeyboardInterrupt, SystemExit):
             if first:
@@ -225,17 +238,6 @@ def _predict(prepared: Prepared, run_dir: Path, todo: Sequence[WorkItem]) -> Non
     data = WorkData(WorkDataset(turns, prepared.images, sizes), config.data.workers)
     bench = Bench(config, prepared.networks, prepared.methods, prepared.studies, run_dir)
     trainer.predict(bench, datamodule=data, return_predictions=False)
-
-
-def quiet() -> None:
-    """Silences what Lightning and Captum say about what is meant."""
-    warnings.filterwarnings("ignore", message=".*You have overridden `transfer_batch_to_device`.*")
-    for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning_fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*required_grads has been set automatically.*")
-    warnings.filterwarnings("ignore", message=".*Setting backward hooks on ReLU activations.*")
-    warnings.filterwarnings("ignore", message=".*`isinstance.treespec, LeafSpec.` is deprecated.*")
 
 
 def _shard(prepared: Prepared, run_dir: Path, item: WorkItem) -> Path:

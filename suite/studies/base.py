@@ -48,6 +48,7 @@ class Work:
         faults: files that could not be used, and why.
         config: the run's.
         others: the same chunk on the run's other networks, those that see the same pixels.
+        part: which part of the study's work on this chunk.
     """
 
     model: Network
@@ -59,6 +60,7 @@ class Work:
     faults: Sequence[tuple[ImageFile, str]]
     config: RunConfig
     others: Sequence["Work"] = ()
+    part: int = 0
 
     @cached_property
     def scores(self) -> Tensor:
@@ -185,6 +187,13 @@ class Study(ABC):
 
     name: ClassVar[str]
     once: ClassVar[bool] = False
+
+    def parts(self, config: RunConfig) -> int:
+        """Items a chunk; more than one where a chunk takes long."""
+        return 1
+
+    def prepare(self, config: RunConfig) -> None:  # noqa: B027 - most have nothing to prepare
+        """What must be there before the first item: networks trained, once."""
 
     @abstractmethod
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:

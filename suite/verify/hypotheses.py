@@ -1,173 +1,72 @@
 """What a wrong implementation may have done: each hypothesis says what its result would then be.
 
-A hypothesis is believed where it explains the result on every network, those included on which it changes nothing.
+A hypothesis is believed where it explains the result on every small network, those included on which it changes
+nothing. Its candidates are computed only when asked for.
 """
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
+from suite.attribution.baselines import KINDS
 from suite.attribution.gradient import Gradient
-from suite.attribution.guided_backprop import GuidedBackprop
+from suite.attribution.integrated_gradients import IntegratedGradients
 from suite.attribution.passes import Needs, run_pass
-from suite.errors import NotApplicable, SuiteError
 from suite.models.embedded import IMAGENET_MEAN, IMAGENET_STD
-from suite.models.network import Network
-from suite.models.state import in_use
+from suite.models.layers import find_layer, layer_names
+from suite.models.rectifiers import Rule
 from suite.verify.networks import Case, SkipBranch
-from suite.verify.references import Reference
+from suite.verify.references import GUIDED, Reference
 
-Pair = tuple[Tensor, Tensor]
-
-
-def relations(found: Tensor, expected: Tensor) -> Iterator[tuple[str, Pair]]:
-    """Ways in which two maps can be the same up to something; each as a pair that is then equal.
-
-    Args:
-        found: the implementation's map, (B, C, h, w).
-        expected: the reference's, possibly of other channels or size.
-    """
-    yield "equal up to the sign", (-found, expected)
-    yield "equal up to the absolute value", (found.abs(), expected.abs())
-    if found.shape[1] == 1 < expected.shape[1]:
-        yield "equal up to the channel maximum (of absolute values)", (found, expected.abs().amax(1, keepdim=True))
-        yield "equal up to the channel maximum", (found, expected.amax(1, keepdim=True))
-        yield "takes the channel mean (of absolute values)", (found, expected.abs().mean(1, keepdim=True))
-        yield "takes the channel mean", (found, expected.mean(1, keepdim=True))
-        yield "takes the channel sum", (found, expected.sum(1, keepdim=True))
-    if expected.shape[1] == 1 < found.shape[1]:
-        yield "equal up to the channel maximum (of absolute values)", (found.abs().amax(1, keepdim=True), expected)
-        yield "equal up to the channel sum", (found.sum(1, keepdim=True), expected)
-    if found.shape[2:] != expected.shape[2:] and found.shape[1] == expected.shape[1]:
-        for mode in ("nearest", "bilinear", "bicubic"):
-            up, down = (found, expected) if found.shape[2] > expected.shape[2] else (expected, found)
-            yield f"equal up to {mode} upsampling", (up, F.interpolate(down, size=up.shape[2:], mode=mode))
-    yield "equal up to a ReLU", (found.relu(), expected.relu())
-    if found.shape == expected.shape:
-        scale = (found * expected).sum() / expected.square().sum()
-        if bool(torch.isfinite(scale)) and float(scale) != 0:
-            yield "equal up to the scale", (found, scale * expected)
-        ratio = (found * expected).flatten(1).sum(1) / expected.square().flatten(1).sum(1)
-        if bool(torch.isfinite(ratio).all()) and bool((ratio != 0).all()):
-            yield "equal up to a scale of its own for each image", (found, ratio.view(-1, 1, 1, 1) * expected)
+Make = Callable[[Case], Tensor]
+Candidates = Iterable[tuple[str, Make]]
+"""(detail, what the result would be); several where the mistake has several forms, or is made on some networks only."""
+Hypothesis = tuple[str, Callable[[Case], Candidates]]
+Relate = Callable[[Case, Tensor, Tensor], tuple[Tensor, Tensor] | None]
+"""(case, found, expected) -> the two as they would be equal; None where the relation says nothing of them."""
+Relation = tuple[str, Relate]
+Change = Callable[[Tensor], Tensor]
 
 
-class _Scores(nn.Module):
-    """A network whose output is changed, with its layers under their names."""
-
-    def __init__(self, model: nn.Module, change: Callable[[Tensor], Tensor], *, twice: bool = False) -> None:
-        super().__init__()
-        self.inner = model.body if isinstance(model, Network) else model
-        self.whole = model
-        self.change = change
-        self.twice = twice
-
-    def forward(self, images: Tensor) -> Tensor:
-        if self.twice:
-            mean, std = images.new_tensor(IMAGENET_MEAN), images.new_tensor(IMAGENET_STD)
-            images = (images - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
-        return self.change(self.whole(images))
+def _scored(case: Case, change: Change) -> Case:
+    model = deepcopy(case.model)
+    model.register_forward_hook(lambda _m, _i, scores: change(scores))
+    return replace(case, model=model)
 
 
-class _DetachedReLU(TorchFunctionMode):
-    """Cuts the graph at every ReLU."""
+def _fed(case: Case, change: Change | None, *, train: bool = False) -> Case:
+    def before(module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor] | None:
+        module.train(train)
+        return (change(args[0]),) if change else None
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        return result.detach() if getattr(func, "__name__", "") in ("relu", "relu_") else result
-
-
-def _on(reference: Reference, case: Case, **changes: Any) -> Tensor:
-    return reference(replace(case, **changes))
+    model = deepcopy(case.model)
+    model.register_forward_pre_hook(before)
+    return replace(case, model=model)
 
 
-def _changed(reference: Reference, case: Case, change: Callable[[Tensor], Tensor], *, twice: bool = False) -> Tensor:
-    wrapped = _Scores(case.model, change, twice=twice).eval()
-    prefix = "inner." if case.layer else ""
-    return _on(reference, case, model=wrapped, layer=prefix + case.layer)
+def _cut(case: Case, *names: str, skip: bool = False) -> Case:
+    """No gradient comes back through these layers; a zero one, so that there is one."""
+    model = deepcopy(case.model)
+    for name in names:
+        find_layer(model, name).register_forward_hook(lambda _m, _i, out: out.detach() + 0 * out)
+    if skip and isinstance(model, SkipBranch):
+        model.cut = True
+    return replace(case, model=model)
 
 
-def _training(reference: Reference, case: Case) -> Tensor:
-    model = copy.deepcopy(case.model)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model.train()
-        # The references put the network in eval; here the point is that nobody did.
-        return reference.compute(_Frozen(model), case.images.clone(), case.targets, f"held.{case.layer}").detach()
+def _aimed(case: Case, change: Callable[[Tensor, Tensor], Tensor]) -> Case:
+    with torch.no_grad():
+        return replace(case, targets=change(case.targets, case.model(case.images.clone())))
 
 
-class _Frozen(nn.Module):
-    """Holds a network in train mode, whatever is asked of it."""
-
-    def __init__(self, held: nn.Module) -> None:
-        super().__init__()
-        self.held = held.body if isinstance(held, Network) else held
-        self.whole = held
-
-    def forward(self, images: Tensor) -> Tensor:
-        self.whole.train()
-        return self.whole(images)  # type: ignore[no-any-return]
-
-
-def _half(reference: Reference, case: Case) -> Tensor:
-    model = copy.deepcopy(case.model).half()
-    return _on(reference, case, model=model, images=case.images.half()).float()
-
-
-def _detached(reference: Reference, case: Case) -> Tensor:
-    with _DetachedReLU():
-        return reference(case)
-
-
-def _cut_skip(reference: Reference, case: Case) -> Tensor:
-    if not isinstance(case.model, SkipBranch):
-        return reference(case)
-    model = copy.deepcopy(case.model)
-    model.cut = True
-    return _on(reference, case, model=model)
-
-
-def _shifted(reference: Reference, case: Case, by: int) -> Tensor:
-    with in_use(case.model), torch.no_grad():
-        classes = case.model(case.images).shape[1]
-    return _on(reference, case, targets=(case.targets + by) % classes)
-
-
-def circumstances(reference: Reference, case: Case) -> Iterator[tuple[str, Callable[[], Tensor]]]:
-    """What the reference gives when something around it is wrong; computed only when asked for."""
-    yield "explains the softmax probability, not the score", lambda: _changed(reference, case, lambda s: s.softmax(1))
-    yield "explains the log-probability, not the score", lambda: _changed(reference, case, lambda s: s.log_softmax(1))
-    yield (
-        "explains the cross entropy loss, not the score",
-        lambda: _changed(reference, case, lambda s: -s.log_softmax(1)),
-    )
-    for by in (1, -1):
-        yield f"explains the wrong class (target {by:+d})", lambda by=by: _shifted(reference, case, by)  # type: ignore[misc]
-    yield "explains the top class, not the target", lambda: _on(reference, case, targets=_top(case))
-    yield "runs the network in train mode", lambda: _training(reference, case)
-    yield "normalises the images twice", lambda: _changed(reference, case, lambda s: s, twice=True)
-    yield (
-        "normalises the images twice (and explains the normalised ones)",
-        lambda: _on(reference, case, images=_normalised(case.images)),
-    )
-    yield "computes in half precision", lambda: _half(reference, case)
-    for layer in case.other_layers:
-        role = case.other_layers.index(layer)
-        yield f"takes the wrong layer (candidate {role})", lambda la=layer: _on(reference, case, layer=la)  # type: ignore[misc]
-    yield "a path of the graph is detached (at the ReLUs)", lambda: _detached(reference, case)
-    yield "a path of the graph is detached (at the skip branch)", lambda: _cut_skip(reference, case)
-    yield "returns zero: its result does not depend on the images", lambda: torch.zeros_like(reference(case))
-
-
-def _top(case: Case) -> Tensor:
-    with in_use(case.model), torch.no_grad():
-        return case.model(case.images).argmax(1)  # type: ignore[no-any-return]
+def _lowered(case: Case, dtype: torch.dtype) -> Case:
+    return replace(case, model=deepcopy(case.model).to(dtype), images=case.images.to(dtype))
 
 
 def _normalised(images: Tensor) -> Tensor:
@@ -175,98 +74,260 @@ def _normalised(images: Tensor) -> Tensor:
     return (images - mean) / std
 
 
-def definitions(reference: Reference, case: Case) -> Iterator[tuple[str, Callable[[], Tensor]]]:
-    """Neighbouring definitions that are often taken for the reference's."""
-    twin = reference.twin
-
-    def gradient() -> Tensor:
-        return Gradient()(case.model, case.images, case.targets)
-
-    def cam_parts() -> Pair:
-        needs = Needs(layers=frozenset({case.layer}))
-        found = run_pass(case.model, case.images, case.targets, needs)
-        return found.activations[case.layer], found.layer_gradients[case.layer]
-
-    def cam(reduce: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], Tensor]:
-        return lambda: reduce(*cam_parts())
-
-    if twin in ("saliency", "gradient"):
-        yield (
-            "the absolute value is missing (channel maximum of the signed gradient)",
-            lambda: gradient().amax(1, keepdim=True),
-        )
-        yield "the absolute value is missing", gradient
-        yield "takes the channel mean instead of the maximum", lambda: gradient().abs().mean(1, keepdim=True)
-        yield "takes the channel sum instead of the maximum", lambda: gradient().abs().sum(1, keepdim=True)
-    if twin == "input_x_gradient":
-        yield "the input factor is missing", gradient
-    if twin in ("guided_backprop", "deconvolution", "guided_grad_cam"):
-        yield "is the plain gradient: no ReLU was ruled", gradient
-        yield "is deconvolution: the ReLU's own mask is missing", lambda: _rule(case, "deconvolution")
-        yield "is guided backpropagation", lambda: GuidedBackprop()(case.model, case.images, case.targets)
-        yield "the ReLU is on the wrong side: negative gradients pass", lambda: _negative(case)
-    if twin in ("grad_cam", "guided_grad_cam"):
-
-        def mean(g: Tensor) -> Tensor:
-            return g.mean((2, 3), keepdim=True)
-
-        maps: list[tuple[str, Callable[[Tensor, Tensor], Tensor]]] = [
-            ("the ReLU is missing", lambda a, g: (mean(g) * a).sum(1, keepdim=True)),
-            (
-                "the ReLU is on the wrong side: before the sum over channels",
-                lambda a, g: (mean(g) * a).relu().sum(1, keepdim=True),
-            ),
-            (
-                "the ReLU is on the wrong side: of the weights",
-                lambda a, g: (mean(g).relu() * a).sum(1, keepdim=True).relu(),
-            ),
-            (
-                "the ReLU is on the wrong side: it keeps what is negative",
-                lambda a, g: -(-(mean(g) * a).sum(1, keepdim=True)).relu(),
-            ),
-            (
-                "the ReLU is on the wrong side: of the negated map",
-                lambda a, g: (-(mean(g) * a).sum(1, keepdim=True)).relu(),
-            ),
-            ("adds a ReLU that the reference leaves out", lambda a, g: (mean(g) * a).sum(1, keepdim=True).relu()),
-            (
-                "multiplies position by position, without averaging the gradient",
-                lambda a, g: (g * a).sum(1, keepdim=True).relu(),
-            ),
-            ("takes the channel mean instead of the sum", lambda a, g: (mean(g) * a).mean(1, keepdim=True).relu()),
-        ]
-        if twin == "grad_cam":
-            for text, reduce in maps:
-                yield text, cam(reduce)
-        else:
-            for mode in ("bilinear", "bicubic"):
-                yield f"upsamples {mode}, the reference nearest", lambda m=mode: _guided_cam(case, m)  # type: ignore[misc]
-    if twin == "guided_grad_cam":
-        yield "the ReLU of the Grad-CAM is missing", lambda: _guided_cam(case, "nearest", relu=False)
+def _detached(case: Case) -> Iterator[tuple[str, Case]]:
+    names = layer_names(case.model)
+    yield "", case
+    yield "at the ReLUs", _cut(case, *(n for n in names if isinstance(find_layer(case.model, n), nn.ReLU)))
+    yield "at the skip branch", _cut(case, skip=True)
+    for name in names if case.small else ():
+        yield f"at {name}", _cut(case, name)
 
 
-def _rule(case: Case, rule: Any) -> Tensor:
+def circumstances(does: str, *, layered: bool) -> Iterator[tuple[str, Callable[[Case], Iterable[tuple[str, Case]]]]]:
+    """What may be wrong around a method that `does` a score: the case as the implementation saw it."""
+
+    def scored(change: Change) -> Callable[[Case], Iterable[tuple[str, Case]]]:
+        return lambda c: [("", _scored(c, change))]
+
+    def aimed(*changes: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Case], Iterable[tuple[str, Case]]]:
+        return lambda c: [("", _aimed(c, change)) for change in changes]
+
+    yield f"{does} the softmax probability, not the score", scored(lambda s: s.softmax(1))
+    yield f"{does} the log-probability, not the score", scored(lambda s: s.log_softmax(1))
+    yield f"{does} the cross entropy loss, not the score", scored(lambda s: -s.log_softmax(1))
+    yield f"{does} the sum of all scores, not the target's", scored(lambda s: s.sum(1, keepdim=True).expand_as(s))
+    after = aimed(lambda t, s: (t + 1) % s.shape[1], lambda t, s: (t + 1).clamp(max=s.shape[1] - 1))
+    yield f"{does} the wrong class (off by one: target + 1)", after
+    before = aimed(lambda t, s: (t - 1) % s.shape[1], lambda t, s: (t - 1).clamp(min=0))
+    yield f"{does} the wrong class (off by one: target - 1)", before
+    yield f"{does} the top class, not the target", aimed(lambda t, s: s.argmax(1))
+    yield f"{does} the first image's target for all images", aimed(lambda t, s: t[:1].expand_as(t))
+    yield "runs the network in train mode", lambda c: [("", _fed(c, None, train=True))]
+    twice: Callable[[Case], Case] = lambda c: replace(c, images=_normalised(c.images))  # noqa: E731
+    yield "normalises the images twice", lambda c: [("", _fed(c, _normalised)), ("", twice(c))]
+    low = torch.float16, torch.bfloat16
+    yield "computes in half precision", lambda c: [("", _lowered(c, dtype)) for dtype in low]
+    if layered:
+        layers: Callable[[Case], list[str]] = lambda c: [c.layer, *layer_names(c.model)]  # noqa: E731
+        yield "takes the wrong layer", lambda c: [(n if n != c.layer else "", replace(c, layer=n)) for n in layers(c)]
+    yield "a path of the graph is detached", _detached
+
+
+def outcomes(reference: Reference) -> Iterator[Hypothesis]:
+    """What the reference gives under each circumstance."""
+
+    def seen(change: Callable[[Case], Iterable[tuple[str, Case]]]) -> Callable[[Case], Candidates]:
+        return lambda case: ((detail, lambda _, c=c: reference(c)) for detail, c in change(case))  # type: ignore[misc]
+
+    def autocast(case: Case) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return reference(case)
+
+    yield "returns zeros", lambda _: [("", lambda c: torch.zeros_like(reference(c)))]
+    layered = reference.twin.startswith("layer") or reference.twin.endswith("grad_cam")
+    for text, change in circumstances("attacks" if reference.attack else "explains", layered=layered):
+        yield text, seen(change)
+    yield "computes in half precision (autocast)", lambda _: [("", reference), ("", autocast)]
+
+
+def _rule(case: Case, rule: Rule) -> Tensor:
     return run_pass(case.model, case.images, case.targets, Needs(frozenset({rule}))).gradient(rule)
 
 
-def _guided_cam(case: Case, mode: str, *, relu: bool = True) -> Tensor:
-    from suite.attribution.grad_cam import grad_cam
-
-    needs = Needs(frozenset({"guided"}), frozenset({case.layer}))
-    found = run_pass(case.model, case.images, case.targets, needs)
-    cam = grad_cam(found.activations[case.layer], found.layer_gradients[case.layer], relu=relu)
-    return found.gradient("guided") * F.interpolate(cam, size=case.images.shape[2:], mode=mode)
+def _gradient(case: Case) -> Tensor:
+    return Gradient()(case.model, case.images, case.targets)
 
 
 def _negative(case: Case) -> Tensor:
     """Guided backpropagation of the negated score, negated: only negative gradients pass."""
-    model = _Scores(case.model, lambda s: -s).eval()
-    return -run_pass(model, case.images, case.targets, Needs(frozenset({"guided"}))).gradient("guided")
+    return -_rule(_scored(case, torch.neg), "guided")
 
 
-def attempt(make: Callable[[], Tensor]) -> Tensor | None:
-    """A hypothesis's result, or None where it cannot be had on this network."""
-    try:
-        return make()
-    except (SuiteError, NotApplicable, RuntimeError, AssertionError, ValueError, IndexError):
-        return None
+_CAMS: tuple[tuple[str, Callable[[Tensor, Tensor, Tensor], Tensor]], ...] = (  # of activation, gradient and its mean
+    ("the ReLU is missing", lambda a, g, w: (w * a).sum(1, True)),
+    ("adds a ReLU that the reference leaves out", lambda a, g, w: (w * a).sum(1, True).relu()),
+    ("the ReLU is on the wrong side: before the sum over channels", lambda a, g, w: (w * a).relu().sum(1, True)),
+    ("the ReLU is on the wrong side: of the weights", lambda a, g, w: (w.relu() * a).sum(1, True).relu()),
+    ("the ReLU is on the wrong side: of the weights alone", lambda a, g, w: (w.relu() * a).sum(1, True)),
+    ("the ReLU is on the wrong side: of the negated map", lambda a, g, w: (-(w * a).sum(1, True)).relu()),
+    ("the ReLU is on the wrong side: it keeps the negative", lambda a, g, w: (w * a).sum(1, True).clamp(max=0)),
+    ("takes the absolute value, not the ReLU", lambda a, g, w: (w * a).sum(1, True).abs()),
+    ("multiplies position by position, without the mean", lambda a, g, w: (g * a).sum(1, True).relu()),
+    ("multiplies position by position, without the mean or the ReLU", lambda a, g, w: (g * a).sum(1, True)),
+    ("takes the channel mean instead of the sum", lambda a, g, w: (w * a).mean(1, True).relu()),
+    ("takes the channel mean instead of the sum, without the ReLU", lambda a, g, w: (w * a).mean(1, True)),
+)
+_CAM = _CAMS[1][1]
+
+
+def _cam(case: Case, reduce: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+    found = run_pass(case.model, case.images, case.targets, Needs(layers=frozenset({case.layer})))
+    activation, gradient = found.activations[case.layer], found.layer_gradients[case.layer]
+    return reduce(activation, gradient, gradient.mean((2, 3), keepdim=True))
+
+
+def _guided_cam(case: Case, gradient: Make, reduce: Any = _CAM, mode: str = "nearest") -> Tensor:
+    return gradient(case) * F.interpolate(_cam(case, reduce), size=case.images.shape[2:], mode=mode)
+
+
+def _path_sum(case: Case, kind: str, steps: int) -> Tensor:
+    nodes = torch.linspace(0, 1, steps) if kind == "inclusive" else torch.arange(steps) / steps
+    shift = {"right": 1.0, "middle": 0.5}.get(kind, 0.0) / steps
+    points = torch.cat([(at + shift) * case.images for at in nodes])
+    found = _gradient(replace(case, images=points, targets=case.targets.repeat(steps)))
+    return found.view(steps, *case.images.shape).mean(0) * case.images
+
+
+def definitions(reference: Reference) -> Iterator[Hypothesis]:
+    """Neighbouring definitions that are often taken for the reference's."""
+
+    def one(*makes: Make) -> Callable[[Case], Candidates]:
+        return lambda _: [("", make) for make in makes]
+
+    twin, guided = reference.twin, partial(_rule, rule="guided")
+    if twin in ("saliency", "gradient"):
+        signed = "the absolute value is missing (channel maximum of the signed gradient)"
+        yield signed, one(lambda c: _gradient(c).amax(1, keepdim=True))
+        yield "takes the channel mean instead of the maximum", one(lambda c: _gradient(c).abs().mean(1, keepdim=True))
+        yield "takes the channel sum instead of the maximum", one(lambda c: _gradient(c).abs().sum(1, keepdim=True))
+        yield "takes the channel norm instead of the maximum", one(lambda c: _gradient(c).norm(dim=1, keepdim=True))
+        yield "multiplies by the input", one(lambda c: _gradient(c) * c.images)
+    if twin in ("input_x_gradient", "integrated_gradients"):
+        yield "the input factor is missing", one(lambda c: reference(c) / c.images)
+        yield "is the plain gradient", one(_gradient)
+    if twin == "integrated_gradients":
+        method: Callable[..., Make] = lambda **of: lambda c: IntegratedGradients(**of)(c.model, c.images, c.targets)  # noqa: E731
+        yield "is input times gradient: there is no path", one(lambda c: _gradient(c) * c.images)
+        yield "starts from another baseline", lambda _: [(k, method(baseline=k)) for k in KINDS[1:]]
+        gauss = [(f"{n} steps", method(steps=n)) for n in (5, 10, 20, 25, 30, 32, 64, 100, 200, 300)]
+        sums = [
+            (f"{kind} sum of {n} steps", partial(_path_sum, kind=kind, steps=n))
+            for n in (50, 100, 20, 10)
+            for kind in ("left", "right", "middle", "inclusive")
+        ]
+        yield "averages otherwise along the path", lambda _: [*gauss, *sums]
+    if twin in GUIDED:
+        # On some networks only: those whose ReLUs are functions, which hooks on modules never see.
+        missed: Make = _gradient if twin in GUIDED[:2] else partial(_guided_cam, gradient=_gradient)
+        yield "is the plain gradient: no ReLU is ruled", lambda case: [("", reference), (f"on {case.name}", missed)]
+        from suite.reference.captum import captum_attribution
+
+        kind = {"guided_backprop": "GuidedBackprop", "deconvolution": "Deconvolution"}.get(twin, "GuidedGradCam")
+        theirs = Reference(f"captum:{kind}", captum_attribution(kind), twin)
+        yield "rules the ReLUs as Captum does: functions are missed, a skip branch is clamped too", one(theirs)
+    if twin in GUIDED[:2]:
+        yield "is deconvolution: the ReLU's own mask is missing", one(partial(_rule, rule="deconvolution"))
+        yield "is guided backpropagation", one(guided)
+        yield "the ReLU is on the wrong side: negative gradients pass", one(_negative)
+        yield "the ReLU is on the wrong side: of the pixels' gradient", one(lambda c: _gradient(c).relu())
+    if twin == "grad_cam":
+        for text, reduce in _CAMS:
+            yield text, one(partial(_cam, reduce=reduce))
+    if twin == "guided_grad_cam":
+        for mode in ("bilinear", "bicubic"):
+            made = [partial(_guided_cam, gradient=g, mode=mode) for g in (guided, _gradient)]
+            yield f"upsamples {mode}, the reference nearest", one(*made)
+        for said, gradient in (("deconvolution", partial(_rule, rule="deconvolution")), ("negative", _negative)):
+            side = "multiplies the deconvolution" if said == "deconvolution" else "the ReLU is on the wrong side"
+            yield side, one(partial(_guided_cam, gradient=gradient))
+        for text, reduce in _CAMS:
+            yield f"{text} (in Grad-CAM)", one(partial(_guided_cam, gradient=guided, reduce=reduce))
+        yield "is guided backpropagation", one(guided)
+
+
+def attack_definitions(reference: Reference) -> Iterator[Hypothesis]:
+    """The same for attacks."""
+    from suite.reference.torchattacks import torchattacks_attack
+
+    fixed = {"random_start": False} if reference.variant else {}
+
+    def variant(**changes: Any) -> Make:
+        return replace(reference, compute=torchattacks_attack(reference.item, **fixed, **changes))
+
+    def direction(case: Case) -> Tensor:
+        with torch.enable_grad():
+            images = case.images.clone().requires_grad_()
+            loss = F.cross_entropy(case.model(images.clone()), case.targets, reduction="sum")
+        return torch.autograd.grad(loss, images)[0]
+
+    def step(change: Change, towards: Make = direction) -> tuple[str, Make]:
+        return "", lambda c: (c.images + 8 / 255 * change(towards(c))).clamp(0, 1)
+
+    yield "descends the loss: the sign is wrong", lambda _: [("", variant(targeted=True))]
+    if reference.item == "FGSM":
+        unsigned = step(lambda g: g), step(lambda g: g / len(g)), step(lambda g: F.normalize(g.flatten(1)).view_as(g))
+        yield "the gradient's sign is not taken", lambda _: unsigned
+        yield "lowers the score, not raises the loss", lambda _: [step(lambda g: -g.sign(), _gradient)]
+    else:
+        yield "the projection onto the ball is missing", lambda _: [("", variant(eps=1e4))]
+        steps = [(f"{n}", variant(steps=n)) for n in (1, 5, 7, 9, 11, 20, 40, 50, 100)]
+        yield "takes another number of steps", lambda _: steps
+    sizes = [e / 255 for e in (0.5, 1, 2, 4, 8, 16, 32)] + [0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 2.0]
+    for name, key in (("epsilon", "eps"), ("step size", "alpha"))[: 1 if reference.item == "FGSM" else 2]:
+        found = [(f"{255 * size:.3g}/255", variant(**{key: size})) for size in sizes]
+        yield f"takes another {name}", lambda _, found=found: found  # type: ignore[misc]
+
+
+def _gathered(reduce: Change) -> Relate:
+    """Of whichever side has the channels, where the other has one."""
+
+    def relation(_case: Case, found: Tensor, expected: Tensor) -> tuple[Tensor, Tensor] | None:
+        if found.shape[1] == expected.shape[1]:
+            return None
+        return (found, reduce(expected)) if found.shape[1] == 1 else (reduce(found), expected)
+
+    return relation
+
+
+def _resized(**how: Any) -> Relate:
+    def relation(_case: Case, found: Tensor, expected: Tensor) -> tuple[Tensor, Tensor] | None:
+        if found.shape[2:] == expected.shape[2:]:
+            return None
+        if found.shape[2] < expected.shape[2]:
+            return F.interpolate(found, size=expected.shape[2:], **how), expected
+        return found, F.interpolate(expected, size=found.shape[2:], **how)
+
+    return relation
+
+
+def _scaled(*dims: int) -> Relate:
+    def relation(_case: Case, found: Tensor, expected: Tensor) -> tuple[Tensor, Tensor] | None:
+        if found.shape != expected.shape:
+            return None
+        over = expected.square().sum(dims, keepdim=True)
+        return found, torch.where(over > 0, (found * expected).sum(dims, keepdim=True) / over, 1) * expected
+
+    return relation
+
+
+def _ranged(a: Tensor) -> Tensor:
+    low, high = a.amin((1, 2, 3), keepdim=True), a.amax((1, 2, 3), keepdim=True)
+    return (a - low) / (high - low)
+
+
+FORMS: tuple[Relation, ...] = (
+    ("the sign", lambda _, f, e: (-f, e)),
+    ("the absolute value", lambda _, f, e: (f.abs(), e.abs())),
+    ("the channel maximum (of absolute values)", _gathered(lambda m: m.abs().amax(1, keepdim=True))),
+    ("the channel maximum", _gathered(lambda m: m.amax(1, keepdim=True))),
+    ("the channel mean (of absolute values)", _gathered(lambda m: m.abs().mean(1, keepdim=True))),
+    ("the channel mean", _gathered(lambda m: m.mean(1, keepdim=True))),
+    ("the channel sum", _gathered(lambda m: m.sum(1, keepdim=True))),
+    ("nearest upsampling", _resized(mode="nearest")),
+    ("bilinear upsampling", _resized(mode="bilinear")),
+    ("bilinear upsampling (align_corners)", _resized(mode="bilinear", align_corners=True)),
+    ("bicubic upsampling", _resized(mode="bicubic")),
+    ("a ReLU", lambda _, f, e: (f.relu(), e.relu())),
+)
+SCALES: tuple[Relation, ...] = (
+    ("the scale", _scaled(0, 1, 2, 3)),
+    ("a scale of its own for each image", _scaled(1, 2, 3)),
+    ("the range of each image (scale and offset)", lambda _, f, e: (_ranged(f), _ranged(e))),
+)
+ATTACK_FORMS: tuple[Relation, ...] = (
+    ("the clamp to [0, 1]", lambda _, f, e: (f.clamp(0, 1), e)),
+    ("the image: it returns the perturbation alone", lambda c, f, e: (f, e - c.images)),
+    ("rounding to 8 bits", lambda _, f, e: (f, (e * 255).round() / 255)),
+    ("cutting to 8 bits", lambda _, f, e: (f, (e * 255).floor() / 255)),
+    ("the sign of the perturbation", lambda c, f, e: ((2 * c.images - f).clamp(0, 1), e)),
+)

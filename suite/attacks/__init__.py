@@ -1,0 +1,1 @@
+"""Adversarial attacks by hand, one file each, and the audit of an attack. No reference library inside."""

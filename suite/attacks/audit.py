@@ -1,0 +1,320 @@
+"""The audit of an attack on a network: the numbers of `lines.LINES`, and controls in which each fault is planted."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from suite.attacks.attack import Attack, attack
+from suite.attacks.fgsm import FGSM, Noise
+from suite.attacks.lines import LINES
+from suite.attacks.pgd import PGD, minimal_epsilon
+from suite.attacks.result import AttackResult, Goal, draw_start, from_png, losses, per_image, png, step_gradient
+from suite.attribution.draws import generator_for
+from suite.errors import NetworkError
+from suite.models.network import scores_of
+from suite.models.state import in_use
+
+Found = dict[str, tuple[float | None, str]]
+"""Line -> (number, note); None is a line that was not run, and the note says why."""
+
+
+@dataclass
+class Audit:
+    """All lines for one network and one PGD, on images that the network has right.
+
+    Attributes:
+        model: the network.
+        images, labels, ids: those it has right.
+        epsilon: at which lines without an epsilon of their own are run.
+        made: the attack; FGSM, margin loss and more restarts are its variants.
+        epsilons: for the line on monotony, ascending.
+        seed: of the run.
+    """
+
+    model: nn.Module
+    images: Tensor
+    labels: Tensor
+    ids: tuple[str, ...]
+    epsilon: float
+    made: PGD
+    epsilons: tuple[float, ...]
+    seed: int = 0
+
+    def run(self) -> Found:
+        """Every line; one that cannot be run says so and does not take the others with it."""
+        found: Found = {}
+        for name in LINES:
+            line: Callable[[], float | tuple[float, str]] = getattr(self, f"_{name}")
+            try:
+                value = line()
+            except NetworkError as error:
+                found[name] = (None, str(error))
+                continue
+            found[name] = value if isinstance(value, tuple) else (float(value), "")
+        return found
+
+    def _attack(self, made: Attack, epsilon: float, *, saved: bool = False, **more: Any) -> AttackResult:
+        call: dict[str, Any] = {
+            "ids": self.ids,
+            "seed": self.seed,
+            "saved": saved,
+            "clean": self._clean,
+            "epsilon": epsilon,
+        }
+        return attack(self.model, self.images, self.labels, made, **{**call, **more})
+
+    def _scores(self, images: Tensor) -> Tensor:
+        with in_use(self.model), torch.no_grad():
+            return scores_of(self.model, images)
+
+    @cached_property
+    def _clean(self) -> Tensor:
+        return self._scores(self.images)
+
+    @cached_property
+    def _quick(self) -> PGD:
+        """The verdicts of `made` in fewer passes: the first success is kept."""
+        return replace(self.made, early_stop=True)
+
+    @cached_property
+    def _base(self) -> AttackResult:
+        return self._attack(self._quick, self.epsilon, saved=True)
+
+    @cached_property
+    def _rate(self) -> float:
+        return float(self._base.success.double().mean())
+
+    def _gain(self, made: Attack, **more: Any) -> float:
+        """Success of another attack less that of the base."""
+        return float(self._attack(made, self.epsilon, **more).success.double().mean()) - self._rate
+
+    def _excess(self, images: Tensor) -> float:
+        outside = max(0.0, float(-images.min()), float(images.max()) - 1)
+        size = (
+            (images.double() - self.images.double())
+            .flatten(1)
+            .norm(p=2 if self.made.ball == "l2" else torch.inf, dim=1)
+        )
+        return max(outside, float(size.max()) - self.epsilon)
+
+    def _box_and_ball(self) -> float:
+        return self._excess(self._base.images)
+
+    def _saved_ball(self) -> tuple[float, str]:
+        saved = torch.stack([from_png(png(image)) for image in self._base.images]).to(self.images)
+        on_grid = bool(((self.images * 255).round() / 255 - self.images).abs().max() < 1e-6)
+        slack = 0.0 if on_grid else 0.5 / 255
+        return self._excess(saved) - slack, "" if on_grid else "the photos are off the 8-bit grid: half a level allowed"
+
+    def _deterministic(self) -> float:
+        runs = [F.normalize(self._scores(self.images), dim=1) for _ in range(5)]
+        return max(float((run - runs[0]).norm(dim=1).max()) for run in runs)
+
+    def _logits(self) -> float:
+        rows = self._clean
+        return float(bool(rows.min() >= -1e-5 and rows.max() <= 1 + 1e-5 and (rows.sum(1) - 1).abs().max() <= 1e-5))
+
+    def _state(self) -> float:
+        def seen() -> list[object]:
+            flags: list[object] = [module.training for module in self.model.modules()]
+            return flags + [b.double().sum().item() for b in self.model.buffers()]
+
+        before = seen()
+        grads = [p.grad for p in self.model.parameters()]
+        self._attack(replace(self.made, steps=1), self.epsilon)
+        same = all(p.grad is g for p, g in zip(self.model.parameters(), grads, strict=True))
+        return sum(a != b for a, b in zip(before, seen(), strict=True)) + (not same)
+
+    def _batch_invariance(self) -> float:
+        alone = torch.cat([self._scores(image[None]) for image in self.images])
+        return float((alone - self._clean).abs().max() / self._clean.abs().max())
+
+    def _gradient(self) -> Tensor:
+        with in_use(self.model):
+            return step_gradient(self.model, self.images, Goal(self.labels), "ce")[1]()
+
+    def _zero_gradient(self) -> tuple[float, str]:
+        direction = self._gradient().flatten(1)
+        zero = float(direction.eq(0).double().mean())
+        return float(direction.eq(0).all(1).double().mean()), f"{zero:.1%} of all pixels have a zero gradient"
+
+    def _saturation(self) -> float:
+        return float((losses(self._clean, Goal(self.labels), "ce") < 1e-6).double().mean())
+
+    def _real_gradient(self) -> tuple[float, str]:
+        model, images = self.model, self.images.double()
+        dtypes = [(t, t.data) for t in [*model.parameters(), *model.buffers()] if t.is_floating_point()]
+        try:
+            for tensor, _ in dtypes:
+                tensor.data = tensor.data.double()
+            with in_use(model):
+                slope = step_gradient(model, images, Goal(self.labels), "ce")[1]()
+                norms = slope.flatten(1).norm(dim=1)
+                unit = slope / norms.clamp_min(1e-300).reshape(-1, 1, 1, 1)
+                with torch.no_grad():
+                    ends = [
+                        losses(scores_of(model, images + s * 1e-4 * unit), Goal(self.labels), "ce") for s in (1, -1)
+                    ]
+        finally:
+            for tensor, data in dtypes:
+                tensor.data = data
+        error = ((ends[0] - ends[1]) / 2e-4 - norms).abs() / norms.clamp_min(1e-300)
+        return float((error > 0.05).double().mean()), f"largest error {float(error.max()):.2g}, in float64"
+
+    def _unstable(self) -> float:
+        plain = losses(self._clean, Goal(self.labels), "ce")
+        changes = []
+        for draw in range(10):
+            radius = per_image(4 / 255, self.images)
+            noise = draw_start(self.images, radius, "linf", self.ids, self.seed, f"unstable {draw}")
+            moved = (self.images + noise).clamp(0, 1)
+            changes.append((losses(self._scores(moved), Goal(self.labels), "ce") - plain).abs() / plain.clamp_min(1e-6))
+        return float(torch.stack(changes).clamp(max=1e3).mean())
+
+    def _epsilon_zero(self) -> float:
+        found = self._attack(self.made, 0.0)
+        return float((found.linf > 0).sum() + found.success.sum())
+
+    def _iterated(self) -> float:
+        if self.made.ball == "l2":
+            return self._gain(replace(self._quick, steps=1, random_start=False, step_size=self.epsilon))
+        return self._gain(FGSM())
+
+    def _monotone(self) -> tuple[float, str]:
+        rates = [float(self._attack(self._quick, e).success.double().mean()) for e in self.epsilons]
+        falls = [before - after for before, after in pairwise(rates)]
+        words = ", ".join(f"{rate:.0%}" for rate in rates)
+        return max([0.0, *falls]) - 1 / len(self.images), f"success {words}"
+
+    def _unbounded(self) -> float:
+        epsilon = 1.0 if self.made.ball == "linf" else self.images[0].numel() ** 0.5
+        return float((~self._attack(self._quick, epsilon).success).sum())
+
+    def _converged(self) -> float:
+        step = self.epsilon / 4 if self.made.step_size is None else self.made.step_size
+        return self._gain(replace(self._quick, steps=2 * self.made.steps, step_size=step))
+
+    def _restarts(self) -> float:
+        return self._gain(replace(self._quick, restarts=2 * self.made.restarts))
+
+    def _silent(self) -> tuple[float, str]:
+        last = self._attack(replace(self.made, early_stop=False, best=False), self.epsilon).silent
+        note = f"the last iterate, as libraries return it, throws away {int(last.sum())} of {len(last)}"
+        return float(self._base.silent.double().mean()), note
+
+    def _noise(self) -> float:
+        return self._gain(Noise(norm=self.made.ball, draws=10))
+
+    def _black_box(self) -> tuple[float, str]:
+        survivors = (~self._base.success).nonzero()[:, 0]
+        if not len(survivors):
+            return 0.0, "no photo survived, so there was nothing to search"
+        if self.made.ball == "l2":
+            raise NetworkError("the random search is in the box only")
+        images, goal = self.images[survivors], Goal(self.labels[survivors])
+        generator = generator_for(self.seed, "", "square")
+        best = images.clone()
+        worth = losses(self._scores(best), goal, "margin")
+        side = max(1, images.shape[2] // 4)
+        for _ in range(50):  # squares of random colour, kept where the margin grows (Andriushchenko et al. 2020)
+            y, x = (int(torch.randint(n - side + 1, (1,), generator=generator)) for n in images.shape[2:])
+            sign = torch.randint(2, (1, images.shape[1], 1, 1), generator=generator).to(images) * 2 - 1
+            tried = best.clone()
+            patch = (..., slice(y, y + side), slice(x, x + side))
+            tried[patch] = (images[patch] + self.epsilon * sign).clamp(0, 1)
+            value = losses(self._scores(tried), goal, "margin")
+            better = value > worth
+            best[better], worth[better] = tried[better], value[better]
+        return float((worth > 0).double().mean()), f"{len(survivors)} survivors, 50 queries each"
+
+    def _losses(self) -> float:
+        return self._gain(replace(self._quick, loss="margin"))
+
+    def _targeted(self) -> float:
+        return self._gain(self._quick, targets="random")
+
+    def _quantised(self) -> float:
+        assert self._base.saved_success is not None
+        lost = self._base.success & ~self._base.saved_success
+        return float(lost.sum() / self._base.success.sum().clamp_min(1))
+
+    def _control_linear(self) -> float:
+        channels, side = self.images.shape[1], min(32, *self.images.shape[2:])
+        size = channels * side * side
+        generator = generator_for(self.seed, "", "linear control")
+        weight = torch.randn(2, size, generator=generator, dtype=torch.float64)
+        pixels = torch.rand(8, channels, side, side, generator=generator, dtype=torch.float64)
+        images = 0.4 + 0.2 * pixels
+        linear = nn.Linear(size, 2, dtype=torch.float64)
+        model = nn.Sequential(nn.Flatten(), linear).eval()
+        with torch.no_grad():
+            linear.weight.copy_(weight)
+            linear.bias.copy_(-weight @ images.flatten(1).mean(0))
+            scores = model(images)
+        labels, margin = scores.argmax(1), (scores[:, 0] - scores[:, 1]).abs()
+        made = replace(self._quick, loss="margin", random_start=False, step_size=None, precision="fp32")
+
+        def attempt(index: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor]:
+            found = attack(model, images[index], labels[index], made, epsilon=epsilon, saved=False)
+            return found.success, found.images
+
+        least, _ = minimal_epsilon(attempt, images, first=1e-3, largest=1, tolerance=0.005)
+        exact = margin / (weight[0] - weight[1]).norm(p=1 if made.ball == "linf" else 2)
+        return float(((least - exact).abs() / exact).max())
+
+    def _planted(self, fault: nn.Module, *lines: str) -> tuple[float, str]:
+        """0 where a line notices the fault, with the numbers."""
+        other = replace(self, model=fault.eval())
+        seen: dict[str, float] = {}
+        for line in lines:
+            with suppress(NetworkError):
+                value = getattr(other, f"_{line}")()
+                seen[line] = value[0] if isinstance(value, tuple) else float(value)
+                continue
+            seen[line] = torch.inf  # no gradient at all is an error that nobody overlooks
+        caught = [line for line, value in seen.items() if value > LINES[line].limit]
+        words = ", ".join(f"{LINES[line].title}: {value:.3g}" for line, value in seen.items())
+        return float(not caught), f"{'noticed by' if caught else 'not noticed by'} {words}"
+
+    def _control_constant(self) -> tuple[float, str]:
+        return self._planted(_Wrapped(self.model, after=lambda scores: 0 * scores), "zero_gradient")
+
+    def _control_quantised(self) -> tuple[float, str]:
+        return self._planted(
+            _Wrapped(self.model, before=lambda x: (x * 15).round() / 15), "zero_gradient", "real_gradient"
+        )
+
+    def _control_saturated(self) -> tuple[float, str]:
+        return self._planted(_Wrapped(self.model, after=lambda scores: scores * 1e3), "saturation", "zero_gradient")
+
+    def _control_dropout(self) -> tuple[float, str]:
+        return self._planted(
+            _Wrapped(self.model, after=lambda scores: F.dropout(scores, 0.5, training=True)), "deterministic"
+        )
+
+
+class _Wrapped(nn.Module):
+    """A network with a fault before or after it."""
+
+    before: Callable[[Tensor], Tensor]
+    after: Callable[[Tensor], Tensor]
+
+    def __init__(
+        self,
+        body: nn.Module,
+        before: Callable[[Tensor], Tensor] = lambda images: images,
+        after: Callable[[Tensor], Tensor] = lambda scores: scores,
+    ) -> None:
+        super().__init__()
+        self.body, self.before, self.after = body, before, after
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, K)."""
+        return self.after(self.body(self.before(images)))

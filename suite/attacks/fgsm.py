@@ -1,0 +1,80 @@
+"""Fast gradient sign method (Goodfellow et al. 2015, section 4): one step to the corner of the box. And noise.
+
+Equal to the bit to torchattacks 3.5.1's FGSM with `mean=True`.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from suite.attacks.attack import Attack, Problem
+from suite.attacks.result import Goal, Iterates, Loss, Norm, draw_start, per_image, step_gradient
+from suite.models.network import scores_of
+
+
+def fgsm(
+    model: nn.Module,
+    images: Tensor,
+    goal: Goal,
+    clean: Tensor,
+    *,
+    epsilon: float | Tensor,
+    loss: Loss = "ce",
+    mean: bool = False,
+) -> Iterates:
+    """clamp(x + epsilon sign(g), 0, 1); sign(0) is 0."""
+    found = Iterates.begin(images, clean)
+    _, gradient = step_gradient(model, images, goal, loss, mean=mean)
+    direction = gradient()
+    moved = (images + per_image(epsilon, images) * direction.sign()).clamp(0, 1)
+    with torch.no_grad():
+        found.put(torch.arange(len(images), device=images.device), moved, scores_of(model, moved))
+    found.ever = goal.reached(found.scores)
+    found.iterations += 1
+    found.zero_gradients += direction.flatten(1).eq(0).all(1)
+    found.forwards += 2
+    found.backwards += 1
+    return found
+
+
+@dataclass(frozen=True)
+class FGSM(Attack):
+    """One step of epsilon along the gradient's sign."""
+
+    loss: Loss = "ce"
+
+    def find(self, problem: Problem) -> Iterates:
+        p = problem
+        return fgsm(p.model, p.images, p.goal, p.clean, epsilon=p.epsilon, loss=self.loss)
+
+
+@dataclass(frozen=True)
+class Noise(Attack):
+    """The control: random noise of the same size, the best of `draws`. It knows nothing of the network."""
+
+    norm: Norm = "linf"
+    kind: Literal["signs", "uniform"] = "signs"  # in the L2 ball both are on the sphere
+    draws: int = 1
+    control: ClassVar[bool] = True
+
+    def find(self, problem: Problem) -> Iterates:
+        p = problem
+        found = Iterates.begin(p.images, p.clean)
+        radius = per_image(p.epsilon, p.images)
+        for draw in range(self.draws):
+            noise = draw_start(p.images, radius, self.norm, p.ids, p.seed, f"noise {draw}")
+            if self.norm == "l2":
+                noise = noise / noise.flatten(1).norm(dim=1).clamp_min(1e-30).reshape(-1, 1, 1, 1) * radius
+            elif self.kind == "signs":
+                noise = noise.sign() * radius
+            moved = (p.images + noise).clamp(0, 1)
+            with torch.no_grad():
+                scores = scores_of(p.model, moved)
+            taken = (~found.ever).nonzero()[:, 0]
+            found.put(taken, moved[taken], scores[taken])
+            found.iterations[taken] += 1
+            found.ever |= p.goal.reached(scores)
+            found.forwards += 1
+        return found

@@ -1,0 +1,250 @@
+"""What attacks share: the goal, the losses, one gradient, and the result with one value an image. Knows no study.
+
+Images are in [0, 1]; epsilon, step sizes and norms are in these units. All losses are to be made large.
+"""
+
+import io
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from suite.attribution.controls import luminance
+from suite.attribution.draws import generator_for
+from suite.errors import ConfigError, DataError, NetworkError
+from suite.metrics.similarity import ssim
+from suite.models.network import scores_of
+
+Norm = Literal["linf", "l2"]
+Loss = Literal["ce", "margin", "dlr", "score"]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What counts as fooled: the label is left, or (targeted) the class is reached.
+
+    Attributes:
+        classes: (B,) the labels, or the classes aimed at.
+        targeted: which of the two.
+    """
+
+    classes: Tensor
+    targeted: bool = False
+
+    def reached(self, scores: Tensor) -> Tensor:
+        """(B, K) -> (B,) bool."""
+        return (scores.argmax(1) == self.classes) == self.targeted
+
+    def of(self, index: Tensor) -> "Goal":
+        """The goals of some of the images."""
+        return Goal(self.classes[index], self.targeted)
+
+
+@dataclass
+class Iterates:
+    """What an attack's loop found, one entry an image, before it is judged.
+
+    Attributes:
+        images: (B, C, H, W) returned.
+        scores: (B, K) on exactly these.
+        iterations: (B,) steps until first fooled; all steps taken where never.
+        ever: (B,) fooled at some iterate, which need not be the one returned.
+        zero_gradients: (B,) steps whose gradient was zero everywhere, so that nothing moved.
+        forwards, backwards: (B,) passes.
+    """
+
+    images: Tensor
+    scores: Tensor
+    iterations: Tensor
+    ever: Tensor
+    zero_gradients: Tensor
+    forwards: Tensor
+    backwards: Tensor
+
+    @classmethod
+    def begin(cls, images: Tensor, scores: Tensor) -> "Iterates":
+        """Nothing done yet: the images themselves."""
+        none = [torch.zeros(len(images), dtype=torch.int64, device=images.device) for _ in range(4)]
+        return cls(images.clone(), scores.clone(), none[0], none[0] > 0, *none[1:])
+
+    def put(self, index: Tensor, images: Tensor, scores: Tensor) -> None:
+        """What is returned for some of the images."""
+        self.images[index], self.scores[index] = images, scores
+
+    def replace(self, index: Tensor, other: "Iterates") -> None:
+        """Takes some images' entries (all of `other`) from another loop; passes and zero gradients add up."""
+        self.put(index, other.images, other.scores)
+        self.iterations[index] = other.iterations
+        self.ever[index] |= other.ever
+        for name in ("zero_gradients", "forwards", "backwards"):
+            getattr(self, name)[index] += getattr(other, name)
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """One value an image; see `Iterates` for the first ones.
+
+    Attributes:
+        success: fooled, by the scores of the image returned.
+        initially: goal reached before the attack (the label was never predicted, or the target was).
+        prediction, confidence: of the image returned, by softmax; `clean_prediction` of the original.
+        l0: pixels changed (any channel); l2, linf: norms of the difference; ssim: of the luminances, NaN below 11
+            pixels a side and where the saved image is not judged.
+        saved_success: the verdict once more, of the image read back from an 8-bit PNG.
+        silent: fooled on the way, not as returned.
+    """
+
+    images: Tensor
+    success: Tensor
+    initially: Tensor
+    iterations: Tensor
+    prediction: Tensor
+    confidence: Tensor
+    clean_prediction: Tensor
+    l0: Tensor
+    l2: Tensor
+    linf: Tensor
+    ssim: Tensor
+    saved_success: Tensor | None
+    silent: Tensor
+    zero_gradients: Tensor
+    forwards: Tensor
+    backwards: Tensor
+
+
+def judge(model: nn.Module, images: Tensor, goal: Goal, clean: Tensor, found: Iterates, *, saved: bool) -> AttackResult:
+    """Verdicts and norms of what a loop found; `saved` costs one more forward, and the SSIM."""
+    difference = (found.images.double() - images.double()).flatten(2)
+    confidence, prediction = found.scores.double().softmax(1).max(1)
+    small = min(images.shape[2:]) < 11
+    alike = images.new_full((len(images),), float("nan"), dtype=torch.float64)
+    success = goal.reached(found.scores)
+    again = None
+    if saved:
+        with torch.no_grad():
+            again = goal.reached(scores_of(model, torch.stack([from_png(png(x)) for x in found.images]).to(images)))
+    return AttackResult(
+        images=found.images,
+        success=success,
+        initially=goal.reached(clean),
+        iterations=found.iterations,
+        prediction=prediction,
+        confidence=confidence,
+        clean_prediction=clean.argmax(1),
+        l0=(difference != 0).any(1).sum(1),
+        l2=difference.flatten(1).norm(dim=1),
+        linf=difference.flatten(1).abs().amax(1),
+        ssim=alike
+        if small or not saved
+        else ssim(luminance(images)[:, 0], luminance(found.images)[:, 0], data_range=1.0),
+        saved_success=again,
+        silent=found.ever & ~success,
+        zero_gradients=found.zero_gradients,
+        forwards=found.forwards,
+        backwards=found.backwards,
+    )
+
+
+def png(image: Tensor) -> bytes:
+    """(3, H, W) or (1, H, W) in [0, 1], rounded to 8 bits, as a PNG file."""
+    pixels = (image.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    file = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def from_png(data: bytes) -> Tensor:
+    """(C, H, W) in [0, 1]; the file's pixels as they are, not resized."""
+    pixels = np.array(Image.open(io.BytesIO(data)))
+    return torch.from_numpy(pixels if pixels.ndim == 3 else pixels[..., None]).permute(2, 0, 1).float() / 255
+
+
+def losses(scores: Tensor, goal: Goal, kind: Loss) -> Tensor:
+    """(B,) large where the goal is near.
+
+    Cross entropy of the label (less that of the target); the margin of Carlini and Wagner 2017, best other score less
+    the label's (target's less best other); the difference of logits ratio of Croce and Hein 2020, section 4.2, which
+    divides it by a range of scores and so does not vanish where the softmax is saturated; the bare score.
+    """
+    if kind == "ce":
+        entropy = F.cross_entropy(scores, goal.classes, reduction="none")
+        return -entropy if goal.targeted else entropy
+    chosen = scores.gather(1, goal.classes[:, None])[:, 0]
+    if kind == "score":
+        return chosen if goal.targeted else -chosen
+    other = scores.scatter(1, goal.classes[:, None], -torch.inf).amax(1)
+    margin = chosen - other if goal.targeted else other - chosen
+    if kind == "margin":
+        return margin
+    if scores.shape[1] < 3 + goal.targeted:
+        raise ConfigError(f"loss 'dlr': needs at least {3 + goal.targeted} classes, this network has {scores.shape[1]}")
+    top = scores.topk(3 + goal.targeted, 1).values
+    return margin / (top[:, 0] - top[:, 2:].mean(1)).clamp_min(1e-12)
+
+
+def step_gradient(
+    model: nn.Module, images: Tensor, goal: Goal, kind: Loss, *, mean: bool = False, bf16: bool = False
+) -> tuple[Tensor, Callable[[], Tensor]]:
+    """Scores (B, K), detached, and what gives the gradient of the loss when it is called (one backward).
+
+    With `mean` the loss is averaged over the batch as libraries do, instead of summed: the sum leaves an image's
+    gradient the same whatever stands beside it. `bf16` makes the pass in bfloat16.
+    """
+    pixels = images.detach().requires_grad_()
+    with torch.autocast(images.device.type, torch.bfloat16) if bf16 else nullcontext():
+        scores = scores_of(model, pixels)
+    scores = scores.to(images.dtype)
+    each = losses(scores, goal, kind)
+    total = each.mean() if mean else each.sum()
+
+    def gradient() -> Tensor:
+        if not total.requires_grad:
+            raise NetworkError("the network's scores carry no gradient: it detaches, or computes in integers")
+        found = torch.autograd.grad(total, pixels, allow_unused=True)[0]
+        if found is None:
+            raise NetworkError("the scores have no gradient with respect to the pixels: the network detaches them")
+        return found
+
+    return scores.detach(), gradient
+
+
+def check_pixels(images: Tensor) -> None:
+    """Refuses what is not in [0, 1]; libraries clamp it without a word, and attack another image."""
+    low, high = float(images.min()), float(images.max())
+    if not (low >= -1e-6 and high <= 1 + 1e-6):
+        raise DataError(
+            f"images: expected pixels in [0, 1], got {low:.3g} to {high:.3g}: divide 0..255 by 255, and put the "
+            "normalisation inside the network (suite.load_model does)"
+        )
+
+
+def check_epsilon(epsilon: float, norm: Norm, who: str = "epsilon") -> float:
+    """A radius that makes sense in [0, 1] pixel units."""
+    if not epsilon >= 0:
+        raise ConfigError(f"{who} {epsilon:g}: expected a radius of at least 0")
+    if norm == "linf" and epsilon > 1:
+        raise ConfigError(f"{who} {epsilon:g}: pixels are in [0, 1], so at most 1; did you mean {epsilon:g}/255?")
+    return epsilon
+
+
+def per_image(value: float | Tensor, images: Tensor) -> Tensor:
+    """A number, or (B,) of them, as (B, 1, 1, 1) of the images' kind."""
+    return torch.as_tensor(value, dtype=images.dtype, device=images.device).expand(len(images)).reshape(-1, 1, 1, 1)
+
+
+def draw_start(images: Tensor, epsilon: Tensor, norm: Norm, ids: tuple[str, ...], seed: int, purpose: str) -> Tensor:
+    """Each image's own perturbation: uniform in the box, or a random direction with a uniform radius."""
+    generators = [generator_for(seed, name, purpose) for name in ids]
+    shape = images.shape[1:]
+    if norm == "linf":
+        return (torch.stack([torch.rand(shape, generator=g) for g in generators]).to(images) * 2 - 1) * epsilon
+    normal = torch.stack([torch.randn(shape, generator=g) for g in generators]).to(images)
+    radius = torch.stack([torch.rand(1, generator=g) for g in generators]).to(images).reshape(-1, 1, 1, 1)
+    unit: Tensor = normal / normal.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
+    return unit * radius * epsilon

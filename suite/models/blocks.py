@@ -1,0 +1,260 @@
+"""The blocks of a network, and their re-initialisation: seeded, every parameter reached, restored bit for bit."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from suite.errors import NetworkError, did_you_mean
+from suite.models.layers import body_of
+from suite.models.state import in_use
+
+Unit = Literal["block", "layer"]
+Statistics = Literal["kept", "reset"]
+
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Parameters that are randomised together: (module, its name in the network, names of its own parameters)."""
+
+    name: str
+    parts: tuple[tuple[nn.Module, str, tuple[str, ...]], ...]
+
+
+def blocks_of(model: nn.Module, images: Tensor, unit: Unit = "block", names: Sequence[str] = ()) -> list[Block]:
+    """All parameters of a network in blocks, from the input to the output, in the order in which a forward calls them.
+
+    A block is what a person would call one: the topmost module that is more than one layer and no mere container (a
+    Fire, a BasicBlock, an Inception module, an encoder layer), the convolutions of a plain sequence between two
+    poolings (VGG's stages), or a single layer; a normalisation belongs to the layer before it, and a bare parameter (a
+    class token) to the first block inside the module that owns it.
+
+    Args:
+        model: any network.
+        images: (B, 3, H, W); the first is passed through, for the order.
+        unit: "layer" makes every module that owns parameters a block.
+        names: modules that are the blocks instead, each with all inside it.
+
+    Raises:
+        NetworkError: no parameters, a name that matches nothing, or a parameter that is in no block.
+    """
+    body = body_of(model)
+    if not any(True for _ in body.parameters()):
+        raise NetworkError(f"{type(body).__name__} has no parameters, so there is nothing to randomise")
+    modules = dict(body.named_modules())
+    if names:
+        for name in names:
+            if name not in modules or not name:
+                raise NetworkError(f"block {name!r} matches no module of the network{did_you_mean(name, modules)}")
+        groups = [[name] for name in names]
+    elif unit == "layer":
+        groups = [[name] for name, module in modules.items() if module._parameters]
+    else:
+        groups = _merged(_walk(body, "", Counter(type(m) for m in modules.values())), modules)
+    blocks = [Block(group[0], _parts(group, modules, deep=unit == "block" or bool(names))) for group in groups]
+    blocks = [block for block in _with_bare(_without_twice(blocks), modules, bool(names)) if block.parts]
+    _insist(body, blocks)
+    return _in_order(model, images[:1], blocks)
+
+
+def _is_layer(module: nn.Module) -> bool:
+    return not any(True for _ in module.children())
+
+
+def _walk(module: nn.Module, name: str, kinds: Counter[type]) -> Iterator[list[str]]:
+    """Names of modules that belong together, in order of definition."""
+    stage: list[str] = []
+    staged = type(module) is nn.Sequential and any(isinstance(m, _POOLS) for m in module)
+    for key, child in module.named_children():
+        path = f"{name}.{key}" if name else key
+        if staged and isinstance(child, nn.Conv2d | nn.Conv1d):
+            stage.append(path)
+            continue
+        if isinstance(child, _NORMS) and stage:
+            stage.append(path)
+            continue
+        if stage and (isinstance(child, _POOLS) or not _is_layer(child)):
+            yield stage
+            stage = []
+        if _opened(child, kinds):
+            yield from _walk(child, path, kinds)
+        elif any(True for _ in child.parameters()):
+            yield [path]
+    if stage:
+        yield stage
+
+
+def _opened(module: nn.Module, kinds: Counter[type]) -> bool:
+    """Containers, and a module of a kind of its own that holds a sequence of blocks (ViT's encoder, a backbone)."""
+    if type(module) in _CONTAINERS:
+        return True
+    if kinds[type(module)] > 1 or isinstance(module, _CONTAINERS):
+        return False
+    sequences = [m for m in module.modules() if type(m) in _CONTAINERS]
+    return any(sum(not _is_layer(c) and bool(list(c.parameters())) for c in m.children()) > 1 for m in sequences)
+
+
+def _merged(groups: Iterator[list[str]], modules: dict[str, nn.Module]) -> list[list[str]]:
+    merged: list[list[str]] = []
+    for group in groups:
+        if merged and isinstance(modules[group[0]], _NORMS):
+            merged[-1] += group
+        else:
+            merged.append(group)
+    return merged
+
+
+def _parts(
+    group: list[str], modules: dict[str, nn.Module], *, deep: bool
+) -> tuple[tuple[nn.Module, str, tuple[str, ...]], ...]:
+    found = []
+    for top in group:
+        inside = modules[top].named_modules() if deep else [("", modules[top])]
+        for key, module in inside:
+            own = tuple(name for name, p in module._parameters.items() if p is not None)
+            if own:
+                found.append((module, f"{top}.{key}".rstrip("."), own))
+    return tuple(found)
+
+
+def _without_twice(blocks: list[Block]) -> list[Block]:
+    """A parameter that several modules share is randomised once, with the first."""
+    seen: set[int] = set()
+    kept = []
+    for block in blocks:
+        parts = []
+        for module, name, own in block.parts:
+            fresh = tuple(n for n in own if id(module._parameters[n]) not in seen)
+            seen |= {id(module._parameters[n]) for n in fresh}
+            if fresh:
+                parts.append((module, name, fresh))
+        kept.append(Block(block.name, tuple(parts)))
+    return kept
+
+
+def _with_bare(blocks: list[Block], modules: dict[str, nn.Module], given: bool) -> list[Block]:
+    """Parameters that an opened module owns itself join the first block inside it."""
+    reached = {id(m._parameters[n]) for block in blocks for m, _, own in block.parts for n in own}
+    for path, module in modules.items() if not given else ():
+        bare = tuple(n for n, p in module._parameters.items() if p is not None and id(p) not in reached)
+        if not bare:
+            continue
+        inside = [i for i, b in enumerate(blocks) if not path or b.name.startswith(f"{path}.")]
+        if not inside:
+            blocks.append(Block(path, ((module, path, bare),)))
+        else:
+            first = blocks[inside[0]]
+            blocks[inside[0]] = Block(first.name, ((module, path, bare), *first.parts))
+    return blocks
+
+
+def _insist(body: nn.Module, blocks: list[Block]) -> None:
+    reached = {id(m._parameters[n]) for block in blocks for m, _, own in block.parts for n in own}
+    missed = [name for name, p in body.named_parameters() if id(p) not in reached]
+    if missed:
+        more = f" and {len(missed) - 1} more" if len(missed) > 1 else ""
+        raise NetworkError(
+            f"parameter {missed[0]!r}{more} is in no block, so it would not be randomised: name its module"
+        )
+
+
+def _in_order(model: nn.Module, image: Tensor, blocks: list[Block]) -> list[Block]:
+    """By first call; what is never called (an auxiliary classifier) joins the block defined before it."""
+    order: dict[int, int] = {}
+
+    def note(module: nn.Module) -> Callable[..., None]:
+        def hook(*_: object) -> None:
+            order.setdefault(id(module), len(order))
+
+        return hook
+
+    handles = [m.register_forward_pre_hook(note(m)) for block in blocks for m, _, _ in block.parts]
+    try:
+        with in_use(model), torch.no_grad():
+            model(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    placed: list[tuple[int, Block]] = []
+    for block in blocks:
+        called = [order[id(m)] for m, _, _ in block.parts if id(m) in order]
+        if called or not placed:
+            placed.append((min(called, default=-1), block))
+        else:
+            place, before = placed[-1]
+            placed[-1] = (place, Block(before.name, before.parts + block.parts))
+    return [block for _, block in sorted(placed, key=lambda pair: pair[0])]
+
+
+def seed_of(*parts: object) -> int:
+    """63 bits from what names a draw."""
+    digest = hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+@contextmanager
+def randomised(
+    model: nn.Module, blocks: Sequence[Block], *, seed: int, draw: int, statistics: Statistics = "kept"
+) -> Iterator[None]:
+    """Blocks re-initialised inside; all their parameters and buffers are put back, and that is asserted.
+
+    Each module draws from the distribution that its own `reset_parameters` draws from; a parameter that no module
+    initialises (a class token) from a normal with the mean and spread of its present values. A block's values depend on
+    (seed, draw, block) alone: not on the other blocks, nor on the caller's random state, which is left as it was.
+
+    Args:
+        model: found afterwards as it was, also after an error.
+        blocks: of `blocks_of`.
+        seed: the run's.
+        draw: which random network.
+        statistics: batch norm's running mean and variance are kept (as Adebayo et al. 2018) or reset too.
+    """
+    tensors = [t for t in (*model.parameters(), *model.buffers())]
+    before = [t.detach().clone(memory_format=torch.preserve_format) for t in tensors]
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            for block in blocks:
+                _reset(block, seed_of(seed, draw, block.name), statistics)
+        yield
+    finally:
+        with torch.inference_mode(False), torch.no_grad():
+            for tensor, saved in zip(tensors, before, strict=True):
+                tensor.copy_(saved)
+        if not all(torch.equal(t, saved) for t, saved in zip(tensors, before, strict=True)):
+            raise NetworkError("the network could not be restored after randomisation")
+
+
+def _reset(block: Block, seed: int, statistics: Statistics) -> None:
+    cuda = sorted({p.device.index for m, _, _ in block.parts for p in m.parameters(False) if p.is_cuda})
+    with torch.random.fork_rng(devices=cuda):
+        torch.manual_seed(seed)
+        for module, _, own in block.parts:
+            buffers = {name: b.clone() for name, b in module.named_buffers() if b is not None}
+            old = {name: p.clone() for name in own if (p := module._parameters[name]) is not None}
+            others = {n: p.clone() for n, p in module.named_parameters() if n not in own}
+            for name in own:
+                module._parameters[name].fill_(torch.nan)  # type: ignore[union-attr]
+            for method in ("reset_parameters", "_reset_parameters"):
+                if callable(reset := getattr(module, method, None)):
+                    reset()
+                    break
+            for name, values in old.items():
+                parameter = module._parameters[name]
+                assert parameter is not None
+                if not bool(torch.isfinite(parameter).all()):
+                    spread = values.std() if values.numel() > 1 else values.abs().max()
+                    parameter.copy_(torch.randn(values.shape).to(values) * spread + values.mean())
+            for name, values in others.items():
+                module.get_parameter(name).copy_(values)  # they have a turn, and a seed, of their own
+            if statistics == "kept":
+                for name, values in buffers.items():
+                    module.get_buffer(name).copy_(values)

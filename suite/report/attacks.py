@@ -1,0 +1,404 @@
+"""The section on attacks: how easily the network is fooled, whether the attack is sound, and how it looks. No torch."""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from suite.attacks.lines import LINES, SCOPE
+from suite.metrics.statistics import wilson_interval
+from suite.report.overlay import INK as DARK
+from suite.report.overlay import PAPER, QUIET, TILE, typeface, wrap
+from suite.report.pictures import load, save_png
+from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok
+from suite.report.style import COLOURS, INK, WIDTH, label
+from suite.report.words import number
+
+MARGIN, GAP = 22, 14
+
+
+def strip(photo: NDArray[Any], adversarial: NDArray[Any], before: str, after: str, words: Sequence[str]) -> Image.Image:
+    """Photo, adversarial image, their difference, and the difference magnified ten times, side by side.
+
+    Args:
+        photo: (H, W, 3) in [0, 1].
+        adversarial: likewise.
+        before: what the network sees in the photo.
+        after: what it sees in the other.
+        words: lines below.
+    """
+    difference = np.asarray(adversarial, np.float32) - photo
+    tiles = [photo, adversarial, 0.5 + difference, 0.5 + 10 * difference]
+    titles = ["photo", "adversarial", "difference", "difference × 10"]
+    below = [before, after, "grey is no change", f"largest change {np.abs(difference).max() * 255:.1f} of 255"]
+    canvas = Image.new("RGB", (2 * MARGIN + 4 * TILE + 3 * GAP, 2 * MARGIN + TILE + 66 + 18 * len(words)), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    for k, (tile, title, text) in enumerate(zip(tiles, titles, below, strict=True)):
+        x = MARGIN + k * (TILE + GAP)
+        draw.text((x, MARGIN), title, DARK, typeface(14, bold=True))
+        drawn = Image.fromarray((np.clip(tile, 0, 1) * 255).round().astype(np.uint8))
+        method = Image.Resampling.NEAREST if drawn.width < 100 else Image.Resampling.BILINEAR
+        canvas.paste(drawn.resize((TILE, TILE), method), (x, MARGIN + 22))
+        for line, part in enumerate(wrap(text, typeface(13), TILE, 2)):
+            draw.text((x, MARGIN + 28 + TILE + 17 * line), part, DARK if k < 2 else QUIET, typeface(13, bold=k < 2))
+    for line, text in enumerate(words):
+        draw.text((MARGIN, MARGIN + TILE + 68 + 18 * line), text, QUIET, typeface(12))
+    return canvas
+
+
+TEXTS = {
+    "attacks_verdicts": (
+        "Audit of the attack",
+        "Is the attack itself sound? Each line has its number, the most it may be, and who asks for it (C Carlini "
+        f"2019, A AutoAttack, I Pintor 2022, S this suite). Controls are faults planted on purpose: pass means "
+        f"noticed. {SCOPE}",
+    ),
+    "attacks_robust": (
+        "Accuracy under attack",
+        "Clean accuracy, and the share of all photos that no attack of that norm fools: an upper bound of robust "
+        "accuracy, by these attacks; a better attack can only lower it. Wilson's 95% interval. Noise is no attack.",
+    ),
+    "attacks_success": (
+        "Success by epsilon",
+        "Of the photos that the network has right, the share fooled within epsilon, with Wilson's 95% interval, and as "
+        "read back from an 8-bit PNG. The other columns are medians over the photos attacked at that epsilon: those "
+        "fooled within a smaller one are not attacked again. Passes are forwards plus backwards a photo.",
+    ),
+    "attacks_minimal": (
+        "Smallest epsilon that fools",
+        "Quantiles over photos of an upper bound found by bisection, to 10%. Linf in 255ths, L2 in units of [0, 1].",
+    ),
+    "attacks_targeted": (
+        "Aimed at a class",
+        "Share of photos of other classes taken to the target: PGD within epsilon, and the coursework's fooling image "
+        "kept in [0, 1] without a bound on its size.",
+    ),
+    "attacks_confusion": ("Where the photos go", "What the network sees instead, by untargeted attack and label."),
+    "attacks_transfer": (
+        "Transfer",
+        "Share of the images made against one network that fool another, of the photos that one has right.",
+    ),
+    "attacks_maps": (
+        "Maps under attack",
+        "How much of a photo's map is left (Spearman, overlap of the top tenth) once it is attacked, beside noise of "
+        "the same size: the label is explained in both. Then whether the map of the new class shows the perturbation, "
+        "and which share of its energy lies on the tenth of pixels where the map of the label (source) or of the new "
+        "class (target) is largest: 0.1 is chance. The fooling image is the coursework's, kept in [0, 1], and its "
+        "noise has its L2 norm; PGD spends all of its box. Means with 95% intervals.",
+    ),
+    "attacks_alignment": (
+        "Do the maps follow the picture?",
+        "Spearman of the size of a map with the brightness of the picture, unattacked, with the 95% interval of its "
+        "mean. On a bright thing on black, such as a digit, it says how well the map follows it; on photos little.",
+    ),
+    "attacks_limits": (
+        "Limits of the naive attack",
+        "The fooling image as CS231n has it, aimed at the least likely class. Swept: x is the step's length, at most "
+        "20 steps. Past: x is how many steps of length 10 are taken whether fooled or not; the share of pixels outside "
+        "[0, 1] says when it is no image any more, SSIM when it is no longer the photo.",
+    ),
+    "attacks_agreement": (
+        "Beside torchattacks",
+        "Ours and torchattacks 3.5.1's from one start: photos whose images are equal in every bit, and whose verdicts "
+        "are equal. Norms are medians.",
+    ),
+}
+
+
+def _share(name: str, hits: "pd.Series[float]") -> dict[str, float]:
+    low, high = wilson_interval(int(hits.sum()), len(hits))
+    return {"n": len(hits), name: float(hits.mean()), f"{name}_low": low, f"{name}_high": high}
+
+
+def _verdicts(rows: pd.DataFrame) -> pd.DataFrame:
+    lines = []
+    for line in rows[rows["metric"] == "audit"].to_dict("records"):
+        about = LINES.get(line["other"])
+        if about is None:
+            continue
+        run = line["status"] == "ok"
+        bound = f"{about.number}: {number(line['value'])}, at most {about.limit:g} ({about.source})"
+        reason = "; ".join(filter(None, [bound if run else "", line["message"]]))
+        verdict = about.verdict(line["value"]) if run else "not run"
+        lines.append({"model": line["model"], "method": line["method"], "measure": about.title, "verdict": verdict})
+        lines[-1] |= {"reason": reason, "value": line["value"], "limit": about.limit, "source": about.source}
+    order = {about.title: i for i, about in enumerate(LINES.values())}
+    made = pd.DataFrame(lines)
+    return made.sort_values("measure", key=lambda s: s.map(order), kind="stable") if lines else made
+
+
+def _success(rows: pd.DataFrame) -> pd.DataFrame:
+    study = ok(rows[rows["stage"].isin(["linf", "l2"])])
+    lines = []
+    for (model, norm, method, x), group in groups(study.dropna(subset=["x"]), "model", "stage", "method", "x"):
+        values = {str(metric): part["value"] for metric, part in group.groupby("metric")}
+        line = {"model": model, "norm": norm, "method": method, "control": bool(group["control"].any()), "epsilon": x}
+        if norm == "linf":
+            line["epsilon_255"] = x * 255
+        line |= _share("success", values["success"])
+        attacked = values.get("saved_success", pd.Series(dtype=float))
+        line |= {"attacked": len(attacked), "saved_success": float(attacked.mean()) if len(attacked) else np.nan}
+        for name in ("iterations", "confidence", "l0", "l2", "linf", "ssim"):
+            line[name] = float(values[name].median()) if name in values else np.nan
+        line["zero_gradients"] = float(values.get("zero_gradients", pd.Series([0.0])).sum())
+        line["passes"] = float((values["forwards"] + 0.0).mean() + values["backwards"].mean()) if len(attacked) else 0.0
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _robust(rows: pd.DataFrame) -> pd.DataFrame:
+    """Pointwise worst case: a photo counts as right where it is right and no attack of that norm fools it."""
+    study = rows[(rows["metric"] == "success") & rows["stage"].isin(["linf", "l2"]) & ~rows["control"]]
+    lines = []
+    for (model, norm, x), group in groups(study.dropna(subset=["x"]), "model", "stage", "x"):
+        right = group[group["status"] == "ok"].groupby("image")["value"].max()
+        photos = group["image"].nunique()
+        kept, clean = int((right == 0).sum()), len(right)
+        low, high = wilson_interval(kept, photos)
+        line = {"model": model, "norm": norm, "epsilon": x, "photos": photos, "clean_accuracy": clean / photos}
+        line |= {"robust_at_most": kept / photos, "robust_at_most_low": low, "robust_at_most_high": high}
+        lines.append(line | {"attacks": ", ".join(sorted(set(group["method"])))})
+    return pd.DataFrame(lines)
+
+
+def _minimal(rows: pd.DataFrame) -> pd.DataFrame:
+    lines = []
+    for (model, norm, method), group in groups(rows[rows["metric"] == "minimal_epsilon"], "model", "stage", "method"):
+        scale = 255 if norm == "linf" else 1
+        values = group["value"].fillna(np.inf) * scale
+        quantiles = {
+            f"q{q:02.0f}": float(values.quantile(q / 100, interpolation="lower")) for q in (10, 25, 50, 75, 90)
+        }
+        lines.append({"model": model, "norm": norm, "method": method, "n": len(group)} | quantiles)
+    return pd.DataFrame(lines)
+
+
+def _targeted(rows: pd.DataFrame) -> pd.DataFrame:
+    lines = []
+    study = ok(rows[rows["stage"] == "targeted"])
+    for (model, method, other), group in groups(study, "model", "method", "other"):
+        values = {str(metric): part["value"] for metric, part in group.groupby("metric")}
+        line = {"model": model, "method": method, "other": other, "epsilon": group["x"].iloc[0]}
+        line |= _share("success", values["success"]) | {"saved_success": float(values["saved_success"].mean())}
+        names = [name for name in ("iterations", "l2", "linf", "ssim") if name in values]
+        lines.append(line | {name: float(values[name].median()) for name in names})
+    return pd.DataFrame(lines)
+
+
+def _confusion(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
+    study = ok(rows[rows["stage"].isin(["linf", "l2"]) & ~rows["control"]]).dropna(subset=["x"])
+    keys = ["model", "method", "image", "x"]
+    hit = study[(study["metric"] == "success") & (study["value"] == 1) & (study["message"] == "")]
+    seen = study[study["metric"] == "prediction"].merge(hit[keys], on=keys)
+    names = manifest.get("class_names", {})
+
+    def words(index: float) -> str:
+        return str(names.get(str(int(index)), f"class {int(index)}"))
+
+    lines = [
+        {"model": model, "method": method, "label": words(label), "prediction": words(value), "photos": len(group)}
+        for (model, method, label, value), group in groups(seen, "model", "method", "target", "value")
+    ]
+    return pd.DataFrame(lines)
+
+
+def _transfer(rows: pd.DataFrame) -> pd.DataFrame:
+    study = ok(rows[rows["metric"] == "transfer_success"])
+    return pd.DataFrame(
+        {"model": model, "other": other, "epsilon": x} | _share("success", group["value"])
+        for (model, other, x), group in groups(study, "model", "other", "x")
+    )
+
+
+_OF_MAPS = (
+    "map_spearman", "map_top10_overlap", "shows_perturbation", "energy_in_source_map", "energy_in_target_map",
+)  # fmt: skip
+
+
+def _maps(rows: pd.DataFrame) -> pd.DataFrame:
+    study = ok(rows[rows["metric"].isin(_OF_MAPS)])
+    lines = []
+    for (model, other, method, metric), group in groups(study, "model", "other", "method", "metric"):
+        line: dict[str, Any] = {"metric": metric, "model": model, "other": other, "method": method}
+        sides = {stage: part.set_index("image")["value"] for stage, part in group.groupby("stage")}
+        for stage in ("attack", "noise"):
+            line |= mean_with_interval(stage, sides.get(stage, pd.Series(dtype=float)))
+        both = (sides["attack"] - sides["noise"]).dropna()
+        lines.append(line | mean_with_interval("attack_less_noise", both))
+    return pd.DataFrame(lines)
+
+
+def _alignment(rows: pd.DataFrame) -> pd.DataFrame:
+    study = ok(rows[rows["metric"] == "alignment"])
+    return pd.DataFrame(
+        {"model": model, "method": method} | mean_with_interval("alignment", group["value"])
+        for (model, method), group in groups(study, "model", "method")
+    )
+
+
+def _limits(rows: pd.DataFrame) -> pd.DataFrame:
+    study = ok(rows[rows["stage"].isin(["swept", "past"])])
+    lines = []
+    for (model, stage, x), group in groups(study, "model", "stage", "x"):
+        values = group.groupby("metric")["value"]
+        means = values.mean()
+        line = {"model": model, "stage": stage, "x": x, "n": group["image"].nunique()}
+        for name in ("success", "saved_success", "confidence", "outside", "ssim", "l2", "linf", "iterations"):
+            line[name] = float(means.get(name, np.nan))
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _agreement(rows: pd.DataFrame) -> pd.DataFrame:
+    study = ok(rows[rows["stage"] == "agreement"])
+    lines = []
+    for (model, method, x), group in groups(study, "model", "method", "x"):
+        values = {str(metric): part["value"] for metric, part in group.groupby("metric")}
+        line = {"model": model, "method": method, "epsilon": x, "n": len(values["bit_equal"])}
+        line |= {f"{name}_n": int(values[name].sum()) for name in ("bit_equal", "verdict_equal", "unequal_pixels")}
+        norms = ("own_l2", "library_l2", "own_linf", "library_linf")
+        lines.append(line | {name: float(values[name].median()) for name in norms})
+    return pd.DataFrame(lines)
+
+
+def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
+    makers = {
+        "verdicts": _verdicts, "robust": _robust, "success": _success, "minimal": _minimal, "targeted": _targeted,
+        "transfer": _transfer, "maps": _maps, "alignment": _alignment, "limits": _limits, "agreement": _agreement,
+    }  # fmt: skip
+    made = {f"attacks_{name}": make(rows) for name, make in makers.items()}
+    return made | {"attacks_confusion": _confusion(rows, manifest)}
+
+
+def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
+    for (model, norm), table in groups(tables.get("attacks_success", pd.DataFrame()), "model", "norm"):
+        text = f"Security curves of {model} in {_NORMS[norm]}: share of the right photos fooled within epsilon, 95%."
+        yield Plot(f"attacks-curve-{model}-{norm}", text, partial(_curve, table, norm))
+    least = rows[rows["metric"] == "minimal_epsilon"]
+    for (model, norm), table in groups(least, "model", "stage"):
+        text = f"The smallest epsilon that fools each photo on {model}, in {_NORMS[norm]}; a dot a photo."
+        yield Plot(f"attacks-minimal-{model}-{norm}", text, partial(_least, table, norm))
+    for (model, other), table in groups(tables.get("attacks_maps", pd.DataFrame()), "model", "other"):
+        text = f"How much of each map is left on {model} ({other}), and under noise of the same size; 1 is all."
+        left = table[table["metric"] == "map_spearman"]
+        yield Plot(f"attacks-maps-{model}-{other}", text, partial(_moved, left))
+
+
+_NORMS = {"linf": "the largest change of a pixel (Linf)", "l2": "L2"}
+
+
+def _curve(table: pd.DataFrame, norm: str) -> Figure:
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    ax = figure.subplots()
+    scale = 255 if norm == "linf" else 1
+    positive = table.loc[table["epsilon"] > 0, "epsilon"] * scale
+    for k, (method, part) in enumerate(groups(table, "method")):
+        x = part["epsilon"] * scale
+        control = bool(part["control"].any())
+        colour = COLOURS["bare"] if control else sns.color_palette("colorblind")[k % 10]
+        ax.plot(
+            x,
+            part["success"],
+            marker="os^Dv"[k % 5],
+            ms=5,
+            color=colour,
+            ls=":" if control else "-",
+            label=label(method),
+        )
+        ax.fill_between(x, part["success_low"], part["success_high"], color=colour, alpha=0.12, lw=0)
+    if len(positive):
+        ax.set_xscale("symlog", base=2, linthresh=float(positive.min()))
+        ax.set_xticks([0, *sorted(set(positive))], [number(v) for v in [0, *sorted(set(positive))]], fontsize=8)
+        ax.minorticks_off()
+    ax.set_ylim(-0.03, 1.03)
+    ax.set_xlabel("epsilon in 255ths" if norm == "linf" else "epsilon, L2 in pixels of [0, 1]")
+    ax.set_ylabel("share fooled")
+    figure.legend(loc="outside upper left", ncols=3)
+    return figure
+
+
+def _least(table: pd.DataFrame, norm: str) -> Figure:
+    methods = list(dict.fromkeys(table["method"]))
+    figure = Figure(figsize=(WIDTH, 1.3 + 0.5 * len(methods)), layout="constrained")
+    ax = figure.subplots()
+    rng = np.random.default_rng(0)
+    for y, method in enumerate(methods):
+        values = table.loc[table["method"] == method, "value"].dropna() * (255 if norm == "linf" else 1)
+        ax.scatter(values, y + rng.uniform(-0.15, 0.15, len(values)), s=22, color=COLOURS["own"], alpha=0.7, lw=0)
+        ax.vlines(values.median(), y - 0.3, y + 0.3, color=INK, lw=2)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
+    ax.set_yticks(range(len(methods)), [label(method) for method in methods])
+    ax.set_ylim(len(methods) - 0.5, -0.5)
+    ax.set_xlabel(
+        f"smallest epsilon that fools{' in 255ths' if norm == 'linf' else ', L2'}; the bar is the median; log axis"
+    )
+    return figure
+
+
+def _moved(table: pd.DataFrame) -> Figure:
+    methods = list(dict.fromkeys(table["method"]))
+    figure = Figure(figsize=(WIDTH, 1.4 + 0.4 * len(methods)), layout="constrained")
+    ax = figure.subplots()
+    for side, colour, marker, shift in (
+        ("noise", COLOURS["bare"], "s", -0.12),
+        ("attack", COLOURS["captum"], "o", 0.12),
+    ):
+        y = np.arange(len(methods)) + shift
+        ax.hlines(y, table[f"{side}_low"], table[f"{side}_high"], color=colour, lw=1.6)
+        ax.scatter(table[side], y, color=colour, marker=marker, s=30, zorder=3, label=f"under {side}")
+    ax.set_yticks(range(len(methods)), [label(method) for method in methods])
+    ax.set_ylim(len(methods) - 0.5, -0.5)
+    ax.set_xlabel("Spearman of the map before and after: mean over photos, 95% interval")
+    figure.legend(loc="outside upper left", ncols=2)
+    return figure
+
+
+def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[tuple[Path, str, str]]:
+    titles = {info["folder"]: title for title, info in manifest.get("models", {}).items()}
+    pictures = []
+    for source in sorted((run_dir / "images").glob("*/attacks-*.npz")):
+        arrays = load(source)
+        words = {name: str(arrays[name]) for name in ("id", "title", "before", "after")}
+        model = titles.get(source.parent.name, source.parent.name)
+        path = source.with_suffix(".png")
+        if not path.exists() or path.stat().st_mtime_ns < source.stat().st_mtime_ns:
+            photo, adversarial = (arrays[name].astype(np.float32) / 255 for name in ("photo", "adversarial"))
+            below = [f"{words['title']} · {model} · {words['id']}"]
+            save_png(strip(photo, adversarial, words["before"], words["after"], below), path)
+        alt = f"{words['id']}: {words['before']}; after the attack ({words['title']}) {words['after']}."
+        pictures.append((path, f"{words['title']} · {model}", alt))
+    return pictures
+
+
+SECTION = Section(
+    study="attacks",
+    title="How easily is the network fooled, and is the attack sound?",
+    texts=TEXTS,
+    tables=_tables,
+    plots=_plots,
+    draw=_draw,
+    good=frozenset({"pass"}),
+    bad=frozenset({"fail"}),
+    headers={
+        "epsilon_255": "in 255ths",
+        "robust_at_most": "right under attack, at most [95%]",
+        "success": "success [95%]",
+        "alignment": "alignment [95%]",
+        "saved_success": "as saved",
+        "other": "target, network or attack",
+        "bit_equal_n": "bit-equal",
+        "verdict_equal_n": "verdict equal",
+        "unequal_pixels_n": "unequal pixels",
+    },
+)

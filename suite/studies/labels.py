@@ -1,0 +1,73 @@
+"""Labels: does the map change when the network has learned permuted labels instead? One item a chunk and a seed."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+from suite.attribution.base import Attribution
+from suite.attribution.fused import plan_cost
+from suite.attribution.passes import Cost
+from suite.config import RunConfig
+from suite.results.schema import row
+from suite.sanity.label_randomisation import STAGE, LabelAudit, settings_for
+from suite.sanity.weight_randomisation import with_controls
+from suite.studies.base import Outcome, Row, Study, Work
+from suite.studies.sanity import picture_of, rows_of
+from suite.training.fit import Recipe, as_network, recipe_of, train
+
+
+class Labels(Study):
+    """Similarities between maps of the network and of its twin; and what each of the two had learned."""
+
+    name: ClassVar[str] = "labels"
+
+    def parts(self, config: RunConfig) -> int:
+        """One a seed."""
+        assert config.studies.labels is not None
+        return config.studies.labels.seeds
+
+    def prepare(self, config: RunConfig) -> None:
+        for part in config.models:
+            for seed in range(self.parts(config)):
+                for recipe in self._recipes(config, recipe_of(config, part.title), seed).values():
+                    train(recipe)
+
+    def _recipes(self, config: RunConfig, recipe: Recipe, seed: int) -> dict[str, Recipe]:
+        assert config.studies.labels is not None
+        true = replace(recipe, seed=seed)
+        count = config.studies.labels.count or recipe.count
+        permuted = replace(true, labels="permuted", stop=0.98, count=count)
+        others = {name: replace(true, architecture=name) for name in config.studies.labels.against}
+        others.pop(recipe.architecture, None)
+        return {"true": true, STAGE: permuted, **others}
+
+    def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
+        settings = config.studies.labels
+        assert settings is not None
+        once, times = plan_cost(methods.values()), 1 + len(settings.noise_factors) * (2 + len(settings.against))
+        return Cost(once.forwards * times * settings.seeds, once.backwards * times * settings.seeds)
+
+    def run(self, work: Work) -> Outcome:
+        settings = work.config.studies.labels
+        assert settings is not None
+        recipes = self._recipes(work.config, recipe_of(work.config, work.model.card.name), work.part)
+        trained = {name: train(recipe) for name, recipe in recipes.items()}
+        networks = {name: as_network(body, work.model).eval() for name, (body, _) in trained.items()}
+        for network in networks.values():
+            network.requires_grad_(False)
+        audit = LabelAudit(
+            networks.pop("true"), work.images, work.targets, work.ids, with_controls(work.methods),
+            settings_for(settings.noise, settings.noise_factors, settings.cells),
+            others=networks, seed=work.config.seed, draw=work.part,
+        )  # fmt: skip
+        targets = work.targets.tolist()
+        rows = [r for found in audit.findings() for r in rows_of(self.name, work, audit, targets, found)]
+        if not work.positions or work.positions[0] == 0:
+            rows += [r for name in ("true", STAGE) for r in self._gates(work, name, trained[name][1])]
+        return Outcome(rows, picture_of(self.name, work, audit, ["true labels", "permuted labels", *recipes]))
+
+    def _gates(self, work: Work, name: str, known: Mapping[str, float]) -> list[Row]:
+        """Accuracies; x is the number of pictures, 0 where it does not matter."""
+        common = {"study": self.name, "model": work.model.card.name, "other": "gate", "draw": work.part}
+        sizes = {"train": 0.0, "test": known["test_n"]}
+        return [row(**common, stage=name, x=n, metric=f"accuracy_{k}", value=known[k]) for k, n in sizes.items()]

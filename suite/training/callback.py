@@ -1,0 +1,124 @@
+"""A Lightning callback for anybody's Trainer: maps, S and the shortcut's mass while a network is trained."""
+
+import suite._torchvision  # noqa: F401 - pytorch_lightning imports torchmetrics, which imports torchvision
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from suite.attribution.fused import Method, as_methods, attribute_each
+from suite.config import SanityConfig
+from suite.errors import ConfigError
+from suite.sanity.verdict import sensitivity
+from suite.sanity.weight_randomisation import WeightAudit
+
+
+class AttributionAudit(pl.Callback):
+    """Every `every` epochs: S with everything random, the share of each map in a region, and the maps themselves.
+
+    What is random, the training flags, the gradients and the weights are left as they were, so the training goes on
+    to the same bits as without it. Numbers go through `LightningModule.log` (to any logger), as `audit/<method>/S`
+    and `audit/<method>/mass`; maps to loggers that take images (TensorBoard, Weights & Biases).
+
+    Args:
+        images: (B, 3, H, W), a few of the validation set, at least two.
+        targets: (B,) the classes explained.
+        methods: as `suite.attribute` takes them.
+        every: epochs.
+        draws: random networks S is averaged over.
+        region: (B, H, W), true where a suspected shortcut is.
+        stop_above: stops the training once a method has more than this share of its map in the region.
+        network: the part of the module that gives scores; the module itself by default.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        targets: Tensor,
+        methods: Iterable[str | Method] | Mapping[str, str | Method] = ("saliency",),
+        *,
+        every: int = 1,
+        draws: int = 2,
+        region: Tensor | None = None,
+        stop_above: float | None = None,
+        network: Callable[[pl.LightningModule], nn.Module] = lambda module: module,
+    ) -> None:
+        if len(images) < 2 or every < 1 or draws < 1:
+            raise ConfigError("AttributionAudit: give at least two images, and every and draws of at least 1")
+        if stop_above is not None and region is None:
+            raise ConfigError("AttributionAudit: stop_above needs the region of the suspected shortcut")
+        self.images, self.targets, self.region = images, targets, region
+        self.methods, self.every, self.draws = as_methods(methods), every, draws
+        self.stop_above, self.network = stop_above, network
+        self.settings = SanityConfig(
+            orders=("cascade_top",), stages="verdict", draws=draws, cells=(4,), noise_factors=(1,), random_logit=False
+        )
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Audits, logs, and stops the training where the map sits on the shortcut."""
+        if (trainer.current_epoch + 1) % self.every:
+            return
+        images, targets = self.images.to(pl_module.device), self.targets.to(pl_module.device)
+        with _undisturbed(images.device):
+            numbers, maps = self._audit(self.network(pl_module), images, targets)
+        pl_module.log_dict(numbers)
+        for label, one in maps.items():
+            self._show(trainer, f"audit/{label}", one)
+        mass = [v for k, v in numbers.items() if k.endswith("/mass")]
+        if self.stop_above is not None and mass and max(mass) > self.stop_above:
+            trainer.should_stop = True
+
+    def _audit(self, model: nn.Module, images: Tensor, targets: Tensor) -> tuple[dict[str, float], dict[str, Tensor]]:
+        numbers, maps = {}, {}
+        for label, found in attribute_each(model, images, targets, self.methods).items():
+            if isinstance(found, Exception):
+                continue
+            size = found.abs().sum(1)
+            maps[label] = size[0] / size[0].amax().clamp_min(1e-12)
+            if self.region is not None and size.shape[1:] == self.region.shape[1:]:
+                share = (size * self.region.to(size)).sum((1, 2)) / size.sum((1, 2))
+                numbers[f"audit/{label}/mass"] = float(share.nanmean())
+        ids = [str(i) for i in range(len(images))]
+        audits = [
+            WeightAudit(model, images, targets, ids, self.methods, self.settings, seed=0, draw=draw)
+            for draw in range(self.draws)
+        ]
+        found_by: dict[tuple[str, str], list[Tensor]] = {}
+        for finding in (f for audit in audits for f in audit.findings()):
+            if finding.metric == "spearman_abs" and finding.stage.order in ("intact", "everything"):
+                found_by.setdefault((finding.method, finding.kind), []).append(finding.values)
+        for label in self.methods:
+            parts = [found_by.get((label, kind), []) for kind in ("self", "stage", "null")]
+            if all(parts):
+                value = sensitivity(*(torch.stack(part, 1).cpu().numpy() for part in parts), resamples=1).value
+                if np.isfinite(value):
+                    numbers[f"audit/{label}/S"] = value
+        return numbers, maps
+
+    @staticmethod
+    def _show(trainer: pl.Trainer, name: str, one: Tensor) -> None:
+        """(H, W) in [0, 1], to loggers that take images."""
+        for logger in trainer.loggers:
+            experiment: Any = getattr(logger, "experiment", None)
+            if hasattr(logger, "log_image"):
+                logger.log_image(name, [one.cpu().numpy()], step=trainer.global_step)
+            elif hasattr(experiment, "add_image"):
+                experiment.add_image(name, one.cpu()[None], trainer.global_step)
+
+
+@contextmanager
+def _undisturbed(device: torch.device) -> Iterator[None]:
+    """Every random state is put back."""
+    own, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002 - a user's training may draw from it
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        random.setstate(own)
+        np.random.set_state(numpys)  # noqa: NPY002

@@ -1,0 +1,235 @@
+"""One small training with Trainer.fit: seeded to the bit, resumed at the last epoch, stopped at its gate, kept."""
+
+import suite._torchvision  # noqa: F401
+
+import contextlib
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from filelock import FileLock
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from suite.config import RunConfig
+from suite.data.digits import Pictures, cache_folder, load_pictures
+from suite.errors import ConfigError
+from suite.models.blocks import seed_of
+from suite.models.network import Network
+from suite.quiet import quiet
+from suite.registry import build
+from suite.training.nets import make_net
+from suite.training.shortcut import plant
+
+FACTORY = "suite.training.fit:net"
+VERSION = 2  # counted up when the same recipe would give other weights
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What makes a trained network; equal recipes, equal bits.
+
+    Attributes:
+        architecture: of `suite.training.nets`.
+        dataset: of `suite.data.digits`.
+        root: torchvision's folder.
+        count: training pictures, the same number of each class; 0 takes all.
+        labels: true, or permuted over the training pictures (Adebayo et al. 2018), evenly within each class.
+        patch: none; giving the class away, on pictures that do not (planted); or anywhere, the labels true (idle).
+        seed: of weights, permutation and order.
+        rate: Adam's learning rate.
+        batch: pictures a step.
+        epochs: at most.
+        stop: training accuracy at which it ends.
+        threads: torch's, while it trains.
+    """
+
+    architecture: str = "cnn"
+    dataset: str = "digits"
+    root: str = ""
+    count: int = 0
+    labels: Literal["true", "permuted"] = "true"
+    patch: Literal["none", "planted", "idle"] = "none"
+    seed: int = 0
+    rate: float = 3e-4
+    batch: int = 50
+    epochs: int = 100
+    stop: float = 0.999
+    threads: int = 2
+
+    @property
+    def digest(self) -> str:
+        """Names the files."""
+        content = {k: v for k, v in asdict(self).items() if k != "root"} | {"version": VERSION}
+        return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+@lru_cache(maxsize=2)
+def _pictures(dataset: str, root: str) -> Pictures:
+    return load_pictures(dataset, root)
+
+
+def training_set(recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """The pictures and labels of a recipe: a class-balanced part, permuted and patched as it says."""
+    found = _pictures(recipe.dataset, recipe.root)
+    chosen = torch.arange(len(found.train))
+    if recipe.count:
+        each = -(-recipe.count // 10)
+        chosen = torch.cat([torch.nonzero(found.train_labels == k)[:each, 0] for k in range(10)])
+    images, labels = found.train[chosen], found.train_labels[chosen]
+    generator = torch.Generator().manual_seed(seed_of(recipe.seed, "labels"))
+    shuffled = labels.clone()  # every class gets every label equally often: nothing of a class is left to learn
+    for k in range(10):
+        mine = torch.nonzero(labels == k)[:, 0]
+        order = torch.randperm(len(mine), generator=generator)
+        shuffled[mine[order]] = (torch.arange(len(mine)) + k) % 10
+    if recipe.patch == "none":
+        return images, shuffled if recipe.labels == "permuted" else labels
+    images = plant(images, shuffled)  # the patch and the digit know nothing of one another
+    return images, shuffled if recipe.patch == "planted" else labels
+
+
+class _Fit(pl.LightningModule):
+    """Cross-entropy and Adam; every epoch's order comes from (seed, epoch)."""
+
+    def __init__(self, body: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe) -> None:
+        super().__init__()
+        self.body, self.recipe = body, recipe
+        self.images, self.labels = images, labels
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        generator = torch.Generator().manual_seed(seed_of(self.recipe.seed, "order", self.current_epoch))
+        order = torch.randperm(len(self.images), generator=generator)
+        return DataLoader(TensorDataset(self.images[order], self.labels[order]), self.recipe.batch)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        return F.cross_entropy(self.body(batch[0]), batch[1])
+
+    def on_train_epoch_end(self) -> None:
+        self.log("train_accuracy", accuracy(self.body, self.images, self.labels), prog_bar=True)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.recipe.rate)
+
+
+def accuracy(body: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Share of right answers."""
+    with torch.no_grad():
+        right = sum(
+            int((body(images[at : at + 500]).argmax(1) == labels[at : at + 500]).sum())
+            for at in range(0, len(images), 500)
+        )
+    return right / len(images)
+
+
+def train(recipe: Recipe, callbacks: tuple[pl.Callback, ...] = ()) -> tuple[nn.Module, Mapping[str, float]]:
+    """The trained network, in eval mode, and its accuracies: from its file, or trained now, by one process.
+
+    Args:
+        recipe: see `Recipe`.
+        callbacks: further ones for the Trainer.
+
+    Returns:
+        the network, and train (accuracy on what it was trained on), test, test_n, epochs.
+    """
+    folder = cache_folder() / "trained"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{recipe.architecture}-{recipe.digest}.safetensors"
+    side = _pictures(recipe.dataset, recipe.root).train.shape[2]
+    body = make_net(recipe.architecture, side, 10, recipe.seed)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            _train_now(recipe, body, path, callbacks)
+    with safe_open(path, "pt") as stored:
+        body.load_state_dict({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118 - no mapping
+        known: dict[str, float] = json.loads(stored.metadata()["accuracies"])
+    return body.eval(), known
+
+
+def _train_now(recipe: Recipe, body: nn.Module, path: Path, callbacks: tuple[pl.Callback, ...]) -> None:
+    images, labels = training_set(recipe)
+    found = _pictures(recipe.dataset, recipe.root)
+    last = path.with_suffix(".ckpt")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(recipe.threads)
+    quiet()
+    print(
+        f"training {recipe.architecture} on {len(images)} pictures, labels {recipe.labels}, patch {recipe.patch}",
+        file=sys.stderr,
+    )
+    try:
+        with contextlib.redirect_stdout(sys.stderr), torch.inference_mode(False), torch.enable_grad():
+            trainer = pl.Trainer(
+                accelerator="cpu", devices=1, max_epochs=recipe.epochs, logger=False, enable_model_summary=False,
+                reload_dataloaders_every_n_epochs=1, log_every_n_steps=1,
+                callbacks=[
+                    EarlyStopping(
+                        "train_accuracy", mode="max", stopping_threshold=recipe.stop - 1e-9, patience=10**6,
+                        check_on_train_epoch_end=True,
+                    ),
+                    ModelCheckpoint(path.parent, last.stem, save_on_train_epoch_end=True, enable_version_counter=False),
+                    *callbacks,
+                ],
+            )  # fmt: skip
+            module = _Fit(body, images, labels, recipe)
+            trainer.fit(module, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+            if trainer.interrupted:
+                raise KeyboardInterrupt
+        body.eval()
+        tested = plant(found.test, found.test_labels.flip(0)) if recipe.patch == "idle" else found.test
+        accuracies = {
+            "train": accuracy(body, images, labels),
+            "test": accuracy(body, tested, found.test_labels),
+            "test_n": len(found.test),
+            "epochs": trainer.current_epoch,
+        }
+    finally:
+        torch.set_num_threads(threads)
+    temporary = path.with_suffix(".tmp")
+    save_file(body.state_dict(), temporary, metadata={"accuracies": json.dumps(accuracies)})
+    temporary.replace(path)
+    last.unlink(missing_ok=True)
+
+
+def net(fit: bool = True, **recipe: Any) -> nn.Module:
+    """A factory for the YAML: `{factory: "suite.training.fit:net", parameters: {architecture: cnn}, input_size: 28}`.
+
+    Args:
+        fit: false gives random weights, for those who only look whether all is well.
+        recipe: fields of `Recipe`.
+    """
+    made = build("factory", "suite.training.fit:net", Recipe, recipe)
+    return (
+        train(made)[0] if fit else make_net(made.architecture, 32 if made.dataset == "CIFAR10" else 28, 10, made.seed)
+    )
+
+
+def recipe_of(config: RunConfig, title: str) -> Recipe:
+    """How a network of a run was trained.
+
+    Raises:
+        ConfigError: it was not trained here.
+    """
+    for part in config.models:
+        if part.title == title and part.factory == FACTORY:
+            return Recipe(**part.parameters)
+    raise ConfigError(
+        f"network {title!r}: not trained here; give it the factory {FACTORY!r}, as configs/labels.yaml does"
+    )
+
+
+def as_network(body: nn.Module, like: Network) -> Network:
+    """A trained body that takes pictures as another network of the run does."""
+    mean, std = like.mean.flatten().tolist(), like.std.flatten().tolist()
+    return Network(body, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), like.card).to(like.mean)
