@@ -1,6 +1,7 @@
 """The attacks study and its audit: a whole small run, planted faults that each line must notice, the command line."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -199,3 +200,17 @@ def test_command_writes_a_picture_that_is_still_fooled(tmp_path, monkeypatch, ca
     assert model.card.classes.name(int(model(back).argmax())) == "stingray"
     assert len(list((tmp_path / "out").iterdir())) == 2
     assert back.shape == (1, 3, 224, 224)
+
+
+@pytest.mark.slow
+def test_adversarial_training_changes_the_weights_and_nothing_else_of_a_recipe(tmp_path, monkeypatch) -> None:
+    from suite.training.fit import Recipe, train
+
+    monkeypatch.setenv("SUITE_CACHE", str(tmp_path))
+    plain, hard = (Recipe(architecture="mlp", count=200, epochs=2, adversary=a, threads=1) for a in (0.0, 0.1))
+    assert plain.digest != hard.digest
+    bodies = [train(recipe)[0] for recipe in (plain, hard)]
+    assert not torch.equal(bodies[0][1].weight, bodies[1][1].weight)
+    shutil.rmtree(tmp_path / "trained")
+    again = train(hard)[0]
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), bodies[1].parameters(), strict=True))

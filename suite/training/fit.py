@@ -22,6 +22,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from suite.attacks.attack import attack
+from suite.attacks.pgd import PGD
 from suite.config import RunConfig
 from suite.data.digits import Pictures, cache_folder, load_pictures
 from suite.errors import ConfigError
@@ -47,7 +49,9 @@ class Recipe:
         count: training pictures, the same number of each class; 0 takes all.
         labels: true, or permuted over the training pictures (Adebayo et al. 2018), evenly within each class.
         patch: none; giving the class away, on pictures that do not (planted); or anywhere, the labels true (idle).
-        seed: of weights, permutation and order.
+        adversary: trained on PGD's images of this epsilon in the box instead of the pictures (Madry et al. 2018,
+            equation 2.1; five steps of a quarter from a random start); 0 trains on the pictures.
+        seed: of weights, permutation, order and starts.
         rate: Adam's learning rate.
         batch: pictures a step.
         epochs: at most.
@@ -61,6 +65,7 @@ class Recipe:
     count: int = 0
     labels: Literal["true", "permuted"] = "true"
     patch: Literal["none", "planted", "idle"] = "none"
+    adversary: float = 0.0
     seed: int = 0
     rate: float = 3e-4
     batch: int = 50
@@ -72,6 +77,8 @@ class Recipe:
     def digest(self) -> str:
         """Names the files."""
         content = {k: v for k, v in asdict(self).items() if k != "root"} | {"version": VERSION}
+        if not self.adversary:
+            del content["adversary"]
         return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
@@ -114,7 +121,13 @@ class _Fit(pl.LightningModule):
         return DataLoader(TensorDataset(self.images[order], self.labels[order]), self.recipe.batch)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        return F.cross_entropy(self.body(batch[0]), batch[1])
+        images, labels = batch
+        if self.recipe.adversary:
+            seed = seed_of(self.recipe.seed, "adversary", self.current_epoch, batch_idx)
+            made = PGD(steps=5)
+            found = attack(self.body, images, labels, made, epsilon=self.recipe.adversary, seed=seed, saved=False)
+            images = found.images
+        return F.cross_entropy(self.body(images), labels)
 
     def on_train_epoch_end(self) -> None:
         self.log("train_accuracy", accuracy(self.body, self.images, self.labels), prog_bar=True)
