@@ -149,18 +149,19 @@ class Audit:
         return float((losses(self._clean, Goal(self.labels), "ce") < 1e-6).double().mean())
 
     def _real_gradient(self) -> tuple[float, str]:
+        # of the margin: a cross entropy of 1e-12 is lost in rounding, which says nothing of the network
         model, images = self.model, self.images.double()
         dtypes = [(t, t.data) for t in [*model.parameters(), *model.buffers()] if t.is_floating_point()]
         try:
             for tensor, _ in dtypes:
                 tensor.data = tensor.data.double()
             with in_use(model):
-                slope = step_gradient(model, images, Goal(self.labels), "ce")[1]()
+                slope = step_gradient(model, images, Goal(self.labels), "margin")[1]()
                 norms = slope.flatten(1).norm(dim=1)
                 unit = slope / norms.clamp_min(1e-300).reshape(-1, 1, 1, 1)
                 with torch.no_grad():
                     ends = [
-                        losses(scores_of(model, images + s * 1e-4 * unit), Goal(self.labels), "ce") for s in (1, -1)
+                        losses(scores_of(model, images + s * 1e-4 * unit), Goal(self.labels), "margin") for s in (1, -1)
                     ]
         finally:
             for tensor, data in dtypes:
