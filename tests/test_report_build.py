@@ -133,6 +133,7 @@ def test_the_run_directory_holds_what_is_promised(run_dir: Path, page: Page) -> 
     assert not list(run_dir.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_building_again_gives_the_same_bytes_and_keeps_pictures(tmp_path: Path) -> None:
     run_dir = make_run(tmp_path, photos=2, studies=("predictions", "agreement"))
     page = Page(build(run_dir))
@@ -167,6 +168,7 @@ def test_a_run_without_any_row_still_has_a_report(tmp_path: Path) -> None:
     assert 'id="verdicts"' not in page.source
 
 
+@pytest.mark.slow
 def test_methods_that_are_undefined_and_controls_without_a_counterpart(tmp_path: Path) -> None:
     methods = ("saliency", "deconvolution", "control_noise")
     run = make_run(

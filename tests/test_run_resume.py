@@ -69,6 +69,7 @@ def kills(folder: Path, count: int, seed: int) -> None:
     pd.testing.assert_frame_equal(rows, tiny.rows(path, folder / "undisturbed"))
 
 
+@pytest.mark.slow
 def test_killed_twice(tmp_path: Path) -> None:
     kills(tmp_path, 2, seed=1)
 
@@ -79,7 +80,8 @@ def test_killed_again_and_again(seed: int, tmp_path: Path) -> None:
     kills(tmp_path, 8, seed)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_and_gone_on(number: signal.Signals, tmp_path: Path) -> None:
     path, run_dir = slow_config(tmp_path), tmp_path / "run"
     process = start(path, run_dir)

@@ -69,6 +69,7 @@ def judged(rows):
     return dict(zip(table["method"], table["verdict"], strict=True))
 
 
+@pytest.mark.slow
 def test_provable_verdicts():
     net = networks.seeded(Linear)
     digest = weights_digest(net)

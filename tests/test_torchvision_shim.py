@@ -53,6 +53,7 @@ def test_the_case_is_real_here():
     assert "operator torchvision::nms does not exist" in done.stderr
 
 
+@pytest.mark.slow
 def test_operators_that_the_extension_brings_are_left_alone(stand_in):
     printed = quiet(
         """

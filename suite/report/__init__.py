@@ -39,6 +39,7 @@ def terminal_summary(run_dir: Path | str) -> Group:
     """The verdicts, the speed and what failed, for a rich console. Names are shown as they are, never as markup."""
     tables = build_tables(read(run_dir), read_manifest(run_dir))
     tones = {s.verdicts: s.tone for s in SECTIONS}
+    titles = {s.verdicts: s.title for s in SECTIONS}
     shown: list[Table | Text] = []
     for name in (*tones, "accuracy", "speed", "speed_floor", "failures"):
         if name not in tables:
@@ -50,8 +51,14 @@ def terminal_summary(run_dir: Path | str) -> Group:
         elif name == "speed":
             wanted = ["model", "stage", "method", "own_passes", "captum_passes", "captum_over_own", "own_seconds"]
             table = table[[c for c in table.columns if c.removesuffix("_low").removesuffix("_high") in wanted]]
+        elif name == "failures":
+            table = table[table["status"] == "failed"]  # the rest is on the page
+            if table.empty:
+                continue
         text = display(table, name)
-        made = Table(title=Text(TEXTS[name][0], style="bold"), title_justify="left", box=None, pad_edge=False)
+        made = Table(
+            title=Text(titles.get(name, TEXTS[name][0]), style="bold"), title_justify="left", box=None, pad_edge=False
+        )
         for column in text.columns:
             made.add_column(Text(column), overflow="fold")
         for line in text.to_dict("records"):
