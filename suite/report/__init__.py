@@ -47,7 +47,9 @@ def terminal_summary(run_dir: Path | str) -> Group:
         table = tables[name]
         if name in tones:
             overall = table["measure"] == "overall"
-            table = (table[overall] if overall.any() else table)[["model", "method", "verdict", "reason"]]
+            table = table[overall] if overall.any() else table
+            wanted = ["model", "method", "verdict", "stability", "reason"]
+            table = table[[c for c in wanted if c in table]]
         elif name == "speed":
             wanted = ["model", "stage", "method", "own_passes", "captum_passes", "captum_over_own", "own_seconds"]
             table = table[[c for c in table.columns if c.removesuffix("_low").removesuffix("_high") in wanted]]
