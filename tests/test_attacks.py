@@ -139,6 +139,7 @@ def test_faults_of_torchattacks_are_not_copied() -> None:
     assert ours.success.all()
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(["fgsm", "pgd", "pgd_l2", "momentum_fgsm", "control_noise"]),
     st.floats(0, 1),
@@ -173,6 +174,7 @@ def test_nothing_within_reach_nothing_changed(name) -> None:
     assert wrong.initially.all()
 
 
+@pytest.mark.slow
 def test_more_epsilon_more_steps_more_restarts_never_fool_fewer() -> None:
     model, images, labels = case(40)
     one = [int(suite.attack(model, images, labels, "pgd", epsilon=e, best=True).success.sum()) for e in (0.01, 0.05, 1)]

@@ -79,6 +79,7 @@ def test_whole_study_gives_rows_tables_and_a_page(done) -> None:
     assert "at most" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [PGD(), PGDL2()], ids=repr)
 def test_audit_passes_a_sound_attack_and_its_controls_notice_every_fault(made) -> None:
     model, images, labels = case(12)

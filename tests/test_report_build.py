@@ -25,6 +25,8 @@ from suite.report.plots import draw_plots
 from suite.report.tables import build_tables
 from suite.results import read, read_manifest, write_manifest
 
+pytestmark = pytest.mark.slow  # whole pages with all their plots
+
 
 class Page(HTMLParser):
     """What a browser would see: tags with attributes, and the text outside of script and style."""
@@ -133,7 +135,6 @@ def test_the_run_directory_holds_what_is_promised(run_dir: Path, page: Page) -> 
     assert not list(run_dir.rglob("*.tmp"))
 
 
-@pytest.mark.slow
 def test_building_again_gives_the_same_bytes_and_keeps_pictures(tmp_path: Path) -> None:
     run_dir = make_run(tmp_path, photos=2, studies=("predictions", "agreement"))
     page = Page(build(run_dir))
@@ -168,7 +169,6 @@ def test_a_run_without_any_row_still_has_a_report(tmp_path: Path) -> None:
     assert 'id="verdicts"' not in page.source
 
 
-@pytest.mark.slow
 def test_methods_that_are_undefined_and_controls_without_a_counterpart(tmp_path: Path) -> None:
     methods = ("saliency", "deconvolution", "control_noise")
     run = make_run(

@@ -256,6 +256,7 @@ def test_interval_and_value_share_a_cell() -> None:
     assert list(display(table, "comparison")["mean [95%]"]) == ["0.500 [0.250, 0.750]", "0.500"]
 
 
+@pytest.mark.slow
 def test_files_hold_all_digits_and_escape_what_is_hostile(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     tables = build_tables(read(run), read_manifest(run))

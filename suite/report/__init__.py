@@ -54,7 +54,7 @@ def terminal_summary(run_dir: Path | str) -> Group:
             wanted = ["model", "stage", "method", "own_passes", "captum_passes", "captum_over_own", "own_seconds"]
             table = table[[c for c in table.columns if c.removesuffix("_low").removesuffix("_high") in wanted]]
         elif name == "failures":
-            table = table[table["status"] == "failed"]  # the rest is on the page
+            table = table[table["status"] != "not_applicable"]  # that is on the page
             if table.empty:
                 continue
         text = display(table, name)
