@@ -319,15 +319,14 @@ def _close(folder: Path, conditions: list[tuple[str, str]], *, as_json: bool, in
     """Writes the report, prints the verdicts, and decides the exit code."""
     from rich.console import Console
 
-    from suite.report import build, terminal_summary
-    from suite.report.tables import SECTIONS, build_tables
-    from suite.results import read, read_manifest
+    from suite.report import build_with_tables, terminal_summary
+    from suite.report.sections import headline
+    from suite.report.tables import SECTIONS
+    from suite.results import read
 
-    page = build(folder)
-    rows = read(folder)
-    tables = build_tables(rows, read_manifest(folder))
+    page, tables = build_with_tables(folder)
     verdicts = {s.study: tables[s.verdicts].to_dict("records") for s in SECTIONS if s.verdicts in tables}
-    failed = int((rows["status"] == "failed").sum())
+    failed = int((read(folder)["status"] == "failed").sum())
     if as_json:
         print(
             json.dumps(
@@ -341,9 +340,14 @@ def _close(folder: Path, conditions: list[tuple[str, str]], *, as_json: bool, in
             )
         )
     else:
-        Console(width=None if sys.stdout.isatty() else 160).print(terminal_summary(folder))
+        Console(width=None if sys.stdout.isatty() else 160).print(terminal_summary(tables))
         print(f"report: {page}")
-    found = {(study, line["verdict"]) for study, lines in verdicts.items() for line in lines}
+    found = set()
+    for section in SECTIONS:
+        if section.verdicts in tables:
+            lines = headline(tables[section.verdicts])
+            judged = lines[~lines["control"].astype(bool)] if "control" in lines else lines  # a control must lose
+            found |= {(section.study, verdict) for verdict in judged["verdict"]}
     met = [f"{study}:{verdict}" for study, verdict in conditions if (study, verdict) in found]
     if met:
         print(f"--fail-on: {', '.join(met)}", file=sys.stderr)

@@ -13,7 +13,7 @@ from test_attacks import Bent, case, photos
 from torch import Tensor, nn
 
 from suite.attacks.audit import Audit
-from suite.attacks.lines import LINES
+from suite.attacks.audit_lines import LINES
 from suite.attacks.pgd import PGD, PGDL2
 from suite.attacks.result import from_png
 from suite.config import NetworkConfig

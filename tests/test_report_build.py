@@ -248,7 +248,7 @@ def test_a_captum_map_beside_an_empty_own_one_is_drawn(tmp_path: Path) -> None:
 
 def test_terminal_summary_shows_names_as_they_are(run_dir: Path) -> None:
     console = Console(file=StringIO(), width=160)
-    console.print(terminal_summary(run_dir))
+    console.print(terminal_summary(build_tables(read(run_dir), read_manifest(run_dir))))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     ratio = build_tables(read(run_dir), read_manifest(run_dir))["speed"]["captum_over_own"].iloc[-1]
     for words in ("✓ equal", "✗ differs", "✓ within tolerance", f"{ratio:.3g}", "<img src=x"):

@@ -50,19 +50,20 @@ def kills(folder: Path, count: int, seed: int) -> None:
     done: dict[Path, int] = {}
     for _ in range(count):
         process = start(path, run_dir)
-        wait_for_shards(process, run_dir, min(len(done) + draw.randint(1, 4), ITEMS - 1))
+        wait_for_shards(process, run_dir, len(done) + draw.randint(1, 3))
         time.sleep(draw.uniform(0, 0.25))
-        assert process.poll() is None, "the run ended before it could be killed: make it slower"
         process.kill()
         process.communicate()
         found = shards(run_dir)
         assert all(shard_is_valid(shard) for shard in found)
+        if len(found) == ITEMS:  # on a machine that stalls, the whole run may have gone by
+            break
         assert read_manifest(run_dir)["status"] == "running"
         assert {shard: shard.stat().st_mtime_ns for shard in done} == done  # nothing done twice
         done = {shard: shard.stat().st_mtime_ns for shard in found}
-        if len(done) >= ITEMS - 4:
+        if len(done) >= ITEMS - 8:
             break
-    assert 0 < len(done) < ITEMS
+    assert done, "the run ended before it could be killed once: make it slower"
     rows = tiny.rows(path, run_dir)
     assert {shard: shard.stat().st_mtime_ns for shard in done} == done
     assert len(shards(run_dir)) == ITEMS

@@ -1,4 +1,4 @@
-"""The audit of an attack on a network: the numbers of `lines.LINES`, and controls in which each fault is planted."""
+"""The audit of an attack on a network: the numbers of `audit_lines.LINES`, and controls with each fault planted."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from suite.attacks.attack import Attack, attack
+from suite.attacks.audit_lines import LINES
 from suite.attacks.fgsm import FGSM, Noise
-from suite.attacks.lines import LINES
 from suite.attacks.pgd import PGD, minimal_epsilon
 from suite.attacks.result import AttackResult, Goal, draw_start, from_png, losses, per_image, png, step_gradient
 from suite.attribution.draws import generator_for
@@ -23,6 +23,10 @@ from suite.models.state import in_use
 
 Found = dict[str, tuple[float | None, str]]
 """Line -> (number, note); None is a line that was not run, and the note says why."""
+
+
+class _NotRunError(Exception):
+    """A line of the audit that has nothing to measure here."""
 
 
 @dataclass
@@ -54,7 +58,7 @@ class Audit:
             line: Callable[[], float | tuple[float, str]] = getattr(self, f"_{name}")
             try:
                 value = line()
-            except NetworkError as error:
+            except (NetworkError, _NotRunError) as error:
                 found[name] = (None, str(error))
                 continue
             found[name] = value if isinstance(value, tuple) else (float(value), "")
@@ -216,9 +220,9 @@ class Audit:
     def _black_box(self) -> tuple[float, str]:
         survivors = (~self._base.success).nonzero()[:, 0]
         if not len(survivors):
-            return 0.0, "no photo survived, so there was nothing to search"
+            raise _NotRunError("no photo survived the attack, so there was nothing to search")
         if self.made.ball == "l2":
-            raise NetworkError("the random search is in the box only")
+            raise _NotRunError("the random search is in the box only")
         images, goal = self.images[survivors], Goal(self.labels[survivors])
         generator = generator_for(self.seed, "", "square")
         best = images.clone()

@@ -52,7 +52,7 @@ _OTHER: Mapping[Any, str] = {
 }
 
 
-def _kind(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+def rectifier_kind(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
     """ReLU, ReLU6 or another ReLU with a ceiling, by what the call computes; None for everything else."""
     if func in _RELU:
         return "ReLU"
@@ -105,7 +105,7 @@ class Rectifying(TorchFunctionMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        kind = _kind(func, args, kwargs)
+        kind = rectifier_kind(func, args, kwargs)
         if kind is None:
             if func in _OTHER:
                 self.others[_OTHER[func]] += 1
@@ -211,7 +211,7 @@ class _Survey(Rectifying):
             for leaf in {id(t): t for t in leaves}.values():
                 self.kept[id(leaf)] = leaf
                 self.uses[id(leaf), leaf._version] += 1
-        if _kind(func, args, kwargs or {}) is not None and self.inside_module:
+        if rectifier_kind(func, args, kwargs or {}) is not None and self.inside_module:
             self.captum += 1
         return super().__torch_function__(func, types, args, kwargs)
 

@@ -10,15 +10,20 @@ from suite.report.html import write_html
 from suite.report.pictures import draw_pictures
 from suite.report.plots import draw_plots
 from suite.report.present import TEXTS, display, write_tables
-from suite.report.sections import MARKS
+from suite.report.sections import MARKS, Tables, headline
 from suite.report.tables import SECTIONS, build_tables
 from suite.results import read, read_manifest
 
-__all__ = ["build", "terminal_summary"]
+__all__ = ["build", "build_with_tables", "terminal_summary"]
 
 
 def build(run_dir: Path | str) -> Path:
-    """Writes tables/, plots/, the pictures beside their arrays, and report.html; returns the last one's path.
+    """Writes tables/, plots/, the pictures beside their arrays, and report.html; returns the last one's path."""
+    return build_with_tables(run_dir)[0]
+
+
+def build_with_tables(run_dir: Path | str) -> tuple[Path, Tables]:
+    """As `build`; returns the tables too, whose intervals take seconds to work out.
 
     What a run has no rows for is left out. Pictures newer than their arrays are kept.
 
@@ -32,12 +37,11 @@ def build(run_dir: Path | str) -> Path:
     plots = draw_plots(rows, tables, run_dir / "plots")
     pictures = {section.study: section.draw(run_dir, manifest) for section in SECTIONS}
     pictures[""] = draw_pictures(run_dir, tables.get("predictions"), manifest)
-    return write_html(run_dir, manifest, tables, plots, pictures)
+    return write_html(run_dir, manifest, tables, plots, pictures), tables
 
 
-def terminal_summary(run_dir: Path | str) -> Group:
+def terminal_summary(tables: Tables) -> Group:
     """The verdicts, the speed and what failed, for a rich console. Names are shown as they are, never as markup."""
-    tables = build_tables(read(run_dir), read_manifest(run_dir))
     tones = {s.verdicts: s.tone for s in SECTIONS}
     titles = {s.verdicts: s.title for s in SECTIONS}
     shown: list[Table | Text] = []
@@ -46,8 +50,7 @@ def terminal_summary(run_dir: Path | str) -> Group:
             continue
         table = tables[name]
         if name in tones:
-            overall = table["measure"] == "overall"
-            table = table[overall] if overall.any() else table
+            table = headline(table)
             wanted = ["model", "method", "verdict", "stability", "reason"]
             table = table[[c for c in wanted if c in table]]
         elif name == "speed":

@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from suite.attacks.lines import LINES, SCOPE
+from suite.attacks.audit_lines import LINES, SCOPE
 from suite.metrics.statistics import wilson_interval
 from suite.report.overlay import INK as DARK
 from suite.report.overlay import PAPER, QUIET, TILE, typeface, wrap

@@ -18,7 +18,7 @@ from PIL import Image
 from suite.report.pictures import Picture
 from suite.report.plots import Drawn
 from suite.report.present import TEXTS, display, header, is_numeric
-from suite.report.sections import MARKS, Section, Tables
+from suite.report.sections import MARKS, Section, Tables, headline
 from suite.report.style import GRID, INK, PAPER
 from suite.report.tables import SECTIONS
 from suite.report.words import number
@@ -168,13 +168,11 @@ def _took(manifest: dict[str, Any]) -> str:
 
 
 def _verdicts(section: Section, table: pd.DataFrame | None) -> list[dict[str, str]]:
-    """What the page says first: the overall verdicts where a study has such, else all."""
+    """What the page says first."""
     if table is None:
         return []
-    if (table["measure"] == "overall").any():
-        table = table[table["measure"] == "overall"]
     lines = []
-    for found in table.to_dict("records"):
+    for found in headline(table).to_dict("records"):
         line = {str(key): number(value) for key, value in found.items()}
         tone = section.tone(line["verdict"])
         extra = {"tone": tone, "mark": MARKS[tone], "sentence": section.sentences.get(line["verdict"], "")}

@@ -74,6 +74,12 @@ class Section:
 MARKS = {"good": "✓", "bad": "✗", "plain": "–"}
 
 
+def headline(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """What is said first of a study: its overall verdicts where it has such, else all."""
+    overall = verdicts["measure"] == "overall"
+    return verdicts[overall] if overall.any() else verdicts
+
+
 def ok(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows that hold a number."""
     return rows[rows["status"] == "ok"]

@@ -173,9 +173,10 @@ def execute(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
             _finish(manifest, run_dir, prepared, "running")
         try:
             if todo:
-                for study in prepared.studies.values():
-                    study.prepare(prepared.config)
-                _predict(prepared, run_dir, todo)
+                with quiet():
+                    for study in prepared.studies.values():
+                        study.prepare(prepared.config)
+                    _predict(prepared, run_dir, todo)
         except (KeyboardInterrupt, SystemExit):
             if first:
                 _finish(manifest, run_dir, prepared, "interrupted")
@@ -216,7 +217,6 @@ def _stoppable() -> Iterator[None]:
 
 def _predict(prepared: Prepared, run_dir: Path, todo: Sequence[WorkItem]) -> None:
     config = prepared.config
-    quiet()
     for network in prepared.networks.values():
         network.requires_grad_(False)  # pixels need gradients, weights do not
     sizes = {t: Size(n.card.resize, n.card.input_size) for t, n in prepared.networks.items()}

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from suite.models.network import Network
-from suite.models.rectifiers import Rectifying, _kind
+from suite.models.rectifiers import Rectifying, rectifier_kind
 from suite.models.state import in_use
 
 
@@ -23,7 +23,7 @@ class _Trace(Rectifying):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if _kind(func, args, kwargs or {}) is not None:
+        if rectifier_kind(func, args, kwargs or {}) is not None:
             self.trailing = True
         elif any(id(a) in self.weights for a in (*args, *(kwargs or {}).values())):
             self.trailing = False
@@ -40,7 +40,7 @@ class _Without(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if _kind(func, args, kwargs or {}) is not None:
+        if rectifier_kind(func, args, kwargs or {}) is not None:
             self.left -= 1
             if self.left == 0:
                 source: Tensor = args[0] if args else (kwargs or {})["input"]

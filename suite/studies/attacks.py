@@ -13,9 +13,9 @@ from torch import Tensor
 
 from suite.attacks.attack import Attack, attack, make_attack
 from suite.attacks.audit import Audit
+from suite.attacks.audit_lines import LINES
 from suite.attacks.fgsm import Noise
 from suite.attacks.fooling import Fooling, fooling_image
-from suite.attacks.lines import LINES
 from suite.attacks.pgd import PGD, minimal_epsilon
 from suite.attacks.result import AttackResult, Goal, check_epsilon, from_png, png
 from suite.attribution.base import Attribution

@@ -2,6 +2,7 @@
 
 import suite._torchvision  # noqa: F401 - pytorch_lightning imports torchmetrics, which imports torchvision
 
+import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from suite.config import SanityConfig
 from suite.errors import ConfigError
 from suite.sanity.verdict import sensitivity
 from suite.sanity.weight_randomisation import WeightAudit
+
+log = logging.getLogger("suite")
 
 
 class AttributionAudit(pl.Callback):
@@ -78,6 +81,7 @@ class AttributionAudit(pl.Callback):
         numbers, maps = {}, {}
         for label, found in attribute_each(model, images, targets, self.methods).items():
             if isinstance(found, Exception):
+                log.warning("AttributionAudit: %s has no map: %s", label, found)
                 continue
             size = found.abs().sum(1)
             maps[label] = size[0] / size[0].amax().clamp_min(1e-12)

@@ -176,13 +176,12 @@ def _train_now(recipe: Recipe, body: nn.Module, path: Path, callbacks: tuple[pl.
     last = path.with_suffix(".ckpt")
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.threads)
-    quiet()
     print(
         f"training {recipe.architecture} on {len(images)} pictures, labels {recipe.labels}, patch {recipe.patch}",
         file=sys.stderr,
     )
     try:
-        with contextlib.redirect_stdout(sys.stderr), torch.inference_mode(False), torch.enable_grad():
+        with quiet(), contextlib.redirect_stdout(sys.stderr), torch.inference_mode(False), torch.enable_grad():
             trainer = pl.Trainer(
                 accelerator="cpu", devices=1, max_epochs=recipe.epochs, logger=False, enable_model_summary=False,
                 reload_dataloaders_every_n_epochs=1, log_every_n_steps=1,
