@@ -183,6 +183,67 @@ def attack(
 
 
 @app.command()
+def stylize(
+    content: Annotated[str, typer.Argument(help="A photo: a file, or a name such as astronaut (see the README).")],
+    style: Annotated[str, typer.Argument(help="A painting, likewise.")],
+    preset: Annotated[str, typer.Option(help="composition_vii, the_scream or starry_night")] = "starry_night",
+    model: Annotated[str, typer.Option(help="The network.")] = "squeezenet1_1",
+    size: Annotated[int, typer.Option(min=32, max=2048, help="Pixels of the photo's shorter side.")] = 192,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value: form=raw, optimizer=lbfgs, keep_colours=true, ...")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the pictures land.")] = Path("reports/stylize"),
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Paints a photo as a painting: the picture, a strip of how it came about, the numbers. Ctrl-C keeps what there is."""
+    import yaml
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from suite.report.style_transfer import strip
+    from suite.synthesis.stylize import stylize as paint
+
+    pairs = dict(text.partition("=")[::2] for text in parameter or [])
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("loading", total=None)
+
+        def watch(step: Any) -> None:
+            painted = sum(value for term, value in step.terms.items() if term.startswith("style "))
+            text = f"content {step.terms['content']:.4g}, style {painted:.4g}, tv {step.terms['tv']:.4g}"
+            progress.update(bar, advance=1, description=text)
+
+        found = paint(
+            content,
+            style,
+            out,
+            preset=preset,
+            model=model,
+            size=size,
+            parameters={key: yaml.safe_load(value) for key, value in pairs.items()},
+            begin=lambda steps: progress.update(bar, total=steps),
+            watch=watch,
+        )
+    numbers = found.numbers
+    picture = Path(numbers["picture"])
+    below = [f"{preset} on {model}: {numbers['content']} painted as {numbers['style']}"]
+    strip(found.content, found.style, found.snapshots, below).save(picture.with_name(f"{picture.stem}-strip.png"))
+    if as_json:
+        print(json.dumps(numbers, indent=2))
+    else:
+        for note in numbers["notes"]:
+            print(note)
+        apart = ", ".join(
+            f"{key.replace('_', ' ')} {numbers[key]:.3f}" for key in ("content_distance", "style_distance")
+        )
+        print(f"{picture}: {numbers['steps']} steps; {apart} (0 is the photo, or the painting's style; 1 the other)")
+    if numbers["stopped"]:
+        print(f"stopped early: {numbers['stopped']}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command()
 def verify(
     function: Annotated[
         str,
