@@ -196,7 +196,7 @@ def stylize(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Paints a photo as a painting: the picture, a strip of how it came about, the numbers. Ctrl-C keeps what there is."""
+    """Paints a photo as a painting: the picture, a strip, the numbers. Ctrl-C keeps what there is."""
     import yaml
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

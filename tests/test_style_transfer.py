@@ -1,4 +1,4 @@
-"""Style transfer: losses by hand and by finite differences, the assignments' loop, in-place ReLUs, NaN, Ctrl-C, files."""
+"""Style transfer: losses by hand, the assignments' loop, in-place ReLUs, NaN, Ctrl-C, pictures by name."""
 
 import json
 from dataclasses import replace
@@ -15,8 +15,19 @@ from suite.data.pictures import find_picture, load_picture, packaged
 from suite.errors import ConfigError, ImageError, NetworkError
 from suite.models.load import load_model, wrap
 from suite.synthesis.style_transfer import (
-    PRESETS, Losses, Painting, StyleTransfer, content_loss, default_layers, features, gram, judged, make_settings,
-    style_loss, total_variation, transfer,
+    PRESETS,
+    Losses,
+    Painting,
+    StyleTransfer,
+    content_loss,
+    default_layers,
+    features,
+    gram,
+    judged,
+    make_settings,
+    style_loss,
+    total_variation,
+    transfer,
 )  # fmt: skip
 
 

@@ -9,6 +9,14 @@ from suite.data.images import load_image
 from suite.errors import ImageError, did_you_mean
 
 LONGEST = 4  # times the shorter side
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+# Where the coursework's own pictures are absent: a photo of something, a swarm of colours, swathes of red, a night sky.
+STAND_INS = {
+    "tubingen": "astronaut",
+    "composition_vii": "ihc",
+    "the_scream": "retina",
+    "starry_night": "hubble_deep_field",
+}
 
 
 def packaged() -> dict[str, Path]:
@@ -33,6 +41,22 @@ def find_picture(given: str) -> Path:
         f"picture {given!r}: no such file, nor a picture that scikit-image ships{did_you_mean(given, known)}; "
         f"it ships {', '.join(known)}"
     )
+
+
+def picture_or_stand_in(name: str, folder: str) -> tuple[Path, str]:
+    """The picture of that name in a folder, else one packaged, else the one that stands in for it; and a note if so.
+
+    Raises:
+        ImageError: as `find_picture`; or the folder does not exist.
+    """
+    if folder and not Path(folder).is_dir():
+        raise ImageError(f"paintings {folder!r}: no such folder; leave it out for pictures that scikit-image ships")
+    found = [path for suffix in SUFFIXES if (path := Path(folder) / f"{name}{suffix}").is_file()] if folder else []
+    if found:
+        return found[0], ""
+    if name in STAND_INS:
+        return find_picture(STAND_INS[name]), f"{STAND_INS[name]} stands in for {name}"
+    return find_picture(name), ""
 
 
 def load_picture(path: Path, size: int) -> tuple[Tensor, str]:

@@ -22,6 +22,7 @@ from suite.report import (
     sharpness,
     shortcut,
     speed,
+    style_transfer,
 )
 from suite.report.agreement import unreadable
 from suite.report.sections import Section, Tables
@@ -33,6 +34,7 @@ SECTIONS: tuple[Section, ...] = (
     shortcut.SECTION,
     scores.SECTION,
     attacks.SECTION,
+    style_transfer.SECTION,
     comparison.SECTION,
     sharpness.SECTION,
     between_networks.SECTION,
