@@ -14,6 +14,7 @@ from suite.config import NetworkConfig
 from suite.data.pictures import find_picture, load_picture, packaged
 from suite.errors import ConfigError, ImageError, NetworkError
 from suite.models.load import load_model, wrap
+from suite.report import build
 from suite.synthesis.style_transfer import (
     PRESETS,
     Losses,
@@ -275,3 +276,56 @@ def test_ctrl_c_keeps_what_there_is(tmp_path, monkeypatch, capsys) -> None:
     assert json.loads(said.out)["steps"] == 1
     assert "interrupted" in said.err
     assert len(list(tmp_path.glob("*.png"))) == 2
+
+
+@pytest.mark.slow
+def test_study_judges_elsewhere_and_says_what_stands_in(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tiny.ROOT / "tests"))
+    pairs = [
+        {"content": "tubingen", "style": "starry_night", "parameters": {"steps": 4, "scales": [0.5, 1]}},
+        {"content": "mine", "style": "coffee", "parameters": {"steps": 4, "scales": [1]}},
+    ]
+    source = tiny.photos(tmp_path)
+    Image.open(source / "a" / "00.png").save(tmp_path / "mine.png")
+    study = {"style_transfer": {"pairs": pairs, "paintings": str(tmp_path), "size": 32}}
+    models = [tiny.network(tmp_path, label="one"), tiny.network(tmp_path, label="two", parameters={"act": "silu"})]
+    path = tiny.config(
+        tmp_path, models=models, studies=study, methods=["saliency", "guided_backprop", "control_constant"]
+    )
+    rows = tiny.rows(path, tmp_path / "run")
+    rows = rows[rows["study"] == "style_transfer"]
+    assert not (rows["status"] == "failed").any(), rows.loc[rows["status"] == "failed", "message"].tolist()
+    assert len(list((tmp_path / "run" / "rows" / "style_transfer").glob("*.parquet"))) == 4  # a job each
+    stand_in = rows[(rows["image"] == "tubingen") & (rows["status"] == "ok")]
+    assert stand_in["message"].str.startswith("astronaut stands in for tubingen; hubble_deep_field stands in").all()
+    assert (rows.loc[(rows["image"] == "mine") & (rows["status"] == "ok"), "message"] == "").all()
+    judges = rows[rows["metric"] == "style_distance"].groupby("model")["stage"].agg(set)
+    assert judges.to_dict() == {"one": {"one", "two"}, "two": {"one", "two"}}
+    curve = rows[(rows["metric"] == "tv") & (rows["model"] == "one") & (rows["image"] == "tubingen")]
+    assert sorted(zip(curve["draw"], curve["x"], strict=True)) == [(size, step) for size in (0, 1) for step in range(5)]
+    maps = rows[rows["metric"] == "map_spearman"]
+    assert set(maps.loc[maps["method"] == "saliency", "stage"]) == {"stylised", "noise", "unrelated"}
+    assert set(maps.loc[maps["method"] == "control_constant", "status"]) == {"not_applicable"}
+    page = build(tmp_path / "run").read_text()
+    assert "astronaut stands in for tubingen" in page
+    assert len(list((tmp_path / "run" / "images").glob("*/style-*.png"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"pairs": [{"content": "astronot", "style": "coffee"}]}, "did you mean 'astronaut'"),
+        ({"pairs": [{"content": "rocket", "style": "coffee", "preset": "scream"}]}, "did you mean 'the_scream'"),
+        ({"pairs": [{"content": "rocket", "style": "coffee"}] * 2}, "once"),
+        ({"paintings": "nowhere"}, "no such folder"),
+    ],
+    ids=["name", "preset", "twice", "folder"],
+)
+def test_bad_configurations_are_one_line(tmp_path, monkeypatch, capsys, change, says) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tiny.ROOT / "tests"))
+    assert tiny.main(monkeypatch, "check", tiny.config(tmp_path, studies={"style_transfer": change})) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
