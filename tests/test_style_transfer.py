@@ -55,7 +55,9 @@ def pair(dtype=torch.float32):
     return content.to(dtype), style.to(dtype)
 
 
-SMALL = StyleTransfer(content_layer="conv2", style_layers=("conv1", "relu1", "conv2"), steps=30)
+SMALL = StyleTransfer(
+    content_layer="conv2", style_layers=("conv1", "relu1", "conv2"), tv_weight=0.01, rate=0.1, steps=30, scales=(1.0,)
+)
 
 
 def test_losses_by_hand() -> None:

@@ -138,7 +138,7 @@ class StyleTransfer:
         scales: sizes as shares of the photo's, coarse to fine; each begins where the last one ended.
         init: the photo, or uniform noise in [0, 1] of the pixels that are optimised.
         style_scale: the painting's shorter side over the photo's, for whoever reads the two; small makes small strokes.
-        keep_colours: only brightness is painted, the photo's colours stay (Gatys et al. 2016, Preserving Color, 5.2).
+        keep_colours: only brightness is painted, the photo's colours stay (Gatys et al. 2016, Preserving Color).
         seed: of the noise.
     """
 
@@ -146,14 +146,14 @@ class StyleTransfer:
     content_layer: str = ""
     style_layers: tuple[str, ...] = ()
     content_weight: float = 1.0
-    style_weights: tuple[float, ...] = (3.0,)
-    tv_weight: float = 0.01
+    style_weights: tuple[float, ...] = (15.0,)
+    tv_weight: float = 1.0
     optimizer: Literal["adam", "lbfgs"] = "adam"
-    rate: float = 0.1
-    decayed_rate: float = 0.02
-    decay_at: float = 0.9
-    steps: int = 200
-    scales: tuple[float, ...] = (1.0,)
+    rate: float = 0.02
+    decayed_rate: float = 0.01
+    decay_at: float = 0.7
+    steps: int = 100
+    scales: tuple[float, ...] = (0.5, 1.0)
     init: Literal["content", "noise"] = "content"
     style_scale: float = 1.0
     keep_colours: bool = False
@@ -183,7 +183,7 @@ class StyleTransfer:
 
 _RAW = StyleTransfer(
     form="raw", content_layer="features.3", style_layers=tuple(f"features.{i}" for i in (1, 4, 6, 7)),
-    rate=3.0, decayed_rate=0.1,
+    rate=3.0, decayed_rate=0.1, decay_at=0.9, steps=200, scales=(1.0,),
 )  # fmt: skip
 # The assignments' weights; beside them, what makes a painting where every layer's loss has its own scale.
 PRESETS: dict[str, dict[Form, StyleTransfer]] = {
@@ -191,7 +191,7 @@ PRESETS: dict[str, dict[Form, StyleTransfer]] = {
         "raw": replace(
             _RAW, content_weight=5e-2, style_weights=(2e4, 500, 12, 1), tv_weight=5e-2, style_scale=512 / 192
         ),
-        "normalised": StyleTransfer(),
+        "normalised": StyleTransfer(style_weights=(30.0,)),
     },
     "the_scream": {
         "raw": replace(
@@ -263,12 +263,12 @@ class Losses:
 
 @dataclass(frozen=True)
 class Step:
-    """A picture on the way, and the weighted losses on exactly this picture.
+    """A picture on the way, and the weighted losses on it.
 
     Attributes:
         size: index of the scale.
         step: steps taken at this size.
-        image: (1, 3, H, W) in [0, 1].
+        image: (1, 3, H, W) in [0, 1], at the photo's size whatever the scale.
         terms: term -> weighted loss; their sum is what was made small.
     """
 
@@ -291,7 +291,7 @@ def resized(image: Tensor, scale: float) -> Tensor:
 
 
 def matched_grey(style: Tensor, content: Tensor) -> tuple[Tensor, Tensor]:
-    """Both as grey pictures, the painting's brightness with the photo's mean and spread (Gatys et al. 2016, eq. 10)."""
+    """Both as grey pictures, the painting's brightness with the photo's mean and spread (Gatys et al. 2016, Preserving Color)."""
     painting, photo = luminance(style), luminance(content)
     spread = photo.std() / painting.std().clamp_min(1e-6)
     moved = (spread * (painting - painting.mean()) + photo.mean()).clamp(0, 1)
@@ -350,9 +350,9 @@ def transfer(model: nn.Module, content: Tensor, style: Tensor, settings: StyleTr
                 bad = ", ".join(term for term, value in numbers.items() if not math.isfinite(value))
                 raise Diverged(f"step {step} at size {share:g}: {bad} is not finite; the last good picture is kept")
             shown = image.clamp(0, 1)
-            yield Step(
-                size, step, _recoloured(shown, resized(photo, share)) if settings.keep_colours else shown, numbers
-            )
+            if shown.shape != photo.shape:
+                shown = F.interpolate(shown, photo.shape[2:], mode="bilinear", align_corners=False)
+            yield Step(size, step, _recoloured(shown, photo) if settings.keep_colours else shown, numbers)
             if step == settings.steps:
                 break
             if settings.optimizer == "adam" and step == int(settings.decay_at * settings.steps):
