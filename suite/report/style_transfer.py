@@ -159,12 +159,15 @@ def _curves(table: pd.DataFrame) -> Figure:
         part = part.assign(at=part["x"] + part["draw"].map(begin))
         for k, (term, line) in enumerate(groups(part, "metric")):
             total = line.groupby("at")["value"].sum()
+            total = total[total > 0]  # the photo's own content loss
             ax.plot(
                 total.index, total, color=sns.color_palette("colorblind")[k], ls=("-", "--", ":")[k % 3], label=term
             )
         for edge in begin[1:]:
             ax.axvline(edge, color=COLOURS["bare"], lw=0.8)
         ax.set_yscale("log")
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.minorticks_off()
         ax.set_title(label(f"{photo} as {painting}", 70))
     axes[-1].set_xlabel("step; a line where the next size begins")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)

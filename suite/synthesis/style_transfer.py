@@ -397,11 +397,15 @@ class Painting:
         """How many pictures there are in all."""
         return (self.settings.steps + 1) * len(self.settings.scales)
 
+    def taken(self, step: Step) -> int:
+        """Steps taken up to it, at all sizes."""
+        return step.size * self.settings.steps + step.step
+
     def strip(self) -> list[tuple[str, Step]]:
         """The snapshots, and what there is last, named."""
         if self.last is None or self.snapshots[-1][1] is self.last:
             return self.snapshots
-        return [*self.snapshots, (f"step {len(self.curve) - 1}", self.last)]
+        return [*self.snapshots, (f"step {self.taken(self.last)}", self.last)]
 
     def follow(self, steps: Iterator[Step], watch: Callable[[Step], None] = lambda step: None) -> "Painting":
         """Takes steps until there are no more, or a loss is not finite, which is noted; `watch` sees each."""
@@ -409,7 +413,7 @@ class Painting:
         try:
             for step in steps:
                 if len(self.curve) in marks:
-                    self.snapshots.append((f"step {len(self.curve)}", step))
+                    self.snapshots.append((f"step {self.taken(step)}", step))
                 self.curve.append((step.size, step.step, step.terms))
                 self.last = step
                 watch(step)

@@ -98,7 +98,7 @@ def stylize(
         "model": model,
         "preset": preset,
         "settings": settings.__dict__,
-        "steps": len(found.curve) - 1,
+        "steps": found.taken(found.last),
         "stopped": found.stopped,
         "content_distance": apart["content"],
         "style_distance": apart["style"],
