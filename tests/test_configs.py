@@ -17,9 +17,13 @@ SHORTER = {
         "studies.style_transfer.size=64",
         "studies.style_transfer.pairs=[{content: tubingen, style: starry_night, parameters: {steps: 5}}]",
     ],
-    "speed": ["studies.speed.rounds=2"],
+    "scores": ["studies.scores.steps=4", "studies.scores.samples=10", "studies.scores.perturbations=2"],
+    "speed": ["studies.speed.rounds=2", "studies.speed.memory=false"],
     "adversarial_training": [f"models.{i}.parameters.{key}" for i in (0, 1) for key in ("count=100", "epochs=1")],
 }  # the timings themselves are not what is tested here
+for place, name in ((8, "steps"), (9, "samples"), (10, "samples"), (11, "samples"), (12, "steps")):
+    SHORTER["speed"].append(f"methods.{place}.{name}=3")
+SHORTER["scores"] += ["studies.scores.removed=[0.5]", "methods.5.steps=3", "methods.6.samples=3"]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -291,7 +291,7 @@ def resized(image: Tensor, scale: float) -> Tensor:
 
 
 def matched_grey(style: Tensor, content: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in grey, the painting's brightness with the photo's mean and spread (Gatys et al. 2016, Preserving Color)."""
+    """Both in grey, the painting's brightness with the photo's mean and spread (Gatys et al., Preserving Color)."""
     painting, photo = luminance(style), luminance(content)
     spread = photo.std() / painting.std().clamp_min(1e-6)
     moved = (spread * (painting - painting.mean()) + photo.mean()).clamp(0, 1)
