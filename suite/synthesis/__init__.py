@@ -1,0 +1,1 @@
+"""Pictures made by a network: class visualisation. Knows nothing of studies."""
