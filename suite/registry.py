@@ -58,6 +58,7 @@ STUDIES: Mapping[str, str] = {
     "shortcut": "suite.studies.shortcut:Shortcut",
     "scores": "suite.studies.scores:Scores",
     "attacks": "suite.studies.attacks:Attacks",
+    "visualization": "suite.studies.visualization:Visualization",
     "speed": "suite.studies.speed:Speed",
 }
 

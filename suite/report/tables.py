@@ -22,6 +22,7 @@ from suite.report import (
     sharpness,
     shortcut,
     speed,
+    visualization,
 )
 from suite.report.agreement import unreadable
 from suite.report.sections import Section, Tables
@@ -37,6 +38,7 @@ SECTIONS: tuple[Section, ...] = (
     sharpness.SECTION,
     between_networks.SECTION,
     differentiate.SECTION,
+    visualization.SECTION,
     speed.SECTION,
 )
 

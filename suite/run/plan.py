@@ -67,7 +67,13 @@ def plan(config: RunConfig, models: Sequence[str], count: int, studies: Mapping[
         if not study.once
         for part in range(study.parts(config))
     ]
-    items += [WorkItem(name, model, 0, parts[0]) for name, study in studies.items() if study.once for model in models]
+    items += [
+        WorkItem(name, model, 0, parts[0], part)
+        for name, study in studies.items()
+        if study.once
+        for model in models
+        for part in range(study.parts(config))
+    ]
     return items
 
 
