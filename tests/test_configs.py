@@ -14,6 +14,7 @@ SHORTER = {
     "sanity": ["studies.sanity.draws=1", "studies.sanity.noise_factors=[1]", "studies.sanity.cells=[4]"],
     "labels": ["preset=quick", "models.0.parameters.count=100", "studies.labels.count=100"],
     "speed": ["studies.speed.rounds=2"],
+    "synthesis": [f"studies.visualization.jobs.{i}.recipe={{steps: 2}}" for i in range(10)],
     "adversarial_training": [f"models.{i}.parameters.{key}" for i in (0, 1) for key in ("count=100", "epochs=1")],
 }  # the timings themselves are not what is tested here
 

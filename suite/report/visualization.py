@@ -208,7 +208,8 @@ def _sheet(job: str, found: dict[str, dict[str, NDArray[Any]]]) -> Image.Image:
         for pixels, row, column, below in zip(*(arrays[k] for k in ("pixels", "row", "column", "below")), strict=True):
             tiles[f"{row} · {model}" if len(found) > 1 else str(row), str(column)] = pixels, str(below)
     rows, columns = (list(dict.fromkeys(key[k] for key in tiles)) for k in (0, 1))
-    rows.sort(key=lambda name: [n.partition(" · ")[0] for n in rows].index(name.partition(" · ")[0]))
+    targets = [name.partition(" · ")[0] for name in rows]
+    rows = sorted(rows, key=lambda name: targets.index(name.partition(" · ")[0]))  # a target's networks side by side
     title = f"{job} · {' and '.join(found)}"
     if len(columns) == 1 and len(rows) > 1:  # side by side
         return sheet(f"{title} · {columns[0]}", rows, [("", [tiles[row, columns[0]] for row in rows])])

@@ -85,7 +85,7 @@ class Visualization(Study):
         shots: list[tuple[int | None, Tensor]] = [*found.snapshots.items(), (None, found.images)]
         for x, images in shots:
             here = self._scored(work, wishes, places, images, x, rows)
-            if x is not None or not job.snapshots:
+            if x is not None or not found.snapshots:
                 for i, (p, label, seed) in enumerate(made):
                     column = label + (f", seed {seed}" if job.seeds > 1 else "")
                     column += f", {x} iterations" if x is not None else ""
