@@ -5,7 +5,7 @@
 Runs on a GPU where there is one; wall time is then what counts.
 """
 
-import suite._torchvision  # noqa: F401
+import suite._torchvision
 
 import statistics
 import sys

@@ -290,7 +290,7 @@ class Ascent:
         targets = torch.tensor([-1 if w.target is None else w.target for w in wishes], device=index.device)
         shares = score(scores.softmax(1), targets.clamp_min(0)).masked_fill(targets < 0, torch.nan)
         self.values.append(nothing.index_copy(0, index, values))
-        self.confidences.append(nothing.index_copy(0, index, shares))
+        self.confidences.append(nothing.index_copy(0, index, shares.to(values)))
 
 
 @dataclass(frozen=True)
