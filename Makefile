@@ -24,9 +24,9 @@ demo: $(STAMP) ## compare the four handwritten maps with Captum's on twenty phot
 	if [ $$status -lt 2 ]; then echo "The report: $(CURDIR)/reports/quick/report.html"; fi; \
 	exit $$status
 
-test: $(STAMP) ## run all tests, the quick ones first
-	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest -m slow
+test: $(STAMP) ## run all tests, the quick ones first, a process a core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m slow
 
 lint: $(STAMP) ## style only: ruff
 	$(BIN)/ruff check .

@@ -66,7 +66,11 @@ TEXTS = {
         "a pixel (white noise 0.80, a photo about 0.01). Diversity over seeds is 1 - SSIM. Steps to 90%: of the "
         "confidence along the way, looked at 25 times; a dash where some picture never got there.",
     ),
-    "visualization_pictures": ("Each picture", "The same numbers, as the median over seeds, and why one ended early."),
+    "visualization_pictures": (
+        "Each picture",
+        "The same numbers, as the median over seeds, and why one ended early. The word start names the photo that a "
+        "picture began from.",
+    ),
     "visualization_elsewhere": (
         "On networks that were not optimised",
         "Pictures made for one network and shown to another: mean confidence of the target, and the share whose top "
