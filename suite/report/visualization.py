@@ -207,17 +207,25 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[tuple[Path, str, str]
 
 
 def _sheet(job: str, found: dict[str, dict[str, NDArray[Any]]]) -> Image.Image:
-    tiles: dict[tuple[str, str], Tile] = {}
+    """Networks stand side by side where that leaves few columns, else below each other."""
+    words = ("row", "column", "below")
+    tiles: dict[tuple[str, str, str], Tile] = {}
     for model, arrays in found.items():
-        for pixels, row, column, below in zip(*(arrays[k] for k in ("pixels", "row", "column", "below")), strict=True):
-            tiles[f"{row} · {model}" if len(found) > 1 else str(row), str(column)] = pixels, str(below)
+        for pixels, row, column, below in zip(arrays["pixels"], *(arrays[k].tolist() for k in words), strict=True):
+            tiles[row, column, model] = pixels, below
     rows, columns = (list(dict.fromkeys(key[k] for key in tiles)) for k in (0, 1))
-    targets = [name.partition(" · ")[0] for name in rows]
-    rows = sorted(rows, key=lambda name: targets.index(name.partition(" · ")[0]))  # a target's networks side by side
     title = f"{job} · {' and '.join(found)}"
-    if len(columns) == 1 and len(rows) > 1:  # side by side
-        return sheet(f"{title} · {columns[0]}", rows, [("", [tiles[row, columns[0]] for row in rows])])
-    return sheet(title, columns, [(row, [tiles.get((row, column)) for column in columns]) for row in rows])
+    if len(found) == 1 and len(columns) == 1:
+        (model,) = found
+        return sheet(f"{title} · {columns[0]}", rows, [("", [tiles[row, columns[0], model] for row in rows])])
+    across = len(found) > 1 and len(columns) * len(found) <= 6
+    over = [(c, m) for c in columns for m in found] if across else [(c, "") for c in columns]
+    down = [(r, "") for r in rows] if across or len(found) == 1 else [(r, m) for r in rows for m in found]
+    lines = []
+    for r, m in down:
+        line = [tiles.get((r, c, m or n or next(iter(found)))) for c, n in over]
+        lines.append((" · ".join(filter(None, (r, m))), line))
+    return sheet(title, [" · ".join(filter(None, pair)) for pair in over], lines)
 
 
 SECTION = Section(
