@@ -244,6 +244,57 @@ def stylize(
 
 
 @app.command()
+def visualize(
+    wanted: Annotated[str, typer.Argument(metavar="[CLASS]", help="A name, an index or a synset id.")] = "",
+    model: Annotated[str, typer.Option(help="The network.")] = "squeezenet1_1",
+    preset: Annotated[str, typer.Option(help="rdfia, cs231n, cs7643 or modern")] = "cs231n",
+    layer: Annotated[str, typer.Option(help="What a layer looks for, instead of a class.")] = "",
+    channel: Annotated[int | None, typer.Option(help="One channel of the layer.")] = None,
+    init: Annotated[Path | None, typer.Option(help="A photo to begin from, instead of noise.")] = None,
+    steps: Annotated[int | None, typer.Option(help="The preset's by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of noise and jitter.")] = 0,
+    parameter: Annotated[list[str] | None, typer.Option("--set", help="key=value, for example rate=5")] = None,
+    out: Annotated[Path, typer.Option(help="Where the pictures and numbers land.")] = Path("reports/visualize"),
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """What does a class look like to the network? A picture, a strip of steps, numbers. Ctrl-C keeps what there is."""
+    import yaml
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from suite.report.pictures import save_png
+    from suite.report.visualization import sheet
+    from suite.synthesis.class_visualization import Ascent
+    from suite.synthesis.picture import make_picture
+
+    changes = {k: yaml.safe_load(v) for k, _, v in (text.partition("=") for text in parameter or [])}
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task(wanted or layer, total=None)
+
+        def watch(ascent: Ascent) -> None:
+            value, confidence = float(ascent.values[-1][0]), float(ascent.confidences[-1][0])
+            told = f"{wanted or layer}: score {value:.4g}" + ("" if confidence != confidence else f", {confidence:.1%}")
+            progress.update(bar, total=ascent.wishes[0].recipe.steps, completed=ascent.step, description=told)
+
+        made = make_picture(
+            wanted, out, model=model, preset=preset, layer=layer, channel=channel, start=init, seed=seed,
+            changes=changes | ({} if steps is None else {"steps": steps}), watch=watch,
+        )  # fmt: skip
+    numbers, file = made.numbers, Path(made.numbers["picture"])
+    names = [f"step {step}" for step, *_ in made.frames]
+    tiles = [(pixels, "" if share is None else f"confidence {share:.1%}") for _, pixels, share in made.frames]
+    save_png(sheet(f"{numbers['wanted']} · {preset} · {model}", names, [("", tiles)]), file.with_suffix(".steps.png"))
+    file.with_suffix(".json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in numbers.items() if v not in ("", None)}
+    shown.pop("recipe")
+    print(json.dumps(numbers, indent=2) if as_json else ", ".join(f"{k} {v}" for k, v in shown.items()))
+    if made.note:
+        print(made.note, file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command()
 def verify(
     function: Annotated[
         str,

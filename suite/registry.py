@@ -59,6 +59,7 @@ STUDIES: Mapping[str, str] = {
     "scores": "suite.studies.scores:Scores",
     "attacks": "suite.studies.attacks:Attacks",
     "style_transfer": "suite.studies.style_transfer:StyleTransferStudy",
+    "visualization": "suite.studies.visualization:Visualization",
     "speed": "suite.studies.speed:Speed",
 }
 

@@ -19,6 +19,7 @@ SHORTER = {
     ],
     "scores": ["studies.scores.steps=4", "studies.scores.samples=10", "studies.scores.perturbations=2"],
     "speed": ["studies.speed.rounds=2", "studies.speed.memory=false"],
+    "synthesis": [f"studies.visualization.jobs.{i}.recipe={{steps: 2}}" for i in range(10)],
     "adversarial_training": [f"models.{i}.parameters.{key}" for i in (0, 1) for key in ("count=100", "epochs=1")],
 }  # the timings themselves are not what is tested here
 for place, name in ((8, "steps"), (9, "samples"), (10, "samples"), (11, "samples"), (12, "steps")):

@@ -24,7 +24,7 @@ from suite.report.tables import SECTIONS
 from suite.report.words import number
 from suite.results.atomic import write_bytes
 
-PICTURES_SHOWN, SECTION_PICTURES, PICTURE_BYTES, ROWS_SHOWN = 24, 6, 120_000, 400
+PICTURES_SHOWN, PICTURE_BYTES, ROWS_SHOWN = 24, 120_000, 400
 PLOTS_BYTES = 3_000_000
 STATUS = {
     "done": "Finished.",
@@ -132,7 +132,7 @@ def _chapters(
             (embedded if fits else linked).append(figure)
             taken += len(figure.data) if fits else 0
         mine = [shown[name] for name in section.texts if name in shown]
-        drawn = [_thumbnail(run_dir, *picture) for picture in pictures.get(section.study, [])[:SECTION_PICTURES]]
+        drawn = [_thumbnail(run_dir, *picture) for picture in pictures.get(section.study, [])[: section.shown]]
         if mine or embedded or linked or drawn:
             lines = _verdicts(section, tables.get(section.verdicts))
             chapters.append(Chapter(section.study, section.title, lines, mine, embedded, linked, drawn))

@@ -23,6 +23,7 @@ from suite.report import (
     shortcut,
     speed,
     style_transfer,
+    visualization,
 )
 from suite.report.agreement import unreadable
 from suite.report.sections import Section, Tables
@@ -39,6 +40,7 @@ SECTIONS: tuple[Section, ...] = (
     sharpness.SECTION,
     between_networks.SECTION,
     differentiate.SECTION,
+    visualization.SECTION,
     speed.SECTION,
 )
 

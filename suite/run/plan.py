@@ -71,8 +71,8 @@ def plan(config: RunConfig, models: Sequence[str], count: int, studies: Mapping[
         WorkItem(name, model, 0, parts[0], part)
         for name, study in studies.items()
         if study.once
-        for model in models
         for part in range(study.parts(config))
+        for model in models
     ]
     return items
 

@@ -182,14 +182,14 @@ class Study(ABC):
 
     Attributes:
         name: in rows, configurations and the registry.
-        once: one item a network, on the first chunk of images, instead of one item a chunk.
+        once: its items are on the first chunk of images, one a network and part, instead of one a chunk.
     """
 
     name: ClassVar[str]
     once: ClassVar[bool] = False
 
     def parts(self, config: RunConfig) -> int:
-        """Items a chunk; more than one where a chunk takes long."""
+        """Items a chunk, or a network where `once`; more than one where that takes long."""
         return 1
 
     def prepare(self, config: RunConfig) -> None:  # noqa: B027 - most have nothing to prepare
