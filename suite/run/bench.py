@@ -4,6 +4,7 @@ import suite._torchvision  # noqa: F401
 
 import io
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,7 @@ class Bench(pl.LightningModule):
         methods: label -> method.
         studies: name -> study.
         run_dir: where tracebacks of failed items go.
+        threads: torch's, in every process; only the first one's number counts.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Bench(pl.LightningModule):
         methods: Mapping[str, Attribution],
         studies: Mapping[str, Study],
         run_dir: Path,
+        threads: int,
     ) -> None:
         super().__init__()
         self.config = config
@@ -58,13 +61,13 @@ class Bench(pl.LightningModule):
         self.methods = dict(methods)
         self.studies = dict(studies)
         self.run_dir = run_dir
+        self.threads = threads
         self._chunk: tuple[int, ...] = ()
         self._works: dict[str, Work] = {}  # of this chunk, by network
 
     def setup(self, stage: str) -> None:
         """Threads, which Lightning's launcher has set its own way, and memory format, now that the device is known."""
-        if self.config.threads is not None:
-            torch.set_num_threads(self.config.threads)
+        torch.set_num_threads(self.trainer.strategy.broadcast(self.threads))
         if self.config.memory_format == "channels_last":
             self.to(memory_format=torch.channels_last)
 
@@ -152,9 +155,10 @@ class Bench(pl.LightningModule):
 class ShardWriter(BasePredictionWriter):
     """Writes an item's pictures, then its shard; the shard is what makes the item done."""
 
-    def __init__(self, run_dir: Path, models: Sequence[str]) -> None:
+    def __init__(self, run_dir: Path, models: Sequence[str], run: str) -> None:
         super().__init__(write_interval="batch")
-        self.run_dir = run_dir
+        self.run_dir, self.run = run_dir, run
+        self._parent = os.getppid()
         self.place = {model: i for i, model in enumerate(models)}
         self._all: torch.distributed.ProcessGroup | None = None
 
@@ -178,7 +182,9 @@ class ShardWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """One item, atomically."""
+        """One item, atomically; nothing once the process that started this one is gone, and the lock with it."""
+        if trainer.global_rank and os.getppid() != self._parent:
+            raise SuiteError("the first process of this run is gone; the same command goes on from here")
         if prediction is None:
             return
         item, outcome = prediction
@@ -188,7 +194,7 @@ class ShardWriter(BasePredictionWriter):
             packed = io.BytesIO()
             np.savez_compressed(packed, **arrays)
             write_bytes(folder / f"{stem}.npz", packed.getvalue())
-        write_shard(self.run_dir / "rows" / item.shard(place), outcome.rows)
+        write_shard(self.run_dir / "rows" / item.shard(place), outcome.rows, self.run)
 
 
 class Progress(TQDMProgressBar):
