@@ -134,9 +134,11 @@ def done(run_dir: Path, run: str = "") -> set[str]:
 
 def names(run_dir: Path) -> set[str]:
     """All shards there are, as `study/name`, by their names alone."""
-    folders = [path for path in (run_dir / "rows").glob("*") if path.is_dir()]
-    loose = {f"{folder.name}/{path.name}" for folder in folders for path in folder.glob("*.parquet")}
-    return loose | {f"{folder.name}/{name}" for folder in folders for name in _shards_in(_index(folder))}
+    found = set()
+    for folder in (path for path in (run_dir / "rows").glob("*") if path.is_dir()):
+        index = _index(folder)
+        found |= {f"{folder.name}/{name}" for name in (*_shards_in(index), *(p.name for p in _loose(folder, index)))}
+    return found
 
 
 def _loose(folder: Path, index: _Index) -> list[Path]:

@@ -175,7 +175,8 @@ def execute(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
         SuiteError: where the directory belongs to another run, is in use, or cannot be written.
     """
     first = is_first()
-    trainer = _trainer(prepared, run_dir)
+    with quiet():
+        trainer = _trainer(prepared, run_dir)
     with RunLock(run_dir) if first else nullcontext(), _stoppable():
         threads = prepared.config.threads or max(1, torch.get_num_threads() // trainer.num_devices)
         manifest = _claim(prepared, run_dir, threads) if first else {"threads": threads}
