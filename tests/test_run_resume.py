@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import tiny
-from forked import Zygote, zygote  # noqa: F401 - a fixture
+from forked import Zygote
 
 from suite.config import load
 from suite.errors import SuiteError
@@ -46,9 +46,7 @@ def whole(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    "kills", [pytest.param(2, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.faults)]
-)
+@pytest.mark.parametrize("kills", [pytest.param(2, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.faults)])
 def test_killed_again_and_again(
     kills: int, zygote: Zygote, whole: tuple[Path, int, pd.DataFrame], tmp_path: Path
 ) -> None:
@@ -135,7 +133,9 @@ def test_two_processes_killed_in_the_middle_give_the_rows_of_one(
 
 @pytest.mark.slow
 def test_more_processes_than_items(tmp_path: Path) -> None:
-    path = tiny.config(tmp_path, count=2, studies={}, methods=["saliency"], threads=None, trainer={"accelerator": "cpu"})
+    path = tiny.config(
+        tmp_path, count=2, studies={}, methods=["saliency"], threads=None, trainer={"accelerator": "cpu"}
+    )
     done = tiny.suite("run", path, *DDP, "--run-dir", tmp_path / "two", cwd=tmp_path, timeout=280)
     assert done.returncode == 0, done.stderr
     assert read_manifest(tmp_path / "two")["threads"] == 1

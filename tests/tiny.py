@@ -77,6 +77,12 @@ def luminance(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
     return images.mean(1, keepdim=True)
 
 
+def hungry(model: nn.Module, images: Tensor, targets: Tensor, most: int = 1) -> Tensor:
+    if len(images) > most:
+        raise torch.OutOfMemoryError("CUDA out of memory\nsecond line")
+    return luminance(model, images, targets)
+
+
 def slow(model: nn.Module, images: Tensor, targets: Tensor, seconds: float = 0.3) -> Tensor:
     import time
 

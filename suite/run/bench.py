@@ -25,12 +25,14 @@ from suite.data.datamodule import Chunk
 from suite.errors import SuiteError
 from suite.models.network import Network
 from suite.results.atomic import write_bytes
-from suite.results.schema import row
+from suite.results.schema import KEY, row
 from suite.results.store import write_shard
 from suite.run.plan import WorkItem
 from suite.studies.base import Outcome, Row, Study, Work
 
 log = logging.getLogger("suite")
+
+HALVED = "out of memory"  # how a row's message begins to say so
 
 
 class Bench(pl.LightningModule):
@@ -90,9 +92,13 @@ class Bench(pl.LightningModule):
             work = self._work(item, batch)
             if not len(batch.images) and item.study != "predictions":
                 return item, Outcome(self._nothing_to_do(item) if study.once else [])
-            return item, study.run(work)
-        except torch.OutOfMemoryError:
-            raise
+            outcome = self._fitting(study, work)
+            if work.at_once < len(work.images):
+                note = f"{HALVED} with {len(work.images)} images at once, done {work.at_once} at a time"
+                log.warning("%s on %s, chunk %d: %s", item.study, item.model, item.index, note)
+                for line in outcome.rows:
+                    line["message"] = "; ".join(filter(None, [line["message"], note]))
+            return item, outcome
         except Exception as error:
             message = f"{type(error).__name__}: {error}" if not isinstance(error, SuiteError) else str(error)
             if not isinstance(error, SuiteError):
@@ -103,6 +109,26 @@ class Bench(pl.LightningModule):
                 status="failed", message=message,
             )  # fmt: skip
             return item, Outcome([fault])
+
+    def _fitting(self, study: Study, work: Work) -> Outcome:
+        """The study's outcome, put together of halves where memory does not hold all images.
+
+        Numbers are then those of the halves: equal up to rounding, but for what pairs photos of a chunk.
+        """
+        try:
+            return study.run(work)
+        except torch.OutOfMemoryError as error:
+            if study.once or len(work.images) < 2:
+                hint = "lower data.batch_size" if len(work.images) > 1 else "give a smaller input_size or network"
+                where = f"with {len(work.images)} image{'s' * (len(work.images) > 1)} at once"
+                raise SuiteError(f"{HALVED} {where}; {hint}") from error
+        if work.images.is_cuda:
+            torch.cuda.empty_cache()
+        halves = work.halves()
+        found = [self._fitting(study, half) for half in halves]
+        work.at_once = max(half.at_once for half in halves)
+        rows = {tuple(line[name] for name in KEY): line for part in reversed(found) for line in part.rows}
+        return Outcome(list(rows.values()), {stem: one for part in found for stem, one in part.pictures.items()})
 
     @staticmethod
     def _nothing_to_do(item: WorkItem) -> list[Row]:

@@ -32,7 +32,7 @@ from suite.quiet import quiet
 from suite.results.manifest import RunLock, read_manifest, write_manifest
 from suite.results.schema import row
 from suite.results.store import compact, done, mend, names, scan, write_shard
-from suite.run.bench import Bench, Progress, ShardWriter
+from suite.run.bench import HALVED, Bench, Progress, ShardWriter
 from suite.run.environment import commit, hardware, versions
 from suite.run.plan import WorkItem, deal, methods_of, plan, studies_of
 from suite.run.process import is_first
@@ -367,17 +367,24 @@ def _finish(
     manifest["status"] = status
     manifest["finished"] = datetime.now(UTC).isoformat(timespec="seconds") if status != "running" else None
     manifest["items"] = {"total": len(prepared.items), "done": already}
-    classes = next((n.card.classes for n in prepared.networks.values()), None)
-    if classes is not None and status != "running":
-        manifest["class_names"] |= _predicted_names(run_dir, classes)
+    if status != "running":
+        classes = next((n.card.classes for n in prepared.networks.values()), None)
+        seen, manifest["memory"] = _gleaned(run_dir)
+        if classes is not None:
+            manifest["class_names"] |= {str(i): classes.name(i) for i in seen}
     write_manifest(run_dir, manifest)
     if all(file.pixels is None for file in prepared.images.files):
         write_files_csv(prepared.images, run_dir / "files.csv")
 
 
-def _predicted_names(run_dir: Path, classes: ClassNames) -> dict[str, str]:
-    seen: set[float] = set()
-    for rows in scan(run_dir, columns=("metric", "status", "value", "target")):
+def _gleaned(run_dir: Path) -> tuple[list[int], list[str]]:
+    """The classes that rows speak of, and where memory did not hold a chunk."""
+    classes, halved = set[float](), set[str]()
+    for rows in scan(run_dir, columns=("model", "metric", "status", "value", "target", "message")):
         predicted = pc.and_(pc.equal(rows["metric"], "top1"), pc.equal(rows["status"], "ok"))
-        seen |= {*rows["value"].filter(predicted).unique().to_pylist(), *rows["target"].unique().to_pylist()}
-    return {str(i): classes.name(i) for i in sorted(int(value) for value in seen if value is not None)}
+        classes |= {*rows["value"].filter(predicted).unique().to_pylist(), *rows["target"].unique().to_pylist()}
+        told = rows.filter(pc.match_substring(rows["message"], HALVED)).select(["study", "model", "message"])
+        for line in told.group_by(told.column_names).aggregate([]).to_pylist():
+            note = next(part for part in line["message"].split("; ") if part.startswith(HALVED))
+            halved.add(f"{line['study']} on {line['model']}: {note}")
+    return sorted(int(one) for one in classes if one is not None), sorted(halved)
