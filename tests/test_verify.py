@@ -27,10 +27,12 @@ RIGHT = [
     ("guided_grad_cam", "captum:GuidedGradCam"),
     ("input_x_gradient", "captum:InputXGradient"),
     ("fgsm", "torchattacks:FGSM"),
+    ("fgsm", "suite:fgsm"),
 ]
 SLOWER = [
     ("integrated_gradients", "captum:IntegratedGradients"),
     ("pgd", "torchattacks:PGD"),
+    ("pgd", "suite:pgd"),
     ("pgd_seeded", "torchattacks:PGD"),
 ]
 
@@ -93,6 +95,8 @@ WRONG_SLOWER = [
     ("fgsm_off_by_one", "torchattacks:FGSM", "attacks the wrong class (off by one: target + 1)"),
     ("integrated_gradients_right_sum", "captum:IntegratedGradients", "along the path (right sum of 20 steps)"),
     ("pgd_nine_steps", "torchattacks:PGD", "takes another number of steps (9)"),
+    ("fgsm_half_epsilon", "suite:fgsm", "takes another epsilon (4/255)"),
+    ("pgd_nine_steps", "suite:pgd", "takes another number of steps (9)"),
     ("pgd_unprojected", "torchattacks:PGD", "the projection onto the ball is missing"),
 ]
 

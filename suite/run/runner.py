@@ -156,7 +156,7 @@ def _load(part: NetworkConfig) -> Network:
 def check_layers(network: Network, methods: Mapping[str, Attribution]) -> None:
     """Every layer that a method names exists, is called once and gives a tensor; says so before the run begins."""
     for label, method in methods.items():
-        if method.layer_asked is not None:
+        if method.layer_asked:
             try:
                 run_pass(
                     network, black(network, network.card.input_size), 0, Needs(layers=frozenset({method.layer_asked}))
