@@ -19,6 +19,9 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         _on_disk(temporary)
         temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # a disk that is full does not say what was being written
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     if os.name == "posix":

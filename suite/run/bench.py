@@ -220,6 +220,8 @@ class ShardWriter(BasePredictionWriter):
             packed = io.BytesIO()
             np.savez_compressed(packed, **arrays)
             write_bytes(folder / f"{stem}.npz", packed.getvalue())
+            for drawn in folder.glob(f"{stem}*.png"):  # of the arrays before, whatever the clock says
+                drawn.unlink()
         write_shard(self.run_dir / "rows" / item.shard(place), outcome.rows, self.run)
 
 
