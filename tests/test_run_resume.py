@@ -1,16 +1,19 @@
 """Killed or stopped at any moment and given again, on one process and on two: real processes, real signals."""
 
 import random
+import shutil
 import signal
+import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import tiny
-from forked import Zygote
+from forked import Child, Zygote
 
 from suite.config import load
 from suite.errors import SuiteError
@@ -102,6 +105,55 @@ def test_two_runs_at_once(zygote: Zygote, tmp_path: Path) -> None:
         execute(prepared, run_dir)
     assert child.code() == 0, child.said
     assert len(names(run_dir)) == ITEMS
+
+
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[Path]:
+    """A small disk in memory; skips where mounting is not allowed."""
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a tmpfs is not allowed here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def full(child: Child, run_dir: Path) -> None:
+    """It ended with one line, and what is there is whole."""
+    assert child.code() == 2, child.said
+    assert "Traceback" not in child.said
+    (line,) = (line for line in child.said.splitlines() if "suite: " in line)
+    assert str(run_dir) in line
+    assert "cannot be written" in line
+    assert "give the same command" in line
+    assert all(shard_is_valid(shard) for shard in (run_dir / "rows").rglob("*.parquet"))
+    assert not list(run_dir.rglob("*.tmp"))
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(zygote: Zygote, tmp_path: Path) -> None:
+    methods = ["saliency", "guided_backprop"]
+    path, run_dir = tiny.config(tmp_path, methods=methods, studies={"agreement": {}, "sharpness": {}}), tmp_path / "run"
+    expected = tiny.rows(path, tmp_path / "expected")
+    full(zygote.rows(path, run_dir, SUITE_FILE_LIMIT="12000"), run_dir)
+    again = zygote.rows(path, run_dir)
+    assert again.code() == 0, again.said
+    pd.testing.assert_frame_equal(read(run_dir), expected)
+    with mounted(tmp_path / "small", "size=60k") as disk:
+        full(zygote.rows(path, disk / "run"), disk / "run")
+        assert names(disk / "run")
+        subprocess.run(["mount", "-o", "remount,size=9m", str(disk)], check=True)
+        again = zygote.rows(path, disk / "run")
+        assert again.code() == 0, again.said
+        pd.testing.assert_frame_equal(read(disk / "run"), expected)
+
+
+def test_a_directory_that_is_read_only_is_one_line(tmp_path: Path) -> None:
+    path = tiny.config(tmp_path, count=1, studies={}, methods=["saliency"])
+    with mounted(tmp_path / "disk", "ro") as disk, pytest.raises(SuiteError, match=r"run cannot be written .*--run-dir"):
+        execute(prepare(load(path)), disk / "run")
 
 
 @pytest.mark.slow

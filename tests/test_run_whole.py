@@ -1,6 +1,7 @@
 """A run from end to end on a tiny network: rows, manifest, what is bad in the data, what is bad in a method."""
 
 import json
+import os
 import struct
 import warnings
 import zlib
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 
 from suite.config import load
+from suite.report.html import _took
 from suite.report.tables import build_tables
 from suite.results import KEY, RunLock, read, read_manifest
 from suite.run.runner import execute, prepare
@@ -146,6 +148,19 @@ def test_a_run_goes_on_with_the_threads_it_began_with(tmp_path: Path) -> None:
 def test_workers_change_nothing(whole: tuple[Path, Path, pd.DataFrame], tmp_path: Path) -> None:
     path, _, rows = whole
     pd.testing.assert_frame_equal(tiny.rows(path, tmp_path / "run", "data.workers=2"), rows)
+
+
+def test_a_clock_that_is_set_back_leaves_no_old_picture_and_no_negative_time(tmp_path: Path) -> None:
+    path, run_dir = tiny.config(tmp_path, count=2, methods=["saliency"], studies={"agreement": {}}), tmp_path / "run"
+    rows = tiny.rows(path, run_dir)
+    for number in range(2):
+        drawn = run_dir / "images" / "00" / f"{number:06d}.png"
+        drawn.write_bytes(b"drawn tomorrow")
+        os.utime(drawn, (2**33, 2**33))
+    next((run_dir / "rows" / "agreement").glob("*.parquet")).unlink()
+    pd.testing.assert_frame_equal(tiny.rows(path, run_dir), rows)
+    assert not list((run_dir / "images").rglob("*.png"))
+    assert _took(read_manifest(run_dir) | {"started": "2300-01-01T00:00:00+00:00"}) == ""
 
 
 def png_header(width: int, height: int) -> bytes:

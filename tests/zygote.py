@@ -7,6 +7,7 @@ gets a line for each item begun. Answers with the child's id and, told to wait, 
 import importlib.util
 import json
 import os
+import resource
 import sys
 from typing import Any
 
@@ -26,6 +27,8 @@ _pictures("digits", "")
 
 def child(order: dict[str, Any]) -> None:
     os.environ |= order["env"]
+    if "SUITE_FILE_LIMIT" in os.environ:  # as a disk that is full, for files of more bytes
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["SUITE_FILE_LIMIT"]),) * 2)
     out = os.open(order["log"] + ".out", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(out, stream)

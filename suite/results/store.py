@@ -175,7 +175,8 @@ def compact(folder: Path, shards: Collection[str]) -> None:
                     waiting, held = [], 0
                 if rows >= PART_ROWS:
                     break
-            writer.write_table(pa.concat_tables([SCHEMA.empty_table(), *waiting]))
+            if waiting:
+                writer.write_table(pa.concat_tables(waiting))
         index[part.name] = {"bytes": part.stat().st_size, "shards": [path.name for path in gathered]}
         _write_index(folder, index)
         for path in gathered:
