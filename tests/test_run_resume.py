@@ -152,7 +152,10 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(zygote: 
 
 def test_a_directory_that_is_read_only_is_one_line(tmp_path: Path) -> None:
     path = tiny.config(tmp_path, count=1, studies={}, methods=["saliency"])
-    with mounted(tmp_path / "disk", "ro") as disk, pytest.raises(SuiteError, match=r"run cannot be written .*--run-dir"):
+    with (
+        mounted(tmp_path / "disk", "ro") as disk,
+        pytest.raises(SuiteError, match=r"run cannot be written .*--run-dir"),
+    ):
         execute(prepare(load(path)), disk / "run")
 
 
