@@ -109,23 +109,27 @@ class DataConfig(_Part):
     workers: int = Field(0, ge=0, description="processes that decode images beside the one that computes")
 
 
-class AgreementConfig(_Part):
+class _Study(_Part):
+    networks: tuple[str, ...] = Field((), description="by title; all by default")
+
+
+class AgreementConfig(_Study):
     """Handwritten against the reference, per image."""
 
 
-class ComparisonConfig(_Part):
+class ComparisonConfig(_Study):
     """Method against method, beside maps of unrelated photos."""
 
 
-class SharpnessConfig(_Part):
+class SharpnessConfig(_Study):
     """How concentrated the maps are: entropy, Gini, total variation, mass of the largest region."""
 
 
-class BetweenNetworksConfig(_Part):
+class BetweenNetworksConfig(_Study):
     """Network against network, by the maps of the same photo."""
 
 
-class DifferentiateConfig(_Part):
+class DifferentiateConfig(_Study):
     """Score, log-probability, probability or cross entropy; and where a gradient stops telling."""
 
     radii: tuple[Number, ...] = (1 / 16320, 1 / 4080, 1 / 1020, 1 / 255, 4 / 255, 16 / 255)
@@ -138,7 +142,7 @@ Score = Literal[
 Ground = Literal["mean", "zeros", "white", "blurred", "noise"]
 
 
-class ScoresConfig(_Part):
+class ScoresConfig(_Study):
     """Metrics of maps, each beside a random and an edge control."""
 
     metrics: tuple[Score, ...] = Field(get_args(Score), min_length=1)
@@ -168,7 +172,7 @@ class ScoresConfig(_Part):
         return value
 
 
-class AttacksConfig(_Part):
+class AttacksConfig(_Study):
     """How easily the network is fooled, whether the attack is sound, and whether the maps notice."""
 
     methods: tuple[MethodConfig, ...] = Field(
@@ -213,7 +217,7 @@ class StylePairConfig(_Part):
     parameters: dict[str, Any] = Field(default_factory=dict, description="instead of the preset's: steps, form, ...")
 
 
-class StyleTransferConfig(_Part):
+class StyleTransferConfig(_Study):
     """Photos painted as paintings, judged by networks that were not asked, and what that does to maps."""
 
     pairs: tuple[StylePairConfig, ...] = Field(
@@ -279,7 +283,7 @@ class JobConfig(_Part):
     networks: tuple[str, ...] = Field((), description="by title; all by default")
 
 
-class VisualizationConfig(_Part):
+class VisualizationConfig(_Study):
     """What the network looks for: class visualisation, a job a batch."""
 
     jobs: tuple[JobConfig, ...] = Field(
@@ -299,7 +303,7 @@ class VisualizationConfig(_Part):
         return value
 
 
-class SpeedConfig(_Part):
+class SpeedConfig(_Study):
     """Own, reference and the bare passes, interleaved."""
 
     rounds: int = Field(10, ge=2)
@@ -307,7 +311,7 @@ class SpeedConfig(_Part):
     memory: bool = True
 
 
-class SanityConfig(_Part):
+class SanityConfig(_Study):
     """Weight randomisation: does the map depend on what the network learned?"""
 
     orders: tuple[Literal["cascade_top", "cascade_bottom", "independent"], ...] = (
@@ -337,7 +341,7 @@ class SanityConfig(_Part):
         return self
 
 
-class LabelsConfig(_Part):
+class LabelsConfig(_Study):
     """Label randomisation: the same network, trained on permuted labels; networks of suite.training alone."""
 
     seeds: int = Field(3, ge=1, description="pairs of trainings")
@@ -348,7 +352,7 @@ class LabelsConfig(_Part):
     cells: tuple[int, ...] = (1, 4)
 
 
-class ShortcutConfig(_Part):
+class ShortcutConfig(_Study):
     """A planted shortcut: does a map show the patch when, and only when, the network uses it?"""
 
     seeds: int = Field(1, ge=1, description="pairs of trainings")
@@ -370,6 +374,7 @@ class StudiesConfig(_Part):
     style_transfer: StyleTransferConfig | None = None
     visualization: VisualizationConfig | None = None
     speed: SpeedConfig | None = None
+    digits: dict[str, Any] | None = Field(None, description="a run of its own, on networks that are trained first")
 
     def chosen(self) -> tuple[str, ...]:
         """Names of the studies asked for, in the order of the schema."""
@@ -420,6 +425,19 @@ class RunConfig(_Part):
         if twice:
             raise ValueError(f"{twice[0]!r} appears twice; give each a `label` of its own")
         return value
+
+    def asked(self, study: str) -> tuple[str, ...]:
+        """Titles of the networks that a study looks at.
+
+        Raises:
+            ConfigError: it names one that the run does not have.
+        """
+        titles = tuple(part.title for part in self.models)
+        wanted = tuple(getattr(getattr(self.studies, study, None), "networks", ()))
+        for title in wanted:
+            if title not in titles:
+                raise ConfigError(f"studies.{study}.networks: no network {title!r}{did_you_mean(title, titles)}")
+        return wanted or titles
 
     def digest(self) -> str:
         """Identifies what the run computes: everything but its name and how many processes share the work."""

@@ -61,6 +61,7 @@ STUDIES: Mapping[str, str] = {
     "style_transfer": "suite.studies.style_transfer:StyleTransferStudy",
     "visualization": "suite.studies.visualization:Visualization",
     "speed": "suite.studies.speed:Speed",
+    "digits": "suite.studies.digits:Digits",
 }
 
 METRICS: Mapping[str, str] = {

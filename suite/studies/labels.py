@@ -27,9 +27,9 @@ class Labels(Study):
         return config.studies.labels.seeds
 
     def prepare(self, config: RunConfig) -> None:
-        for part in config.models:
+        for title in config.asked(self.name):
             for seed in range(self.parts(config)):
-                for recipe in self._recipes(config, recipe_of(config, part.title), seed).values():
+                for recipe in self._recipes(config, recipe_of(config, title), seed).values():
                     train(recipe)
 
     def _recipes(self, config: RunConfig, recipe: Recipe, seed: int) -> dict[str, Recipe]:

@@ -30,9 +30,9 @@ class Shortcut(Study):
         return config.studies.shortcut.seeds
 
     def prepare(self, config: RunConfig) -> None:
-        for part in config.models:
+        for title in config.asked(self.name):
             for seed in range(self.parts(config)):
-                for recipe in self._recipes(recipe_of(config, part.title), seed).values():
+                for recipe in self._recipes(recipe_of(config, title), seed).values():
                     train(recipe)
 
     def _recipes(self, recipe: Recipe, seed: int) -> dict[str, Recipe]:
