@@ -198,13 +198,14 @@ def _confusion(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     keys = ["model", "method", "image", "x"]
     hit = study[(study["metric"] == "success") & (study["value"] == 1) & (study["message"] == "")]
     seen = study[study["metric"] == "prediction"].merge(hit[keys], on=keys)
-    names = manifest.get("class_names", {})
 
-    def words(index: float) -> str:
+    def words(model: str, index: float) -> str:
+        names = manifest.get("class_names", {}) if model in manifest.get("models", {}) else {}  # digits have no names
         return str(names.get(str(int(index)), f"class {int(index)}"))
 
     lines = [
-        {"model": model, "method": method, "label": words(label), "prediction": words(value), "photos": len(group)}
+        {"model": model, "method": method, "photos": len(group)}
+        | {"label": words(model, label), "prediction": words(model, value)}
         for (model, method, label, value), group in groups(seen, "model", "method", "target", "value")
     ]
     return pd.DataFrame(lines)

@@ -15,6 +15,7 @@ from suite.report import (
     attacks,
     between_networks,
     comparison,
+    coursework,
     differentiate,
     labels,
     sanity,
@@ -29,6 +30,7 @@ from suite.report.agreement import unreadable
 from suite.report.sections import Section, Tables
 
 SECTIONS: tuple[Section, ...] = (
+    coursework.SECTION,
     agreement.SECTION,
     sanity.SECTION,
     labels.SECTION,
@@ -64,6 +66,7 @@ def build_tables(rows: Rows, manifest: dict[str, Any]) -> Tables:
         if own.any():
             made |= section.tables(mine, manifest)
         undone.append(mine[own & (mine["status"] != "ok")])
+    made |= coursework.tables(made, manifest)
     verdicts = {s.verdicts: made.pop(s.verdicts) for s in SECTIONS if s.verdicts in made}
     makers = {
         "accuracy": accuracy,

@@ -1,0 +1,558 @@
+"""What two courses ask: each question with its usual answer, the measured one, and whether the usual one held.
+
+Every answer is worked out from the tables of the other sections; a question whose numbers are absent says so. A run has
+this section where its name begins with "coursework". Pure but for its pictures; no torch.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from suite.report import attacks, sanity, style_transfer, visualization
+from suite.report.pictures import Picture, load, photo_grid, save_png
+from suite.report.sections import Section, Tables
+from suite.report.words import number
+
+NAME = "coursework"
+HELD, PART, BROKE, UNCLEAR, NOT_RUN = "held", "held in part", "did not hold", "unclear", "not run"
+SURE = 0.94  # confidence from which a picture counts as seen
+Answer = tuple[str, str]  # one of the words above, and the numbers
+
+
+class Missing(Exception):
+    """A question whose numbers this run does not have; says which."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question of the courses.
+
+    Attributes:
+        text: the question.
+        usual: what is usually answered.
+        where: the tables that decide.
+        answer: (tables) -> the verdict and the numbers it rests on.
+        figures: (study, what a picture's title holds), or the name under plots/ without its suffix.
+    """
+
+    text: str
+    usual: str
+    where: tuple[str, ...]
+    answer: Callable[[Tables], Answer]
+    figures: tuple[tuple[str, str], ...] = ()
+
+
+def find(tables: Tables, name: str, **where: object) -> pd.DataFrame:
+    """The lines of a table with these values (or one of them, of a tuple).
+
+    Raises:
+        Missing: there is none.
+    """
+    found = tables.get(name, pd.DataFrame())
+    for column, value in where.items():
+        if len(found):
+            found = found[found[column].isin(value if isinstance(value, tuple) else (value,))]
+    if found.empty:
+        raise Missing(f"table {name} has no line " + ", ".join(f"{k} {v}" for k, v in where.items()))
+    return found
+
+
+def one(tables: Tables, name: str, column: str, **where: object) -> float:
+    """A number of the first such line."""
+    return float(find(tables, name, **where)[column].iloc[0])
+
+
+def judged(parts: Sequence[bool | None]) -> str:
+    """All true: held; none: did not hold; None where the numbers leave it open."""
+    if all(part is True for part in parts):
+        return HELD
+    if any(part is True for part in parts):
+        return PART
+    return UNCLEAR if None in parts else BROKE
+
+
+def _larger(t: Tables) -> Answer:
+    lines = find(t, "between_networks_verdicts", method="saliency")
+    words = {"sharper": HELD, "less sharp": BROKE}
+    said = dict.fromkeys(words.get(verdict, UNCLEAR) for verdict in lines["verdict"])
+    told = "; ".join(f"{line['model']} {line['reason']}" for line in lines.to_dict("records"))
+    return (
+        next(iter(said)) if len(said) == 1 else UNCLEAR
+    ), f"{told}. Sharper is not truer: nothing here knows objects"
+
+
+def _captum(*methods: str) -> Callable[[Tables], Answer]:
+    def answer(t: Tables) -> Answer:
+        lines = find(t, "agreement_verdicts", method=methods)
+        told = [f"{line['method']} on {line['model']}: {line['verdict']}, {line['reason']}" for line in _rows(lines)]
+        parts = [
+            verdict in ("equal", "within tolerance") for verdict in lines["verdict"] if verdict != "not applicable"
+        ]
+        return judged(parts or [None]), "; ".join(told)
+
+    return answer
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in line.items()} for line in table.to_dict("records")]
+
+
+def _layers(t: Tables) -> Answer:
+    verdict, told = _captum("layer_conductance", "grad_cam", "neuron_gradient")(t)
+    alike = find(t, "comparison", metric="spearman", method=("grad_cam", "layer_conductance"))
+    alike = alike[alike["other"].isin(["layer_conductance", "neuron_gradient"]) & (alike["n"] > 0)]
+    pairs = [f"{line['method']} with {line['other']} {line['mean']:.2f}" for line in _rows(alike)]
+    return verdict, f"{told}. Spearman of |maps| of one photo: {', '.join(pairs)}"
+
+
+def _saliency_or_cam(t: Tables) -> Answer:
+    duel = find(t, "scores_duel", model="squeezenet1_1")
+    place, detail = duel[duel["family"] == "localisation"], duel[duel["measure"].str.startswith("deletion")]
+    if place.empty or detail.empty:
+        raise Missing("no scores of place and of deletion")
+    wins = place["better"].value_counts()
+    cam, own, line = wins.get("grad_cam", 0), wins.get("saliency", 0), _rows(detail)[0]
+    finer = None if line["better"] == "undecided" else line["better"] == "saliency"
+    told = f"placing an object (composites, n = {place['n'].max()}): Grad-CAM is better in {cam} of {len(place)} measures, "
+    told += f"saliency in {own}; deletion, where lower is better: saliency {line['saliency']:.3f}, "
+    told += f"Grad-CAM {line['grad_cam']:.3f}, p = {number(line['p'])}, n = {line['n']}"
+    return judged([cam > len(place) / 2 if cam + own else None, finer]), told
+
+
+def _sum(t: Tables) -> Answer:
+    ours, bare = (
+        find(t, "speed_batching", method=method).iloc[0] for method in ("all methods", "forward_and_gradient")
+    )
+    x = one(t, "speed", "x", stage="batch", method="all methods")
+    told = f"one backward does give all gradients, {ours['gain']:.2f} times as fast as photo by photo (a bare pass "
+    told += f"{bare['gain']:.2f}): a factor, at most the batch's {x:.0f}, and nothing exponential"
+    return BROKE if ours["gain"] <= x else HELD, told
+
+
+def _differentiate(t: Tables) -> Answer:
+    lines = find(t, "differentiate_verdicts", measure="what to differentiate").set_index("method")
+    parts = [(verdict == "own class alone") == (name == "score") for name, verdict in lines["verdict"].items()]
+    told = "; ".join(
+        f"{name}: {line['verdict']} ({line['reason']})" for name, line in lines.iterrows() if name != "score"
+    )
+    return judged(parts), f"score: {lines['verdict'].get('score', 'absent')}; {told}"
+
+
+def _fooling(t: Tables) -> Answer:
+    lines = find(t, "attacks_targeted", method="fooling")
+    form = "{other}: {success:.0%} of {n} photos in {iterations:.0f} steps (median), largest change {levels:.0f}/255, "
+    form += "SSIM {ssim:.3f}, {saved_success:.0%} as saved"
+    told = [form.format(**line, levels=line["linf"] * 255) for line in _rows(lines)]
+    return judged([bool((lines["success"] >= 0.95).all()), bool((lines["ssim"] >= 0.95).all())]), "; ".join(told)
+
+
+def _change(t: Tables) -> Answer:
+    lies = find(t, "attacks_maps", metric="energy_in_source_map", other="fooling image", method="saliency").iloc[0]
+    shows = find(t, "attacks_maps", metric="shows_perturbation", other="fooling image", method="saliency").iloc[0]
+    told = f"{lies['attack']:.0%} of the change's energy lies on the tenth of pixels where the label's saliency is "
+    told += f"largest, of noise {lies['noise']:.0%}; the new class's saliency correlates with the change at "
+    told += f"{shows['attack']:.2f}, with noise at {shows['noise']:.2f}"
+    return judged([bool(line["attack_less_noise_low"] > 0) for line in (lies, shows)]), told
+
+
+def _stronger(t: Tables) -> Answer:
+    success = find(t, "attacks_success", norm="linf", model="squeezenet1_1")
+    wide = success.pivot(index="epsilon_255", columns="method", values="success")
+    naive = find(t, "attacks_targeted", method="fooling", model="squeezenet1_1")["linf"].median() * 255
+    if not {"fgsm", "pgd", "control_noise"} <= set(wide):
+        raise Missing("FGSM, PGD and noise")
+    most = wide["pgd"] >= 0.9
+    least = float(wide.index[most].min()) if most.any() else float("inf")
+    told = "; ".join(
+        f"{x:g}/255: FGSM {line['fgsm']:.0%}, PGD {line['pgd']:.0%}, noise {line['control_noise']:.0%}"
+        for x, line in wide.iterrows()
+        if x
+    )
+    parts = [bool((wide["pgd"] >= wide["fgsm"]).all() and (wide["pgd"] > wide["fgsm"]).any()), least < naive]
+    return judged(
+        parts
+    ), f"fooled at {told}. The naive image, towards a class, changes a pixel by {naive:.0f}/255 at most (median)"
+
+
+def _training(t: Tables) -> Answer:
+    before, after = (find(t, "attacks_robust", model=model, norm="linf") for model in ("digits", "digits adversarial"))
+    a, b = (table.iloc[(table["epsilon"] - 0.1).abs().argmin()] for table in (before, after))
+    follow = [
+        find(t, "attacks_alignment", model=m, method="saliency").iloc[0] for m in ("digits", "digits adversarial")
+    ]
+    told = f"right under attack at epsilon {a['epsilon']:g}: {a['robust_at_most']:.0%} before, "
+    told += f"{b['robust_at_most']:.0%} after (n = {a['photos']}), clean {a['clean_accuracy']:.0%} and "
+    told += f"{b['clean_accuracy']:.0%}; saliency follows the digit (Spearman) at {follow[0]['alignment']:.2f} before, "
+    told += f"{follow[1]['alignment']:.2f} after"
+    parts = [
+        b["robust_at_most_low"] > a["robust_at_most_high"],
+        follow[1]["alignment_low"] > follow[0]["alignment_high"],
+    ]
+    return judged([bool(part) for part in parts]), told
+
+
+def _classes(t: Tables) -> Answer:
+    lines = find(
+        t, "visualization_pictures", job="classes", model="squeezenet1_1", image=("gorilla", "Yorkshire terrier")
+    )
+    told = [f"{line['image']}: {_seen(line)}" for line in _rows(lines)]
+    return judged([bool(c >= SURE) for c in lines["confidence"]]), "; ".join(told)
+
+
+def _seen(line: dict[str, Any]) -> str:
+    there = f", elsewhere {line['elsewhere']:.1%}" if line["elsewhere"] == line["elsewhere"] else ""
+    return f"confidence {line['confidence']:.1%}{there}"
+
+
+def _sweep(t: Tables, job: str) -> pd.DataFrame:
+    lines = find(t, "visualization_variants", job=job)
+    return lines.assign(x=[float(name.split()[-1]) for name in lines["method"]]).sort_values("x")
+
+
+def _rates(t: Tables) -> Answer:
+    lines = _sweep(t, "learning rate")
+    form = "{x:g}: {confidence:.1%}, total variation {total_variation:.3f}, contrast {contrast:.3f}"
+    told = [form.format(**line) for line in _rows(lines)]
+    first, last = lines.iloc[0], lines.iloc[-1]
+    parts = [
+        first["confidence"] <= lines["confidence"].max() - 0.01,
+        last["total_variation"] > 1.1 * first["total_variation"],
+    ]
+    return judged([bool(part) for part in parts]), "confidence by rate " + "; ".join(told)
+
+
+def _iterations(t: Tables) -> Answer:
+    lines = find(t, "visualization_iterations", job="iterations").sort_values("iterations")
+    gains = lines["score"].diff().dropna()
+    told = [f"{line['iterations']:.0f}: score {line['score']:.1f}, {line['confidence']:.1%}" for line in _rows(lines)]
+    return judged([bool(gains.sum() > 0), bool(gains.iloc[-1] < gains.iloc[0])]), "; ".join(told)
+
+
+def _grey(t: Tables) -> Answer:
+    lines = _sweep(t, "lambda")
+    told = [f"{line['x']:g}: contrast {line['contrast']:.3f}, {line['confidence']:.1%}" for line in _rows(lines)]
+    return judged([bool(lines["contrast"].iloc[-1] < 0.9 * lines["contrast"].iloc[0])]), "by lambda " + "; ".join(told)
+
+
+def _from_photo(t: Tables) -> Answer:
+    line = _rows(find(t, "visualization_pictures", job="from a photo"))[0]
+    start = str(line["image"]).rpartition("start ")[2]
+    stands = "" if "hay" in start else f" ({start} stands in for hay)"
+    return judged([line["confidence"] >= SURE]), f"{line['image']}{stands}: {_seen(line)}"
+
+
+def _second(t: Tables) -> Answer:
+    lines = find(t, "visualization_elsewhere", job="classes")
+    form = "made for {model}: {confidence_here:.1%} there, {confidence_there:.1%} on {other}"
+    told = [form.format(**line) for line in _rows(lines)]
+    there = lines.set_index("model")["confidence_there"]
+    ours = there.get("squeezenet1_1", float("nan"))
+    rest = there.drop("squeezenet1_1", errors="ignore")
+    if rest.empty or ours != ours:
+        raise Missing("two networks")
+    gain = float(rest.mean() - ours)
+    return judged([None if abs(gain) < 0.1 else gain > 0]), f"{'; '.join(told)} (means of {lines['n'].max()} classes)"
+
+
+def _mistake(t: Tables) -> Answer:
+    found = find(t, "visualization_variants", job="saliency instead of the gradient").set_index("method")
+    right, wrong = (dict(found.loc[name]) for name in ("gradient", "saliency"))
+    told = f"the gradient: {_seen(right)}; the saliency in its place: {_seen(wrong)}"
+    return judged([right["confidence"] >= SURE and wrong["confidence"] < 0.5]), told
+
+
+def _regularised(t: Tables) -> Answer:
+    found = find(t, "visualization_variants", job="regularisation").set_index("method")
+    told = [
+        f"{name}: high frequencies {line['high_frequency']:.3f}, {_seen(dict(line))}" for name, line in found.iterrows()
+    ]
+    both, none = found.loc["both"], found.loc["neither"]
+    parts = [bool(none["high_frequency"] > 1.5 * both["high_frequency"])]
+    parts += [bool(none["elsewhere"] < both["elsewhere"])] if both["elsewhere"] == both["elsewhere"] else []
+    return judged(parts), "; ".join(told)
+
+
+def _painted(course: bool) -> Callable[[Tables], Answer]:
+    def answer(t: Tables) -> Answer:
+        lines = find(t, "style_transfer", asked=False)
+        lines = lines[(lines["photo"] == "tubingen") == course]
+        if lines.empty:
+            raise Missing("a network that did not paint, to judge these pairs")
+        form = "{photo} as {painting}: content {content_distance:.2f}, style {style_distance:.2f}"
+        told = [form.format(**line) + f" ({line['note']})" * bool(line["note"]) for line in _rows(lines)]
+        parts = [bool(line["content_distance"] < 1 and line["style_distance"] < 1) for line in _rows(lines)]
+        return judged(parts), f"judged by {lines['judge'].iloc[0]}, 1 is as far as the other picture: {'; '.join(told)}"
+
+    return answer
+
+
+def _sanity(t: Tables) -> Answer:
+    expected = {"saliency": "PASS", "grad_cam": "PASS", "guided_backprop": "FAIL", "guided_grad_cam": "FAIL"}
+    lines = find(t, "sanity_verdicts", method=tuple(expected), measure="overall", model="squeezenet1_1").set_index(
+        "method"
+    )
+    told = [
+        f"{name} {line['verdict']} (S {line['s_half']:.2f} [{line['s_half_low']:.2f}, {line['s_half_high']:.2f}])"
+        for name, line in lines.iterrows()
+    ]
+    parts = [
+        None if v not in ("PASS", "FAIL") else bool(v == expected[str(name)]) for name, v in lines["verdict"].items()
+    ]
+    return judged(
+        parts
+    ), f"{', '.join(told)}; {lines['photos'].iloc[0]} photos, {lines['draws'].iloc[0]} random networks"
+
+
+def _bias(t: Tables) -> Answer:
+    lines = find(t, "shortcut_verdicts", control=False)
+    told = [
+        f"{line['method']} {line['verdict']} (detection {line['detection']:.0%}, false alarm {line['false_alarm']:.0%})"
+        for line in _rows(lines)
+    ]
+    parts = [{"PASS": True, "FAIL": False}.get(verdict) for verdict in lines["verdict"]]
+    return judged(parts), ", ".join(told)
+
+
+def _cropping(t: Tables) -> Answer:
+    lines = find(t, "scores", metric=("box_iou", "mask_iou"), method="saliency", model="squeezenet1_1")
+    told = [f"{line['measure']} {line['mean']:.2f}, {line['verdict']} (n = {line['n']})" for line in _rows(lines)]
+    best = find(t, "scores", metric="box_iou", control=False, model="squeezenet1_1").sort_values("mean").iloc[-1]
+    parts = [None if v == "too few photos" else v == "better than controls" for v in lines["verdict"]]
+    return judged(parts), f"saliency: {'; '.join(told)}; best box: {best['method']} {best['mean']:.2f}"
+
+
+QUESTIONS: tuple[Question, ...] = (
+    Question(
+        "Saliency of five photos on SqueezeNet and on a larger network: whose maps are sharper?",
+        "The larger network's maps are sharper.",
+        ("between_networks_verdicts",), _larger, (("", "saliency"),),
+    ),
+    Question(
+        "The same by Captum: is it the same map?", "The same.", ("agreement_verdicts",), _captum("saliency"),
+        (("", "saliency, Captum"),),
+    ),
+    Question(
+        "Guided Backprop, Grad-CAM and Guided Grad-CAM by hand and by Captum: are they the same?",
+        "The same.",
+        ("agreement_verdicts",), _captum("guided_backprop", "grad_cam", "guided_grad_cam"), (("", "guided"),),
+    ),
+    Question(
+        "Layer conductance, layer Grad-CAM and a neuron's view: are they Captum's?",
+        "The same as Captum's, and each shows something else of the layer.",
+        ("agreement_verdicts", "comparison"), _layers, (("", "layers"),),
+    ),
+    Question(
+        "Saliency against Grad-CAM: what is each good for?",
+        "Grad-CAM finds the object, saliency shows fine detail.",
+        ("scores_duel", "scores_which"), _saliency_or_cam,
+    ),
+    Question(
+        "Why are the scores of a batch summed before backward?",
+        "One backward then gives every photo's gradient, exponentially faster.",
+        ("speed_batching",), _sum,
+    ),
+    Question(
+        "Score, log-probability, probability or loss: what is to be differentiated?",
+        "The unnormalised score alone (B): the others mix in other classes or vanish.",
+        ("differentiate_verdicts",), _differentiate, (("plots", "differentiate-vanishing"),),
+    ),
+    Question(
+        "Fooling images: does the network change its mind while the photo looks the same?",
+        "It always does, and the change cannot be seen.",
+        ("attacks_targeted",), _fooling, (("attacks", "fooling image, aimed"),),
+    ),
+    Question(
+        "Where does the change lie, and does the fooled map show it?",
+        "On the object, and the map shows it.",
+        ("attacks_maps",), _change,
+    ),
+    Question(
+        "The naive attack against FGSM and PGD: which needs the smaller change?",
+        "FGSM and PGD; PGD is the strongest.",
+        ("attacks_success", "attacks_targeted"), _stronger,
+        (("plots", "attacks-curve-squeezenet1_1-linf"), ("attacks", "PGD, epsilon")),
+    ),
+    Question(
+        "Adversarial training: what does it change?",
+        "The network is robust, and its maps follow the object.",
+        ("attacks_robust", "attacks_alignment"), _training,
+        (("plots", "attacks-curve-digits-linf"), ("plots", "attacks-curve-digits_adversarial-linf")),
+    ),
+    Question(
+        "A gorilla and a Yorkshire terrier from noise: does the network see them?",
+        f"Yes, above {SURE:.0%}.",
+        ("visualization_pictures",), _classes, (("visualization", "classes"),),
+    ),
+    Question(
+        "A snail by learning rate: 1, 3, 5, 7, 9",
+        "Too low shows little, too high is noisy.",
+        ("visualization_variants",), _rates, (("visualization", "learning rate"),),
+    ),
+    Question(
+        "A snail by iterations: 100 to 500",
+        "The more the clearer, with less and less gained.",
+        ("visualization_iterations",), _iterations, (("visualization", "iterations"),),
+    ),
+    Question(
+        "A snail by lambda: 0.0001 to 1", "A high lambda makes it grey.", ("visualization_variants",), _grey,
+        (("visualization", "lambda"),),
+    ),
+    Question(
+        "A snail from a photo of hay: does the network see it?", f"Yes, above {SURE:.0%}.",
+        ("visualization_pictures",), _from_photo, (("visualization", "from a photo"),),
+    ),
+    Question(
+        "The classes on a second network: are the larger network's pictures better?",
+        "Yes: they show more of the class. Measured by what the other network sees in them.",
+        ("visualization_elsewhere",), _second,
+    ),
+    Question(
+        "What if the saliency is taken for the gradient?", "It fails.", ("visualization_variants",), _mistake,
+        (("visualization", "saliency instead"),),
+    ),
+    Question(
+        "What does regularisation do?",
+        "Without it there is high-frequency noise that only this network takes for the class.",
+        ("visualization_variants",), _regularised, (("visualization", "regularisation"),),
+    ),
+    Question(
+        "Tübingen as Composition VII, The Scream and Starry Night: the photo's content in the painting's style?",
+        "Yes, all three.",
+        ("style_transfer",), _painted(True), (("style_transfer", "tubingen"),),
+    ),
+    Question(
+        "A pair of one's own: a rocket and another picture?", "It works as well.", ("style_transfer",), _painted(False),
+        (("style_transfer", "rocket"),),
+    ),
+    Question(
+        "The sanity checks: which maps depend on what the network learned?",
+        "Saliency and Grad-CAM do, Guided Backprop and Guided Grad-CAM do not (Adebayo et al. 2018).",
+        ("sanity_verdicts",), _sanity, (("sanity", ""),),
+    ),
+    Question(
+        "Bias: does a map show a shortcut that the network takes?",
+        "Yes: that is what maps are for.",
+        ("shortcut_verdicts",), _bias,
+    ),
+    Question(
+        "Cropping: does the saliency map find the object's box and mask?", "Yes.", ("scores",), _cropping,
+    ),
+)  # fmt: skip
+
+
+def tables(made: Tables, manifest: dict[str, Any]) -> Tables:
+    """The answers, where the run is one of coursework."""
+    if not str(manifest.get("name", "")).startswith(NAME):
+        return {}
+    lines = []
+    for place, question in enumerate(QUESTIONS, start=1):
+        try:
+            verdict, told = question.answer(made)
+        except Missing as why:
+            verdict, told = NOT_RUN, str(why)
+        line = {"model": "all", "measure": str(place), "method": question.text, "usual": question.usual}
+        line |= {"verdict": verdict, "reason": told, "where": ", ".join(question.where)}
+        lines.append(line)
+    return {f"{NAME}_verdicts": pd.DataFrame(lines)}
+
+
+def _five(run_dir: Path, manifest: dict[str, Any]) -> Iterable[tuple[str, Path]]:
+    """The first photos' maps, by hand and by Captum: a page a question."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for model, about in manifest.get("models", {}).items():
+        for path in sorted((run_dir / "images" / about["folder"]).glob("[0-9]*.npz"))[:5]:
+            found.setdefault(path.stem, {})[model] = load(path)
+    if not found:
+        return
+    signed = {label: bool(info.get("signed")) for label, info in manifest["methods"].items()}
+    first = next(iter(manifest["models"]))
+    pages = {
+        "saliency": [(model, "own", "saliency") for model in manifest["models"]],
+        "saliency, Captum": [(m, side, "saliency") for m in manifest["models"] for side in ("own", "captum")],
+        "guided": [
+            (first, s, m) for m in ("guided_backprop", "grad_cam", "guided_grad_cam") for s in ("own", "captum")
+        ],
+        "layers": [
+            (first, s, m) for m in ("layer_conductance", "grad_cam", "neuron_gradient") for s in ("own", "captum")
+        ],
+    }
+    for name, columns in pages.items():
+        lines, is_signed = [], {}
+        for arrays in found.values():
+            photo = next(iter(arrays.values()))
+            shown = {"photo": photo["photo"]}
+            for model, side, method in columns:
+                if f"{side}|{method}" in arrays.get(model, {}):
+                    what = method if name in ("guided", "layers") else model
+                    words = what if name == "saliency" else f"{'Captum' if side == 'captum' else 'own'} {what}"
+                    shown[f"own|{words}"] = arrays[model][f"{side}|{method}"]
+                    is_signed[words] = signed.get(method, False)
+            lines.append((str(photo["id"]), "", shown))
+        path = run_dir / "plots" / f"{NAME}-{name.replace(', ', '-')}.png"
+        save_png(photo_grid(lines, is_signed), path)
+        yield name, path
+
+
+def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
+    """Each question's figures, in the order of the questions, under its number and its verdict."""
+    answers = run_dir / "tables" / f"{NAME}_verdicts.csv"
+    if not str(manifest.get("name", "")).startswith(NAME) or not answers.exists():
+        return []
+    verdicts = pd.read_csv(answers)["verdict"]
+    stands = " The courses' photos are in no package: these stand in for them." * (
+        manifest["data"]["source"] == "embedded"
+    )
+    drawn = {
+        study: section.draw(run_dir, manifest)
+        for study, section in {
+            s.study: s for s in (attacks.SECTION, visualization.SECTION, style_transfer.SECTION)
+        }.items()
+    }
+    drawn["sanity"] = sanity.SECTION.draw(run_dir, manifest)
+    drawn[""] = [(path, name, "The photos and their maps.") for name, path in _five(run_dir, manifest)]
+    drawn["plots"] = [(path, path.stem, "A plot.") for path in sorted((run_dir / "plots").glob("*.png"))]
+    pictures = []
+    for place, (question, verdict) in enumerate(zip(QUESTIONS, verdicts, strict=True), start=1):
+        for study, what in question.figures:
+            those = [
+                p for p in drawn[study] if (p[1] == what if study == "" else p[1].startswith(what) or p[0].stem == what)
+            ]
+            for path, title, alt in those[: 1 if study == "attacks" and "PGD" in what else 3]:
+                note = stands if study in ("", "attacks") else ""
+                told = f" {title}." if study not in ("", "plots") else ""
+                pictures.append(
+                    (
+                        path,
+                        f"{place}. {question.text} Usual answer: {question.usual} {verdict.capitalize()}.{told}{note}",
+                        alt,
+                    )
+                )
+    return pictures
+
+
+SECTION = Section(
+    study=NAME,
+    title="What the courses ask",
+    texts={
+        f"{NAME}_verdicts": (
+            "Question by question",
+            "The usual answer, what this run measured, and whether the usual answer held here: on these photos and "
+            "networks, at these settings. Held in part: some of it did. Where: the tables that decide, further down.",
+        )
+    },
+    tables=lambda rows, manifest: {},
+    draw=_draw,
+    shown=60,
+    good=frozenset({HELD}),
+    bad=frozenset({BROKE}),
+    headers={
+        "measure": "no.",
+        "method": "question",
+        "usual": "usual answer",
+        "verdict": "held?",
+        "reason": "measured answer",
+    },
+)
