@@ -20,6 +20,15 @@ SHORTER = {
     "scores": ["studies.scores.steps=4", "studies.scores.samples=10", "studies.scores.perturbations=2"],
     "speed": ["studies.speed.rounds=2", "studies.speed.memory=false"],
     "adversarial_training": [f"models.{i}.parameters.{key}" for i in (0, 1) for key in ("count=100", "epochs=1")],
+    "coursework": [
+        "studies.scores={metrics: [deletion, composites], steps: 3}", "studies.sanity.draws=1", "studies.speed.rounds=2",
+        "studies.attacks.epsilons=[0, 1/255]", "studies.attacks.limits=false", "studies.differentiate.radii=[1/255]",
+        "studies.differentiate.grid=2", "studies.style_transfer.size=64", "models=[squeezenet1_1]",
+        "studies.style_transfer.pairs=[{content: tubingen, style: starry_night, parameters: {steps: 5}}]",
+        *(f"studies.digits.models.{i}.parameters.{key}" for i in (0, 1) for key in ("count=100", "epochs=1")),
+        *(f"studies.visualization.jobs.{i}.recipe={{steps: 2}}" for i in range(7)),
+        "studies.visualization.jobs.2.snapshots=[1, 2]",
+    ],
 }  # the timings themselves are not what is tested here
 SHORTER["synthesis"] += [f"studies.visualization.jobs.{i}.recipe={{steps: 2}}" for i in range(10)]
 for place, name in ((8, "steps"), (9, "samples"), (10, "samples"), (11, "samples"), (12, "steps")):

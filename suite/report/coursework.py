@@ -116,8 +116,8 @@ def _saliency_or_cam(t: Tables) -> Answer:
     wins = place["better"].value_counts()
     cam, own, line = wins.get("grad_cam", 0), wins.get("saliency", 0), _rows(detail)[0]
     finer = None if line["better"] == "undecided" else line["better"] == "saliency"
-    told = f"placing an object (composites, n = {place['n'].max()}): Grad-CAM is better in {cam} of {len(place)} measures, "
-    told += f"saliency in {own}; deletion, where lower is better: saliency {line['saliency']:.3f}, "
+    told = f"placing an object (composites, n = {place['n'].max()}): Grad-CAM is better in {cam} of {len(place)} "
+    told += f"measures, saliency in {own}; deletion, where lower is better: saliency {line['saliency']:.3f}, "
     told += f"Grad-CAM {line['grad_cam']:.3f}, p = {number(line['p'])}, n = {line['n']}"
     return judged([cam > len(place) / 2 if cam + own else None, finer]), told
 
