@@ -13,7 +13,7 @@ SHORTER = {
     "attacks": ["studies.attacks.epsilons=[0, 1/255]", "studies.attacks.epsilons_l2=[0, 1]"],
     "sanity": ["studies.sanity.draws=1", "studies.sanity.noise_factors=[1]", "studies.sanity.cells=[4]"],
     "labels": ["preset=quick", "models.0.parameters.count=100", "studies.labels.count=100"],
-    "synthesis": [,
+    "synthesis": [
         "studies.style_transfer.size=64",
         "studies.style_transfer.pairs=[{content: tubingen, style: starry_night, parameters: {steps: 5}}]",
     ],
