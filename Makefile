@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint check format benchmark clean
+.PHONY: help venv demo test faults lint check format benchmark clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,9 @@ demo: $(STAMP) ## compare the four handwritten maps with Captum's on twenty phot
 test: $(STAMP) ## run all tests, the quick ones first, a process a core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m slow
+
+faults: $(STAMP) ## kill a run of every study twenty times; its rows must be those of an undisturbed one
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults
 
 lint: $(STAMP) ## style only: ruff
 	$(BIN)/ruff check .

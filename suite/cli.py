@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 done with failed rows, a network that could not be had, or
 interrupted, or not equal to the reference; 2 usage or configuration. Results go to stdout, the log to stderr.
 """
 
+import errno
 import json
 import logging
 import sys
@@ -434,11 +435,11 @@ def _close(folder: Path, conditions: list[tuple[str, str]], *, as_json: bool, in
     from suite.report import build_with_tables, terminal_summary
     from suite.report.sections import headline
     from suite.report.tables import SECTIONS
-    from suite.results import read
+    from suite.results import scan
 
     page, tables = build_with_tables(folder)
     verdicts = {s.study: tables[s.verdicts].to_dict("records") for s in SECTIONS if s.verdicts in tables}
-    failed = int((read(folder)["status"] == "failed").sum())
+    failed = sum(rows["status"].to_pylist().count("failed") for rows in scan(folder, columns=("status",)))
     if as_json:
         print(
             json.dumps(
@@ -491,4 +492,12 @@ def main() -> None:
         if debug:
             traceback.print_exc()
         print(f"suite: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if debug or error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS):
+            raise
+        where = error.filename or "a file"
+        print(
+            f"suite: {where} cannot be written: {error.strerror}; make room and give the same command", file=sys.stderr
+        )
         sys.exit(2)

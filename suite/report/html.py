@@ -163,6 +163,8 @@ def _took(manifest: dict[str, Any]) -> str:
     seconds = (
         datetime.fromisoformat(manifest["finished"]) - datetime.fromisoformat(manifest["started"])
     ).total_seconds()
+    if seconds < 0:  # the clock was set back
+        return ""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 

@@ -1,5 +1,6 @@
 """Saved maps to pictures: a sheet a photo (own, Captum, difference) and grids of photos by methods. No torch."""
 
+import zlib
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -118,7 +119,7 @@ def load(path: Path, *names: str) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in names or file.files}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise SuiteError(f"{path} holds no readable arrays ({error}); delete it and run again") from error
 
 

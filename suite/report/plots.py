@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
 from suite.report.sections import Tables
 from suite.report.style import figure_style, save, slug
-from suite.report.tables import SECTIONS
+from suite.report.tables import SECTIONS, Rows, rows_of
 
 
 class Drawn(NamedTuple):
@@ -18,11 +16,11 @@ class Drawn(NamedTuple):
     text: str
 
 
-def draw_plots(rows: pd.DataFrame, tables: Tables, folder: Path) -> list[Drawn]:
+def draw_plots(rows: Rows, tables: Tables, folder: Path) -> list[Drawn]:
     """Draws what the rows allow into `folder`."""
     drawn = []
     for section in SECTIONS:
-        for plot in section.plots(rows[rows["study"] == section.study], tables):
+        for plot in section.plots(rows_of(rows, [section.study]), tables):
             path = folder / f"{slug(plot.name)}.svg"
             with figure_style():
                 save(plot.draw(), path)
