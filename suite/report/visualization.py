@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from suite.report.overlay import INK as DARK
 from suite.report.overlay import EMPTY, PAPER, QUIET, clip, typeface, wrap
+from suite.report.overlay import INK as DARK
 from suite.report.pictures import load, save_png
 from suite.report.sections import Plot, Section, Tables, groups, ok
 from suite.report.style import WIDTH, label
