@@ -169,6 +169,8 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
     along = rows[rows["metric"].isin(["step_value", "step_confidence"])]
     for (job, model), lines in groups(tables.get("visualization_variants", pd.DataFrame()), "job", "model"):
         mine = along[(along["stage"] == job) & (along["model"] == model)]
+        if not (mine["metric"] == "step_confidence").any():
+            continue  # layers and neurons have units of their own, of which no mean can be drawn
         text = f"Convergence of {job} on {model}: what is made large, and the target's confidence, by iteration; means."
         yield Plot(f"visualization-{job}-{model}", text, partial(_curves, mine, list(lines["variant"])))
 
@@ -185,7 +187,7 @@ def _curves(along: pd.DataFrame, methods: Sequence[str]) -> Figure:
         ax.set_xlabel("iteration")
         ax.set_ylabel(name)
     axes[1].set_ylim(-0.03, 1.03)
-    figure.legend(loc="outside upper left", ncols=4)
+    figure.legend(loc="outside upper left", ncols=5)
     return figure
 
 
