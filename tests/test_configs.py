@@ -21,7 +21,7 @@ SHORTER = {
     "speed": ["studies.speed.rounds=2", "studies.speed.memory=false"],
     "adversarial_training": [f"models.{i}.parameters.{key}" for i in (0, 1) for key in ("count=100", "epochs=1")],
 }  # the timings themselves are not what is tested here
-SHORTER["synthesis"] += [f"studies.visualization.jobs.{i}.recipe={{steps: 2}}" for i in range(10)]
+SHORTER["synthesis"] += [f"studies.visualization.jobs.{i}.recipe.steps=2" for i in range(11)]
 for place, name in ((8, "steps"), (9, "samples"), (10, "samples"), (11, "samples"), (12, "steps")):
     SHORTER["speed"].append(f"methods.{place}.{name}=3")
 SHORTER["scores"] += ["studies.scores.removed=[0.5]", "methods.5.steps=3", "methods.6.samples=3"]
