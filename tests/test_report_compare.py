@@ -11,7 +11,7 @@ from report_fixture import manifest
 
 from suite.errors import SuiteError
 from suite.report.compare import Comparison, compare
-from suite.results import write_manifest, write_shard
+from suite.results import read_manifest, write_manifest, write_shard
 
 NAMES = [f"{i:02d}.jpg" for i in range(20)]
 CORRECT = [i % 5 != 0 for i in range(20)]
@@ -128,6 +128,11 @@ def test_other_photos_are_refused_and_other_settings_left_out(
         compare(base, few)
     assert tiny.main(monkeypatch, "compare", base, tmp_path / "none") == 2
     assert "does not exist" in capsys.readouterr().err
+    elsewhere = run(tmp_path / "elsewhere", slower=2)
+    write_manifest(elsewhere, read_manifest(elsewhere) | {"threads": 8})
+    found = compare(base, elsewhere)
+    assert found.notes == ["threads 2, now 8", "speed: left out, another machine or other threads"]
+    assert not found.regressed
     found = compare(base, run(tmp_path / "other", worse=0.1, steps=20))
     assert tiny.main(monkeypatch, "compare", base, tmp_path / "other", "--json") == 0
     assert json.loads(capsys.readouterr().out)["notes"] == found.notes

@@ -147,6 +147,10 @@ def _notes(manifests: tuple[dict[str, Any], ...], frames: tuple[pd.DataFrame, ..
     for key in ("versions", "hardware", "models", "methods"):
         for name, old, new in _differences(manifests[0].get(key, {}), manifests[1].get(key, {})):
             notes.append(f"{key.removesuffix('s')} {name}: {old}, now {new}")
+    machines = [{**m.get("hardware", {}), "threads": m.get("threads")} for m in manifests]
+    if machines[0] != machines[1] and all("speed" in set(frame["study"]) for frame in frames):
+        out.add("speed")
+        notes.append("speed: left out, another machine or other threads")
     studies = [m.get("config", {}).get("studies", {}) for m in manifests]
     for study in sorted(set(frames[0]["study"]) | set(frames[1]["study"])):
         missing = [
