@@ -21,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: half of the time that it takes would go into importing rich
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Can this saliency map be trusted? Handwritten methods checked against Captum, on real networks and photos.",
 )
@@ -98,6 +99,21 @@ def report(
     from suite.report import build
 
     print(build(run_dir))
+
+
+@app.command()
+def compare(
+    base: Annotated[Path, typer.Argument(help="The run to compare with.")],
+    new: Annotated[Path, typer.Argument(help="The run that may be worse.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """What changed beyond noise between two runs on the same photos. Exits 1 where something got worse."""
+    from suite.report.compare import compare as compare_runs
+
+    found = compare_runs(base, new)
+    print(json.dumps(found.to_dict(), indent=2) if as_json else found)
+    raise typer.Exit(1 if found.regressed else 0)
 
 
 @app.command()
@@ -337,18 +353,27 @@ def verify(
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="attributions, attacks, metrics, models, studies or layers")],
+    what: Annotated[str, typer.Argument(help="One of them; none says what there is.")] = "",
     model: Annotated[str, typer.Option(help="The network whose layers are listed.")] = "squeezenet1_1",
     weights: Annotated[str, typer.Option(help="default or random")] = "default",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Lists what there is to choose from."""
+    """Lists attributions, attacks, metrics, models, studies or a network's layers."""
     kinds = {"attributions": _attributions, "attacks": _attacks, "metrics": _metrics, "studies": _studies}
-    if what == "models":
+    if not what:
+        entries: dict[str, Any] = {
+            "attributions": "methods that draw a map",
+            "attacks": "methods that fool a network",
+            "metrics": "what the studies measure, whose it is, and which way is better",
+            "studies": "what a run can ask",
+            "models": "networks, by who provides them",
+            "layers": "of --model: where Grad-CAM can look",
+        }
+    elif what == "models":
         from suite.models.load import known_networks
 
-        entries: dict[str, Any] = {name: provider for provider, names in known_networks().items() for name in names}
+        entries = {name: provider for provider, names in known_networks().items() for name in names}
     elif what == "layers":
         from suite.models.layers import layer_names
         from suite.models.load import load_model
@@ -471,12 +496,7 @@ def _close(folder: Path, conditions: list[tuple[str, str]], *, as_json: bool, in
 
 def main() -> None:
     """Entry point: errors are one line on stderr, without a traceback unless --debug."""
-    from rich.console import Console
-    from rich.logging import RichHandler
-
-    level = logging.WARNING if is_first() else logging.CRITICAL
-    handler = RichHandler(console=Console(stderr=True), show_path=False, show_time=False)
-    logging.basicConfig(level=level, format="%(message)s", handlers=[handler])
+    logging.basicConfig(level=logging.WARNING if is_first() else logging.CRITICAL, format="%(levelname)s: %(message)s")
     debug = "--debug" in sys.argv
     try:
         code = app(standalone_mode=False)

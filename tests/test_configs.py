@@ -11,7 +11,12 @@ from suite.results import read, read_manifest
 CONFIGS = sorted((tiny.ROOT / "configs").glob("*.yaml"))
 SHORTER = {
     "attacks": ["studies.attacks.epsilons=[0, 1/255]", "studies.attacks.epsilons_l2=[0, 1]"],
-    "sanity": ["studies.sanity.draws=1", "studies.sanity.noise_factors=[1]", "studies.sanity.cells=[4]"],
+    "sanity": [
+        "studies.sanity.draws=1",
+        "studies.sanity.smoothed=1",
+        "studies.sanity.noise_factors=[1]",
+        "studies.sanity.cells=[4]",
+    ],
     "labels": ["preset=quick", "models.0.parameters.count=100", "studies.labels.count=100"],
     "synthesis": [
         "studies.style_transfer.size=64",
@@ -30,7 +35,7 @@ SHORTER = {
         "studies.visualization.jobs.2.snapshots=[1, 2]",
     ],
 }  # the timings themselves are not what is tested here
-SHORTER["synthesis"] += [f"studies.visualization.jobs.{i}.recipe={{steps: 2}}" for i in range(10)]
+SHORTER["synthesis"] += [f"studies.visualization.jobs.{i}.recipe.steps=2" for i in range(11)]
 for place, name in ((8, "steps"), (9, "samples"), (10, "samples"), (11, "samples"), (12, "steps")):
     SHORTER["speed"].append(f"methods.{place}.{name}=3")
 SHORTER["scores"] += ["studies.scores.removed=[0.5]", "methods.5.steps=3", "methods.6.samples=3"]

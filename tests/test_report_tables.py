@@ -12,7 +12,7 @@ from report_fixture import METHODS, make_run
 
 from suite.report.agreement import agreement_verdicts
 from suite.report.present import display, number, write_tables
-from suite.report.tables import build_tables
+from suite.report.tables import SECTIONS, build_tables
 from suite.results import read, read_manifest, row
 
 
@@ -281,3 +281,14 @@ def test_methods_stand_in_the_order_of_the_configuration(tmp_path: Path) -> None
     tables = build_tables(read(run), read_manifest(run))
     assert list(tables["agreement_verdicts"]["method"]) == list(METHODS)
     assert list(tables["speed"]["method"]) == [*METHODS, "all methods"] * 2
+
+
+def test_every_section_has_the_page_of_docs_that_the_report_names() -> None:
+    docs = Path(__file__).parents[1] / "docs" / "studies"
+    named = {"comparison" if section.study == "sharpness" else section.study for section in SECTIONS}
+    assert {path.stem for path in docs.glob("*.md")} == named
+    for path in docs.glob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        assert not [part for part in ("**Question", "**How to read", "**Limits", "**Sources") if part not in text], path
+        for module in re.findall(r"`(suite/[a-z_/]+(?:\.py)?)`", text):
+            assert (docs.parents[1] / module).exists(), module

@@ -169,6 +169,16 @@ def test_nan_stops_its_picture_keeps_the_last_good_one_and_leaves_the_others_alo
     torch.testing.assert_close(made.images[1:], visualize(model, [Wish(slow, target=0, start=grey)]).images)
 
 
+def test_a_dead_neuron_says_so(network) -> None:
+    with torch.no_grad():
+        network.body.first.bias[1] = -1e6
+    recipe = Recipe(steps=3, l2=0.0)
+    made = visualize(network, [Wish(recipe, layer="act", channel=1), Wish(recipe, layer="act", channel=0)])
+    assert "zero at every step" in made.stopped[0]
+    assert made.stopped[1] == ""
+    assert made.images.isfinite().all()
+
+
 def test_interrupted_keeps_what_there_is_only_where_asked(network) -> None:
     def stop(ascent) -> None:
         if ascent.step == 3:

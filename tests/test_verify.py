@@ -183,7 +183,7 @@ def test_on_a_real_network_rounding_is_excused_and_nothing_else() -> None:
     ("name", "words"),
     [
         ("captum:Salency", "did you mean 'captum:Saliency'"),
-        ("FGSM", "did you mean torchattacks:FGSM?"),
+        ("PGDL2", "did you mean torchattacks:PGDL2?"),
         ("Saliency", "did you mean captum:Saliency or suite:saliency?"),
         ("torchattack:FGSM", "expected captum:NAME, suite:NAME or torchattacks:NAME"),
         ("suite:grad_camm", "did you mean 'suite:grad_cam'"),

@@ -46,7 +46,7 @@ def test_whole_study_gives_rows_tables_pictures_and_a_page(done) -> None:
     tables = build_tables(rows, read_manifest(done))
     variants = tables["visualization_variants"]
     recipes = variants[(variants["job"] == "recipes") & (variants["model"] == "one")]
-    assert recipes["method"].tolist() == ["cs231n", "modern", "mistake"]
+    assert recipes["variant"].tolist() == ["cs231n", "modern", "mistake"]
     assert (recipes["n"] == 4).all()
     assert recipes["score_less_first"].iloc[0] == 0
     assert variants["diversity"].notna().sum() == 6

@@ -3,7 +3,8 @@
 Every function is pure. Resampling draws from its own generator, seeded by the caller: equal input, equal intervals.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from math import nan, sqrt
 
 import numpy as np
@@ -40,16 +41,28 @@ def bootstrap_interval(
         raise ValueError(f"resamples is {resamples}, expected at least 1")
     if sample.size < 2:
         return nan, nan
-    generator = np.random.default_rng(seed)
-    rows = max(1, _CHUNK // sample.size)
-    means = np.concatenate(
-        [
-            sample[generator.integers(sample.size, size=(min(rows, resamples - start), sample.size))].mean(axis=1)
-            for start in range(0, resamples, rows)
-        ]
-    )
+    means = np.concatenate([counts @ sample for counts in _resamples(sample.size, resamples, seed)]) / sample.size
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
+
+
+def _resamples(n: int, resamples: int, seed: int) -> Iterable[NDArray[np.float64]]:
+    """How often each of n values is drawn, (rows, n) at a time, `resamples` rows in all; small ones are kept."""
+    return _kept(n, resamples, seed) if n * resamples <= _CHUNK else _counts(n, resamples, seed)
+
+
+@lru_cache(maxsize=16)
+def _kept(n: int, resamples: int, seed: int) -> tuple[NDArray[np.float64], ...]:
+    return tuple(_counts(n, resamples, seed))
+
+
+def _counts(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    generator = np.random.default_rng(seed)
+    rows = max(1, _CHUNK // n)
+    for start in range(0, resamples, rows):
+        drawn = generator.integers(n, size=(min(rows, resamples - start), n))
+        drawn += n * np.arange(len(drawn))[:, None]
+        yield np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
 
 
 def paired_bootstrap(

@@ -37,8 +37,8 @@ def build_with_tables(run_dir: Path | str) -> tuple[Path, Tables]:
     write_tables(tables, run_dir / "tables")
     plots = draw_plots(rows, tables, run_dir / "plots")
     pictures = {section.study: section.draw(run_dir, manifest) for section in SECTIONS}
-    pictures[""] = draw_pictures(run_dir, tables.get("predictions"), manifest)
-    return write_html(run_dir, manifest, tables, plots, pictures), tables
+    maps = draw_pictures(run_dir, tables.get("predictions"), manifest)
+    return write_html(run_dir, manifest, tables, plots, pictures, maps), tables
 
 
 def terminal_summary(tables: Tables) -> Group:

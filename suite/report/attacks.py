@@ -293,6 +293,29 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
         yield Plot(f"attacks-maps-{model}-{other}", text, partial(_moved, left))
 
 
+def _findings(tables: Tables) -> Iterable[dict[str, Any]]:
+    """The smallest epsilon tried that fools half of the photos, an attack and norm."""
+    table = tables.get("attacks_success", pd.DataFrame())
+    for (model, norm, method), part in groups(table, "model", "norm", "method"):
+        if part["control"].any() or not (part["epsilon"] > 0).any():
+            continue
+        half = part[part["success"] >= 0.5].sort_values("epsilon").head(1)
+        at = (half if len(half) else part.sort_values("epsilon").tail(1)).iloc[0]
+        size = f"{at['epsilon'] * 255:.3g}/255" if norm == "linf" else f"{at['epsilon']:.3g}"
+        noise = table[(table["model"] == model) & (table["norm"] == norm) & table["control"].astype(bool)]
+        noise = noise.loc[noise["epsilon"] == at["epsilon"], "success"]
+        beside = f"; noise of that size fools {noise.iloc[0]:.0%}" if len(noise) else ""
+        yield {
+            "model": model,
+            "method": method,
+            "verdict": f"{norm.title()} {size}" if len(half) else f"beyond {norm.title()} {size}",
+            "reason": f"The smallest epsilon tried that fools half of the {at['n']:.0f} photos that were right: there "
+            f"{at['success']:.0%} are fooled{beside}"
+            if len(half)
+            else f"Fools {at['success']:.0%} of the {at['n']:.0f} photos that were right at the largest tried{beside}",
+        }
+
+
 _NORMS = {"linf": "the largest change of a pixel (Linf)", "l2": "L2"}
 
 
@@ -389,6 +412,7 @@ SECTION = Section(
     tables=_tables,
     plots=_plots,
     draw=_draw,
+    findings=_findings,
     good=frozenset({"pass"}),
     bad=frozenset({"fail"}),
     headers={

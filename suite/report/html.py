@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import io
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,19 +12,28 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
-from suite.report.pictures import Picture
+from suite.report.pictures import Picture, Tiles, thumbnail
 from suite.report.plots import Drawn
 from suite.report.present import TEXTS, display, header, is_numeric
 from suite.report.sections import MARKS, Section, Tables, headline
-from suite.report.style import GRID, INK, PAPER
+from suite.report.style import GRID, INK, PAPER, slug
 from suite.report.tables import SECTIONS
 from suite.report.words import number
 from suite.results.atomic import write_bytes
 
-PICTURES_SHOWN, PICTURE_BYTES, ROWS_SHOWN = 24, 120_000, 400
-PLOTS_BYTES = 3_000_000
+PICTURES_SHOWN, ROWS_SHOWN = 24, 400
+PLOTS_BYTES, PICTURES_BYTES = 3_000_000, 4_000_000
+# What people ask, and the studies that answer; what other studies say comes after.
+QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Is the implementation right?", ("agreement",)),
+    ("Does the map depend on the network?", ("sanity", "labels", "shortcut")),
+    ("Is the map faithful?", ("scores",)),
+    ("Fooled by how little?", ("attacks",)),
+    ("What does it look for?", ("visualization", "style_transfer")),
+    ("At what cost?", ("speed",)),
+)
+_ELSE = "And besides"
 STATUS = {
     "done": "Finished.",
     "running": "Still running: this page shows what is done so far.",
@@ -56,6 +64,7 @@ class Table:
     headers: list[tuple[str, bool]]
     rows: list[list[tuple[str, str]]]
     left_out: int
+    columns: list[str]
 
 
 @dataclass(frozen=True)
@@ -71,8 +80,33 @@ class Chapter:
     pictures: list[Figure]
 
 
+@dataclass(frozen=True)
+class Photo:
+    """A photo's tiles: `data` holds them all, and each is a window on it, in units of a tile's width."""
+
+    data: str
+    link: str
+    tiles: Tiles
+
+
+@dataclass(frozen=True)
+class Method:
+    """Where the page gathers what is known of a method; `photos` are pairs of a photo and the tile's column."""
+
+    anchor: str
+    label: str
+    info: dict[str, Any]
+    verdicts: list[dict[str, str]]
+    photos: list[tuple[int, int]]
+
+
 def write_html(
-    run_dir: Path, manifest: dict[str, Any], tables: Tables, plots: list[Drawn], pictures: dict[str, list[Picture]]
+    run_dir: Path,
+    manifest: dict[str, Any],
+    tables: Tables,
+    plots: list[Drawn],
+    pictures: dict[str, list[Picture]],
+    maps: list[Tiles],
 ) -> Path:
     """Writes report.html, under 10 MB whatever the run: what does not fit is linked, and said to be.
 
@@ -81,7 +115,8 @@ def write_html(
         manifest: run.json.
         tables: by name.
         plots: figures on disk.
-        pictures: by study; those under "" are the maps of the photos.
+        pictures: by study.
+        maps: of the photos.
     """
     environment = Environment(
         loader=PackageLoader("suite.report", "templates"),
@@ -93,17 +128,22 @@ def write_html(
     environment.filters["number"] = number
     style, script = (_source(environment, name) for name in ("report.css", "report.js"))
     shown = {name: _table(name, table) for name, table in tables.items()}
-    maps = pictures.get("", [])
+    chapters = _chapters(run_dir, tables, shown, plots, pictures)
+    photos = _photos(run_dir, maps)
+    methods = _methods(manifest, [line for chapter in chapters for line in chapter.verdicts], photos)
     page = environment.get_template("report.html.j2").render(
         manifest=manifest,
         status=STATUS.get(manifest["status"], manifest["status"]),
         took=_took(manifest),
-        chapters=_chapters(run_dir, tables, shown, plots, pictures),
+        chapters=chapters,
+        questions=_questions(chapters),
+        methods=methods,
+        anchors={number(method.label): method.anchor for method in methods},
+        photos=photos,
+        photos_left_out=len(maps) - len(photos),
         tables=shown,
         accuracy=tables["accuracy"].to_dict("records") if "accuracy" in tables else [],
         n_failed=int((tables["failures"]["status"] == "failed").sum()) if "failures" in tables else 0,
-        pictures=[_thumbnail(run_dir, *picture) for picture in maps[:PICTURES_SHOWN]],
-        pictures_left_out=len(maps[PICTURES_SHOWN:]),
         config=yaml.safe_dump(manifest["config"], sort_keys=False, allow_unicode=True),
         environment=_environment(manifest),
         style=Markup(style),
@@ -131,12 +171,18 @@ def _chapters(
             fits = taken + len(figure.data) <= PLOTS_BYTES
             (embedded if fits else linked).append(figure)
             taken += len(figure.data) if fits else 0
-        mine = [shown[name] for name in section.texts if name in shown]
+        mine = [shown[name] for name in section.texts if name in shown and not _said_already(section, name, tables)]
         drawn = [_thumbnail(run_dir, *picture) for picture in pictures.get(section.study, [])[: section.shown]]
         if mine or embedded or linked or drawn:
-            lines = _verdicts(section, tables.get(section.verdicts))
+            lines = _verdicts(section, tables, mine)
             chapters.append(Chapter(section.study, section.title, lines, mine, embedded, linked, drawn))
     return chapters
+
+
+def _said_already(section: Section, name: str, tables: Tables) -> bool:
+    """Whether a table of verdicts holds nothing beyond what stands at the top of the page."""
+    table = tables[name]
+    return name == section.verdicts and len(table.columns) <= 5 and len(table) == len(headline(table))
 
 
 def _source(environment: Environment, name: str) -> str:
@@ -169,17 +215,59 @@ def _took(manifest: dict[str, Any]) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _verdicts(section: Section, table: pd.DataFrame | None) -> list[dict[str, str]]:
-    """What the page says first."""
-    if table is None:
-        return []
-    lines = []
-    for found in headline(table).to_dict("records"):
+def _verdicts(section: Section, tables: Tables, shown: list[Table]) -> list[dict[str, str]]:
+    """What the page says first of a study, and where its evidence is."""
+    table = tables.get(section.verdicts)
+    judged = [] if table is None else headline(table).to_dict("records")
+    found_also: list[dict[Any, Any]] = list(section.findings(tables))
+    lines: list[dict[str, str]] = []
+    for found in judged + found_also:
         line = {str(key): number(value) for key, value in found.items()}
         tone = section.tone(line["verdict"])
-        extra = {"tone": tone, "mark": MARKS[tone], "sentence": section.sentences.get(line["verdict"], "")}
-        lines.append(line | extra)
+        mark = MARKS[tone] if "measure" in found else ""  # a finding judges nothing
+        evidence = shown[0].name if shown else f"study-{section.study}"
+        lines.append(
+            {"stability": "", "control": "no", "measure": ""}
+            | line
+            | {"tone": tone, "mark": mark, "sentence": section.sentences.get(line["verdict"], "")}
+            | {"study": section.study, "evidence": evidence}
+        )
     return lines
+
+
+def _questions(chapters: list[Chapter]) -> list[tuple[str, list[Chapter]]]:
+    """The questions that have an answer, with the studies that give it."""
+    asked = {study: question for question, studies in QUESTIONS for study in studies}
+    found: dict[str, list[Chapter]] = {question: [] for question in [*(name for name, _ in QUESTIONS), _ELSE]}
+    for chapter in chapters:
+        if chapter.verdicts:
+            found[asked.get(chapter.study, _ELSE)].append(chapter)
+    return [(question, some) for question, some in found.items() if some]
+
+
+def _photos(run_dir: Path, maps: list[Tiles]) -> list[Photo]:
+    """As many photos as are shown and fit."""
+    photos, taken = list[Photo](), 0
+    for tiles in maps[:PICTURES_SHOWN]:
+        data = _embed(tiles.path.read_bytes(), "webp")
+        taken += len(data)
+        if photos and taken > PICTURES_BYTES:
+            break
+        photos.append(Photo(data, _link(run_dir, tiles.full), tiles))
+    return photos
+
+
+def _methods(manifest: dict[str, Any], lines: list[dict[str, str]], photos: list[Photo]) -> list[Method]:
+    made = []
+    for i, (label, info) in enumerate(manifest.get("methods", {}).items()):
+        mine = [line for line in lines if line["method"] == number(label)]
+        places = [
+            (k, list(photo.tiles.methods).index(label))
+            for k, photo in enumerate(photos)
+            if label in photo.tiles.methods
+        ]
+        made.append(Method(f"method-{i}-{slug(label)}", label, info, mine, places))
+    return made
 
 
 def _table(name: str, table: pd.DataFrame) -> Table:
@@ -195,7 +283,13 @@ def _table(name: str, table: pd.DataFrame) -> Table:
         for i, line in enumerate(shown.itertuples(index=False, name=None))
     ]
     return Table(
-        name, title, note, list(zip(shown.columns, numeric, strict=True)), rows, max(0, len(table) - ROWS_SHOWN)
+        name,
+        title,
+        note,
+        list(zip(shown.columns, numeric, strict=True)),
+        rows,
+        max(0, len(table) - ROWS_SHOWN),
+        columns,
     )
 
 
@@ -212,22 +306,7 @@ def _plot(run_dir: Path, plot: Drawn) -> Figure:
 
 
 def _thumbnail(run_dir: Path, path: Path, title: str, alt: str) -> Figure:
-    """A WebP of at most `PICTURE_BYTES`, smaller in quality and then in size until it is."""
-    with Image.open(path) as opened:
-        image = opened.convert("RGB")
-    width = 1300
-    while True:
-        small = (
-            image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS, reducing_gap=2)
-            if width < image.width
-            else image
-        )
-        for quality in (82, 64, 46):
-            file = io.BytesIO()
-            small.save(file, "WEBP", quality=quality, method=2)
-            if file.tell() <= PICTURE_BYTES:
-                return Figure(title, alt, _embed(file.getvalue(), "webp"), _link(run_dir, path))
-        width = round(width * 0.8)
+    return Figure(title, alt, _embed(thumbnail(path).read_bytes(), "webp"), _link(run_dir, path))
 
 
 def _environment(manifest: dict[str, Any]) -> list[tuple[str, str]]:

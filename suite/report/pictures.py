@@ -1,6 +1,7 @@
 """Saved maps to pictures: a sheet a photo (own, Captum, difference) and grids of photos by methods. No torch."""
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +23,7 @@ from suite.report.overlay import (
     colour_strip,
     draw_map,
     fit_photo,
+    in_words,
     scale,
     typeface,
     wrap,
@@ -32,6 +34,8 @@ from suite.results.atomic import write_bytes
 GAP, MARGIN, STRIP = 14, 22, 34
 COLUMNS = 6  # methods side by side before the sheet goes on below
 GRID_TILE, GRID_ROWS, GRID_PAGES = 136, 10, 4
+THUMBNAIL, PICTURE_BYTES = 1300, 120_000  # what the page embeds: pixels across, and bytes
+SIDES = ("own", "captum", "difference")
 NOTE = (
     "Colour ends at the 99th percentile of the own map's size; own and Captum share that scale, the difference has its "
     "own. Small maps are enlarged bilinearly."
@@ -39,6 +43,29 @@ NOTE = (
 
 
 Picture = tuple[Path, str, str]  # a PNG, its title, and its text for those who cannot see it
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """One photo's maps as the page shows them.
+
+    Attributes:
+        full: the sheet, a PNG.
+        path: a WebP beside it: the photo and then a column a method, a row each of `SIDES`.
+        ratio: a tile's height over its width.
+        title: the label and the network.
+        image: the photo's name.
+        sees: what the network sees.
+        methods: label -> whether there is a reference beside it.
+    """
+
+    full: Path
+    path: Path
+    ratio: float
+    title: str
+    image: str
+    sees: str
+    methods: dict[str, bool]
 
 
 @dataclass(frozen=True)
@@ -63,11 +90,11 @@ class Sheet:
         return f"{self.top1}, {self.confidence:.1%}{mark}"
 
 
-def draw_pictures(run_dir: Path, predictions: pd.DataFrame | None, manifest: dict[str, Any]) -> list[Picture]:
-    """Draws pages of photos by methods, and a sheet beside each saved .npz; a sheet newer than its arrays is kept.
+def draw_pictures(run_dir: Path, predictions: pd.DataFrame | None, manifest: dict[str, Any]) -> list[Tiles]:
+    """Draws pages of photos by methods, and a sheet and tiles beside each saved .npz; what is newer than that is kept.
 
     Returns:
-        The grids, then all sheets, photo by photo, the networks of one photo side by side.
+        Photo by photo, the networks of one photo side by side.
     """
     known: dict[tuple[str, str], dict[str, Any]] = {}
     if predictions is not None:
@@ -83,31 +110,72 @@ def draw_pictures(run_dir: Path, predictions: pd.DataFrame | None, manifest: dic
         line = known.get((model, image), {})
         words = {key: line[key] for key in ("label", "top1", "confidence", "correct") if key in line}
         sheet = Sheet(source, source.with_suffix(".png"), image, model, **words)
-        if not sheet.picture.exists() or sheet.picture.stat().st_mtime_ns < source.stat().st_mtime_ns:
+        if not newer(sheet.picture, source):
             save_png(_sheet(load(source), sheet, signed), sheet.picture)
+        if not newer(source.with_suffix(".webp"), source):
+            save_webp(_tiles(load(source), signed), source.with_suffix(".webp"))
         sheets.append(sheet)
-    return [*_draw_grids(sheets, signed, run_dir / "plots"), *map(_described, sheets)]
+    _draw_grids(sheets, signed, run_dir / "plots")
+    return [_described(sheet) for sheet in sheets]
 
 
-def _described(sheet: Sheet) -> Picture:
-    sees = f" The network sees {sheet.prediction}." if sheet.prediction else ""
-    alt = f"Photo {sheet.image}, {sheet.label or 'no label'}.{sees} Its maps by hand, by Captum, and their difference."
-    return sheet.picture, f"{sheet.label or sheet.image} · {sheet.model}", alt
+def _described(sheet: Sheet) -> Tiles:
+    keys = names(sheet.source)
+    methods = {key[4:]: f"captum|{key[4:]}" in keys for key in keys if key.startswith("own|")}
+    path = sheet.source.with_suffix(".webp")
+    with Image.open(path) as image:
+        ratio = (image.height / len(SIDES)) / (image.width / (1 + len(methods)))
+    title = f"{sheet.label or sheet.image} · {sheet.model}"
+    return Tiles(sheet.picture, path, ratio, title, sheet.image, sheet.prediction, methods)
 
 
-def _draw_grids(sheets: list[Sheet], signed: dict[str, bool], folder: Path) -> list[Picture]:
+def newer(path: Path, *sources: Path) -> bool:
+    """Whether `path` is there and no source was written after it."""
+    return path.exists() and path.stat().st_mtime_ns >= max(source.stat().st_mtime_ns for source in sources)
+
+
+def _tiles(arrays: dict[str, NDArray[Any]], signed: dict[str, bool]) -> Image.Image:
+    labels = [key[4:] for key in arrays if key.startswith("own|")]
+    photo = fit_photo(arrays, TILE if len(labels) <= COLUMNS else GRID_TILE)
+    canvas = Image.new("RGB", ((1 + len(labels)) * photo.width, len(SIDES) * photo.height), PAPER)
+    canvas.paste(photo, (0, 0))
+    for column, label in enumerate(labels, start=1):
+        for row, (tile, _, _) in enumerate(_sides(arrays, label, photo, signed)):
+            canvas.paste(tile, (column * photo.width, row * photo.height))
+    return canvas
+
+
+def _sides(
+    arrays: dict[str, NDArray[Any]], label: str, photo: Image.Image, signed: dict[str, bool]
+) -> Iterator[tuple[Image.Image, float, bool]]:
+    """A method's maps over the photo in the order of `SIDES`, each with where its colours end and whether signed."""
+    sides = [arrays[f"{side}|{label}"] for side in SIDES if f"{side}|{label}" in arrays]
+    is_signed = signed.get(label, bool((sides[0] < 0).any()))
+    limit = scale(sides[0]) or max(map(scale, sides))
+    for row, values in enumerate(sides):
+        if row == 2 and not values.any():
+            yield in_words("equal to the last bit", photo.size), 0.0, False
+        else:
+            ends, plain = (limit, is_signed) if row < 2 else (float(values.max()), False)
+            yield draw_map(values, photo, ends, plain), ends, plain
+
+
+def _draw_grids(sheets: list[Sheet], signed: dict[str, bool], folder: Path) -> None:
     """Pages of photo by method for each network, ten photos a page, four pages at most."""
-    alt = "A row a photo, a column a method: the handwritten maps over the grey photo."
-    pages = []
     for model in dict.fromkeys(sheet.model for sheet in sheets):
         mine = [sheet for sheet in sheets if sheet.model == model]
         for page in range(min(GRID_PAGES, -(-len(mine) // GRID_ROWS))):
             path = folder / f"grid-{slug(model)}-{page + 1}.png"
             shown = mine[page * GRID_ROWS : (page + 1) * GRID_ROWS]
-            lines = [(s.label or s.image, s.prediction and f"sees {s.prediction}", load(s.source)) for s in shown]
-            save_png(photo_grid(lines, signed), path)
-            pages.append((path, f"{model}: photos by methods", alt))
-    return pages
+            if not newer(path, *(sheet.source for sheet in shown)):
+                lines = [(s.label or s.image, s.prediction and f"sees {s.prediction}", load(s.source)) for s in shown]
+                save_png(photo_grid(lines, signed), path)
+
+
+def names(path: Path) -> list[str]:
+    """The names of one photo's arrays, without reading them."""
+    with np.load(path, allow_pickle=False) as file:
+        return list(file.files)
 
 
 def load(path: Path, *names: str) -> dict[str, NDArray[Any]]:
@@ -128,6 +196,31 @@ def save_png(image: Image.Image, path: Path) -> None:
     file = BytesIO()
     image.save(file, "PNG", compress_level=4)
     write_bytes(path, file.getvalue())
+
+
+def thumbnail(path: Path) -> Path:
+    """The WebP beside a PNG, made where it is not there or older."""
+    small = path.with_suffix(".webp")
+    if not newer(small, path):
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+        if image.width > THUMBNAIL:
+            size = THUMBNAIL, round(image.height * THUMBNAIL / image.width)
+            image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2)
+        save_webp(image, small)
+    return small
+
+
+def save_webp(image: Image.Image, path: Path) -> None:
+    """Writes at most `PICTURE_BYTES`: coarser, then smaller, until it fits."""
+    while True:
+        for quality in (80, 62, 45):
+            file = BytesIO()
+            image.save(file, "WEBP", quality=quality, method=2)
+            if file.tell() <= PICTURE_BYTES:
+                write_bytes(path, file.getvalue())
+                return
+        image = image.resize((image.width * 4 // 5, image.height * 4 // 5), Image.Resampling.LANCZOS, reducing_gap=2)
 
 
 def _sheet(arrays: dict[str, NDArray[Any]], sheet: Sheet, signed: dict[str, bool]) -> Image.Image:
@@ -164,16 +257,10 @@ def _sheet(arrays: dict[str, NDArray[Any]], sheet: Sheet, signed: dict[str, bool
         for column, label in enumerate(block):
             x = left + column * (TILE + GAP)
             draw.text((x, top), clip(label, typeface(15, bold=True), TILE), INK, typeface(15, bold=True))
-            sides = [arrays[f"{side}|{label}"] for side in ("own", "captum", "difference")[:rows]]
-            is_signed = signed.get(label, bool((sides[0] < 0).any()))
-            limit = scale(sides[0]) or max(map(scale, sides))
-            for row, values in enumerate(sides):
+            for row, (tile, ends, plain) in enumerate(_sides(arrays, label, photo, signed)):
                 y_map = top + 30 + row * (TILE + STRIP)
-                ends, plain = (limit, is_signed) if row < 2 else (float(values.max()), False)
-                canvas.paste(draw_map(values, photo, ends, plain), (x, y_map))
-                if row == 2 and ends == 0:
-                    draw.text((x, y_map + photo.height + 7), "equal to the last bit", QUIET, typeface(12))
-                elif np.isfinite(ends) and ends > 0:
+                canvas.paste(tile, (x, y_map))
+                if np.isfinite(ends) and ends > 0:
                     colour_strip(draw, x, y_map + photo.height, ends, plain, "" if row == 2 else "≥ ")
         top += 30 + rows * (TILE + STRIP)
     for k, part in enumerate(wrap(NOTE, typeface(12), width - 2 * MARGIN, 2)):

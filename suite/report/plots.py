@@ -1,7 +1,12 @@
-"""Draws the sections' figures, each as SVG and PNG. Draws on figures of its own, never on pyplot's; no torch."""
+"""Draws the sections' figures as SVG. Draws on figures of its own, never on pyplot's; no torch."""
 
+import hashlib
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+import matplotlib as mpl
+import pandas as pd
 
 from suite.report.sections import Tables
 from suite.report.style import figure_style, save, slug
@@ -9,7 +14,7 @@ from suite.report.tables import SECTIONS, Rows, rows_of
 
 
 class Drawn(NamedTuple):
-    """A figure on disk: the study it belongs to, the SVG beside which a PNG of the same name lies, and its text."""
+    """A figure on disk: the study it belongs to, the SVG, and its text."""
 
     study: str
     path: Path
@@ -17,12 +22,32 @@ class Drawn(NamedTuple):
 
 
 def draw_plots(rows: Rows, tables: Tables, folder: Path) -> list[Drawn]:
-    """Draws what the rows allow into `folder`."""
+    """Draws what the rows allow into `folder`; a figure that was made of the same by the same code is kept."""
     drawn = []
     for section in SECTIONS:
-        for plot in section.plots(rows_of(rows, [section.study]), tables):
+        mine = rows_of(rows, [section.study])
+        own = {name: tables[name] for name in section.texts if name in tables}
+        plots = list(section.plots(mine, own))
+        made_of = _digest(mine, own) if plots else ""
+        for plot in plots:
             path = folder / f"{slug(plot.name)}.svg"
-            with figure_style():
-                save(plot.draw(), path)
+            if not (path.exists() and f">{made_of}<".encode() in path.read_bytes()):
+                with figure_style():
+                    save(plot.draw(), path, made_of)
             drawn.append(Drawn(section.study, path, plot.text))
     return drawn
+
+
+def _digest(rows: pd.DataFrame, tables: Tables) -> str:
+    """Names what a study's figures are made of: rows, tables and the code that draws."""
+    found = hashlib.blake2b(_code(), digest_size=16)
+    for frame in (rows, *tables.values()):
+        found.update(repr(list(frame.columns)).encode())
+        found.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    return found.hexdigest()
+
+
+@cache
+def _code() -> bytes:
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return b"".join([mpl.__version__.encode(), *(path.read_bytes() for path in sources)])

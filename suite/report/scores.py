@@ -115,11 +115,12 @@ def _sign(metric: str) -> int:
 def _scores(scored: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """A line for each network, measure and method."""
     lines: list[dict[str, Any]] = []
+    failed = rows[rows["status"] == "failed"]
     for (model, metric, measure), group in groups(scored, "model", "metric", "measure"):
         wide = ok(group).pivot(index="image", columns="method", values="value")
         asked = {metric, _GROUPS.get(metric, ""), *group["stage"], "map"}
-        bad = rows[(rows["model"] == model) & (rows["status"] == "failed") & rows["metric"].isin(asked)]
-        unread = unreadable(rows, str(model))
+        bad = failed[(failed["model"] == model) & failed["metric"].isin(asked)]
+        unread = unreadable(failed, str(model))
         block = []
         for method, mine in group.groupby("method"):
             values = wide[method].dropna() if method in wide else pd.Series(dtype=float)

@@ -41,12 +41,14 @@ class Section:
         texts: table's file name -> (title, what the numbers mean and which direction is better).
         tables: (the study's rows, manifest) -> tables by file name, in reading order; empty ones are dropped. The
             table `<study>_verdicts` has the columns model, method, measure, verdict, reason and stands first of all.
-        plots: (the study's rows, all tables) -> figures.
+        plots: (the study's rows, its tables) -> figures; whoever draws keeps them while neither of the two changes.
         draw: (run directory, manifest) -> pictures drawn from saved arrays: (file, title, alternative text).
         shown: pictures that stand on the page at most; the others are files only.
         also: other studies whose rows `tables` needs to see.
         good, bad: verdicts shown as such; all others are neither.
         sentences: verdict -> what it says of the method, after its name.
+        findings: (all tables) -> what is said first of a study that judges nothing: lines of model, method, verdict
+            (a few words or a number) and reason.
         headers: column -> words, where underscores made spaces do not read well.
     """
 
@@ -62,6 +64,7 @@ class Section:
     bad: frozenset[str] = frozenset()
     sentences: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    findings: Callable[[Tables], Iterable[dict[str, Any]]] = lambda tables: ()
 
     @property
     def verdicts(self) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from suite.report.sections import Plot, Section, Tables, groups, median_with_quartiles, methods_in, ok
 from suite.report.style import COLOURS, INK, PAPER, WIDTH, label
-from suite.report.words import as_words
+from suite.report.words import as_words, number
 
 FOUR_MAPS = {"saliency", "guided_backprop", "grad_cam", "guided_grad_cam"}
 _UNIT = ["model", "stage", "x"]
@@ -117,6 +117,22 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
         yield Plot(f"cost-{model}-{stage}", text, partial(_cost, group, order, _floor(tables, model, stage)))
 
 
+def _findings(tables: Tables) -> Iterable[dict[str, Any]]:
+    table = tables.get("speed", pd.DataFrame())
+    for line in table[table["stage"] == "batch"].to_dict("records") if "own_passes" in table else []:
+        if pd.isna(line["own_passes"]):
+            continue
+        ratio = line.get("captum_over_own", np.nan)
+        against = f"; Captum takes {number(ratio)} times as long" if pd.notna(ratio) else ""
+        spread = f"middle half of the rounds {number(line['own_passes_low'])} to {number(line['own_passes_high'])}"
+        yield {
+            "model": line["model"],
+            "method": line["method"],
+            "verdict": f"{number(line['own_passes'])} passes",
+            "reason": f"In bare forward and gradient passes, in a batch; {spread}{against}",
+        }
+
+
 def _floor(tables: Tables, model: str, stage: str) -> float | None:
     table = tables.get("speed_floor", pd.DataFrame())
     if "four_maps_passes" not in table:
@@ -175,6 +191,7 @@ SECTION = Section(
     texts=TEXTS,
     tables=_tables,
     plots=_plots,
+    findings=_findings,
     headers={
         "x": "photos",
         "own_passes": "own (passes)",

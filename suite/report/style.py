@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib import font_manager, ft2font
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from suite.report.words import number
@@ -16,6 +18,7 @@ from suite.results.atomic import write_bytes
 
 # Colours that the page replaces in the dark; no other use may be made of these exact values.
 INK, GRID, PAPER = "#1b2126", "#d5dade", "#fffffe"
+CROWD = 2000  # marks beyond which a scatter is drawn as pixels: an SVG of 50,000 photos would be megabytes
 WIDTH = 6.6  # inches; two plots stand side by side on a page and can still be read
 # Okabe and Ito, 2008: told apart with any colour vision.
 COLOURS = {"own": "#0072b2", "captum": "#e69f00", "bare": "#7f7f7f"}
@@ -32,6 +35,7 @@ def figure_style() -> Iterator[None]:
     ours = {
         "text.parse_math": False,
         "svg.hashsalt": "suite",
+        "svg.fonttype": "none",
         "font.size": 10,
         "axes.titlesize": 10.5,
         "axes.titlelocation": "left",
@@ -54,13 +58,14 @@ def figure_style() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Writes `path` as SVG and, beside it, as PNG."""
-    for suffix, options in ((".svg", {"metadata": {"Date": None}}), (".png", {"dpi": 130})):
-        file = io.BytesIO()
-        figure.savefig(file, format=suffix[1:], bbox_inches="tight", pad_inches=0.12, **options)
-        write_bytes(path.with_suffix(suffix), file.getvalue())
-        figure.set_layout_engine("none")  # the second file has the layout of the first
+def save(figure: Figure, path: Path, made_of: str) -> None:
+    """Writes `path` as SVG whose text is text and whose crowds of marks are pixels; `made_of` stands inside."""
+    for crowd in figure.findobj(PathCollection):
+        crowd.set_rasterized(np.size(crowd.get_offsets()) // 2 > CROWD)
+    file = io.BytesIO()
+    metadata: Any = {"Date": None, "Identifier": made_of}
+    figure.savefig(file, format="svg", bbox_inches="tight", pad_inches=0.12, dpi=130, metadata=metadata)
+    write_bytes(path, file.getvalue())
 
 
 @cache

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from suite.report.overlay import EMPTY, PAPER, QUIET, clip, typeface, wrap
 from suite.report.overlay import INK as DARK
-from suite.report.overlay import PAPER, QUIET, clip, typeface, wrap
 from suite.report.pictures import load, save_png
 from suite.report.sections import Plot, Section, Tables, groups, ok
 from suite.report.style import WIDTH, label
@@ -50,6 +50,7 @@ def sheet(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence
                 picture = Image.fromarray(tile[0])
                 few = Image.Resampling.NEAREST if picture.width < 100 else Image.Resampling.LANCZOS
                 canvas.paste(picture.resize((SIDE, SIDE), few) if picture.size != (SIDE, SIDE) else picture, (x, y))
+                draw.rectangle((x - 1, y - 1, x + SIDE, y + SIDE), outline=EMPTY)  # a white picture has an edge too
                 draw.text((x, y + SIDE + 5), clip(tile[1], typeface(12), SIDE), QUIET, typeface(12))
     return canvas
 
@@ -106,7 +107,7 @@ def _variants(rows: pd.DataFrame) -> pd.DataFrame:
     for (job, model, method), group in groups(ok(rows), "stage", "model", "method"):
         ended, numbers = group[group["x"].isna()], _numbers(group[group["x"].isna()])
         shares = ended.loc[(ended["metric"] == "confidence") & (ended["other"] == ""), "value"]
-        line = {"job": job, "model": model, "method": method, "n": int((ended["metric"] == "steps").sum())}
+        line = {"job": job, "model": model, "variant": method, "n": int((ended["metric"] == "steps").sum())}
         line |= {"score": numbers.pop("score"), "score_less_first": np.nan}
         line["score_less_first"] = line["score"] - first.setdefault((job, model), line["score"])
         line |= {"confidence": numbers.pop("confidence")}
@@ -129,7 +130,7 @@ def _pictures(rows: pd.DataFrame) -> pd.DataFrame:
         middle = group.groupby(["other", "metric", "draw"], dropna=False)["value"].first().reset_index()
         middle = middle.groupby(["other", "metric"])["value"].median().reset_index()
         steps = group[group["metric"] == "steps"]
-        line = {"job": job, "model": model, "method": method, "image": image, "n": len(steps)} | _numbers(middle)
+        line = {"job": job, "model": model, "variant": method, "image": image, "n": len(steps)} | _numbers(middle)
         lines.append(
             line | {"steps": float(steps["value"].median()), "note": "; ".join(filter(None, steps["message"]))}
         )
@@ -143,7 +144,7 @@ def _elsewhere(rows: pd.DataFrame) -> pd.DataFrame:
         here = group[group["other"] == ""].groupby("metric")["value"].mean()
         for other, part in groups(group[group["other"] != ""], "other"):
             there = part.groupby("metric")["value"].mean()
-            line = {"job": job, "model": model, "method": method, "other": other, "n": len(part) // 2}
+            line = {"job": job, "model": model, "variant": method, "other": other, "n": len(part) // 2}
             for name in ("confidence", "top1"):
                 line |= {f"{name}_here": float(here[name]), f"{name}_there": float(there[name])}
             lines.append(line)
@@ -153,7 +154,7 @@ def _elsewhere(rows: pd.DataFrame) -> pd.DataFrame:
 def _iterations(rows: pd.DataFrame) -> pd.DataFrame:
     kept = ok(rows[rows["x"].notna() & ~rows["metric"].isin(["step_value", "step_confidence"])])
     return pd.DataFrame(
-        {"job": job, "model": model, "method": method, "iterations": x} | _numbers(group)
+        {"job": job, "model": model, "variant": method, "iterations": x} | _numbers(group)
         for (job, model, method, x), group in groups(kept, "stage", "model", "method", "x")
     )
 
@@ -168,8 +169,10 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
     along = rows[rows["metric"].isin(["step_value", "step_confidence"])]
     for (job, model), lines in groups(tables.get("visualization_variants", pd.DataFrame()), "job", "model"):
         mine = along[(along["stage"] == job) & (along["model"] == model)]
+        if not (mine["metric"] == "step_confidence").any():
+            continue  # layers and neurons have units of their own, of which no mean can be drawn
         text = f"Convergence of {job} on {model}: what is made large, and the target's confidence, by iteration; means."
-        yield Plot(f"visualization-{job}-{model}", text, partial(_curves, mine, list(lines["method"])))
+        yield Plot(f"visualization-{job}-{model}", text, partial(_curves, mine, list(lines["variant"])))
 
 
 def _curves(along: pd.DataFrame, methods: Sequence[str]) -> Figure:
@@ -184,7 +187,7 @@ def _curves(along: pd.DataFrame, methods: Sequence[str]) -> Figure:
         ax.set_xlabel("iteration")
         ax.set_ylabel(name)
     axes[1].set_ylim(-0.03, 1.03)
-    figure.legend(loc="outside upper left", ncols=4)
+    figure.legend(loc="outside upper left", ncols=5)
     return figure
 
 
@@ -237,7 +240,6 @@ SECTION = Section(
     draw=_draw,
     shown=12,
     headers={
-        "method": "variant",
         "image": "picture",
         "other": "shown to",
         "saved_confidence": "as saved",

@@ -91,7 +91,7 @@ class Visualization(Study):
                     column += f", {x} iterations" if x is not None else ""
                     share = "" if np.isnan(here[i]) else f"confidence {here[i]:.1%}"
                     tiles["pixels"].append((images[i].permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8))
-                    note = f"stopped at step {found.done[i]}" if found.stopped[i] else ""
+                    note = found.stopped[i].partition(":")[0].partition(",")[0]
                     tiles["row"].append(p.title)
                     tiles["column"].append(column)
                     tiles["below"].append("; ".join(filter(None, [share, note])))

@@ -133,6 +133,7 @@ class Ascent:
         step: steps begun.
         done: (B,) steps that moved each picture.
         stopped: "" or why a picture was stopped early, one each.
+        idle: (B,) steps at which the gradient was zero everywhere: a rectifier that is off has none.
         values: a (B,) tensor a step: what is made large, before that step, as jittered; NaN once a picture is done.
         confidences: likewise, the softmax of the target; NaN without one.
 
@@ -165,6 +166,7 @@ class Ascent:
         self.step = 0
         self.done = torch.zeros(len(wishes), dtype=torch.int64)
         self.stopped = [""] * len(wishes)
+        self.idle = torch.zeros(len(wishes), dtype=torch.int64)
         self.values: list[Tensor] = []
         self.confidences: list[Tensor] = []
 
@@ -199,6 +201,7 @@ class Ascent:
             if not total.requires_grad:
                 raise NetworkError("the network's scores carry no gradient: it detaches, or computes in integers")
             gradient = torch.autograd.grad(total, free)[0]
+        self.idle[alive] += (gradient.flatten(1) == 0).all(1).cpu()
         with torch.inference_mode(False), torch.no_grad():
             moved = self._regularised(free + self._move(gradient, index, recipes), recipes)
             sound = values.isfinite()
@@ -302,7 +305,7 @@ class Visualization:
         snapshots: iteration -> likewise, as they were after so many steps; a picture that was done stays.
         values, confidences: (steps, B), see `Ascent`.
         done: (B,) steps that moved each.
-        stopped: "" or why, one each.
+        stopped: "" or why a picture ended early or never began, one each.
         interrupted: whether Ctrl-C ended it.
     """
 
@@ -349,9 +352,10 @@ def visualize(
         interrupted = True
     nothing = torch.empty(0, len(wishes))
     values, confidences = (torch.stack(x).cpu() if x else nothing for x in (ascent.values, ascent.confidences))
-    return Visualization(
-        ascent.images, kept, values, confidences, ascent.done, tuple(ascent.stopped), interrupted=interrupted
-    )
+    stuck = ((ascent.idle == ascent.done) & (ascent.done > 0)).tolist()
+    why = "its gradient was zero at every step, a rectifier is off: begin from a photo, or take another neuron"
+    notes = tuple(note or (why if still else "") for note, still in zip(ascent.stopped, stuck, strict=True))
+    return Visualization(ascent.images, kept, values, confidences, ascent.done, notes, interrupted=interrupted)
 
 
 def _layers(wishes: Iterable[Wish]) -> list[str]:
