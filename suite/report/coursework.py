@@ -14,10 +14,13 @@ import pandas as pd
 from suite.report import attacks, sanity, style_transfer, visualization
 from suite.report.pictures import Picture, load, photo_grid, save_png
 from suite.report.sections import Section, Tables
+from suite.report.style import slug
 from suite.report.words import number
 
 NAME = "coursework"
 HELD, PART, BROKE, UNCLEAR, NOT_RUN = "held", "held in part", "did not hold", "unclear", "not run"
+GUIDED = ("guided_backprop", "grad_cam", "guided_grad_cam")
+LAYERS = ("layer_conductance", "grad_cam", "neuron_gradient")
 SURE = 0.94  # confidence from which a picture counts as seen
 Answer = tuple[str, str]  # one of the words above, and the numbers
 
@@ -35,7 +38,7 @@ class Question:
         usual: what is usually answered.
         where: the tables that decide.
         answer: (tables) -> the verdict and the numbers it rests on.
-        figures: (study, what a picture's title holds), or the name under plots/ without its suffix.
+        figures: (study, how the titles of its pictures begin); "" for the five photos', "plots" for a plot's name.
     """
 
     text: str
@@ -56,7 +59,7 @@ def find(tables: Tables, name: str, **where: object) -> pd.DataFrame:
         if len(found):
             found = found[found[column].isin(value if isinstance(value, tuple) else (value,))]
     if found.empty:
-        raise Missing(f"table {name} has no line " + ", ".join(f"{k} {v}" for k, v in where.items()))
+        raise Missing(f"the table {name} has no line of {', '.join(f'{k} {v}' for k, v in where.items())}")
     return found
 
 
@@ -67,11 +70,9 @@ def one(tables: Tables, name: str, column: str, **where: object) -> float:
 
 def judged(parts: Sequence[bool | None]) -> str:
     """All true: held; none: did not hold; None where the numbers leave it open."""
-    if all(part is True for part in parts):
+    if all(parts):
         return HELD
-    if any(part is True for part in parts):
-        return PART
-    return UNCLEAR if None in parts else BROKE
+    return PART if any(parts) else UNCLEAR if any(part is None for part in parts) else BROKE
 
 
 def _larger(t: Tables) -> Answer:
@@ -101,7 +102,7 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _layers(t: Tables) -> Answer:
-    verdict, told = _captum("layer_conductance", "grad_cam", "neuron_gradient")(t)
+    verdict, told = _captum(*LAYERS)(t)
     alike = find(t, "comparison", metric="spearman", method=("grad_cam", "layer_conductance"))
     alike = alike[alike["other"].isin(["layer_conductance", "neuron_gradient"]) & (alike["n"] > 0)]
     pairs = [f"{line['method']} with {line['other']} {line['mean']:.2f}" for line in _rows(alike)]
@@ -152,7 +153,8 @@ def _fooling(t: Tables) -> Answer:
 def _change(t: Tables) -> Answer:
     lies = find(t, "attacks_maps", metric="energy_in_source_map", other="fooling image", method="saliency").iloc[0]
     shows = find(t, "attacks_maps", metric="shows_perturbation", other="fooling image", method="saliency").iloc[0]
-    told = f"{lies['attack']:.0%} of the change's energy lies on the tenth of pixels where the label's saliency is "
+    told = "no photo here has a mask of its object: "
+    told += f"{lies['attack']:.0%} of the change's energy lies on the tenth of pixels where the label's saliency is "
     told += f"largest, of noise {lies['noise']:.0%}; the new class's saliency correlates with the change at "
     told += f"{shows['attack']:.2f}, with noise at {shows['noise']:.2f}"
     return judged([bool(line["attack_less_noise_low"] > 0) for line in (lies, shows)]), told
@@ -328,21 +330,21 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "Saliency of five photos on SqueezeNet and on a larger network: whose maps are sharper?",
         "The larger network's maps are sharper.",
-        ("between_networks_verdicts",), _larger, (("", "saliency"),),
+        ("between_networks_verdicts",), _larger, (("", "saliency by network"),),
     ),
     Question(
         "The same by Captum: is it the same map?", "The same.", ("agreement_verdicts",), _captum("saliency"),
-        (("", "saliency, Captum"),),
+        (("", "saliency by hand"),),
     ),
     Question(
         "Guided Backprop, Grad-CAM and Guided Grad-CAM by hand and by Captum: are they the same?",
         "The same.",
-        ("agreement_verdicts",), _captum("guided_backprop", "grad_cam", "guided_grad_cam"), (("", "guided"),),
+        ("agreement_verdicts",), _captum(*GUIDED), (("", "guided maps"),),
     ),
     Question(
         "Layer conductance, layer Grad-CAM and a neuron's view: are they Captum's?",
         "The same as Captum's, and each shows something else of the layer.",
-        ("agreement_verdicts", "comparison"), _layers, (("", "layers"),),
+        ("agreement_verdicts", "comparison"), _layers, (("", "views of a layer"),),
     ),
     Question(
         "Saliency against Grad-CAM: what is each good for?",
@@ -357,7 +359,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "Score, log-probability, probability or loss: what is to be differentiated?",
         "The unnormalised score alone (B): the others mix in other classes or vanish.",
-        ("differentiate_verdicts",), _differentiate, (("plots", "differentiate-vanishing"),),
+        ("differentiate_verdicts",), _differentiate, (("plots", "differentiate vanishing"),),
     ),
     Question(
         "Fooling images: does the network change its mind while the photo looks the same?",
@@ -373,13 +375,13 @@ QUESTIONS: tuple[Question, ...] = (
         "The naive attack against FGSM and PGD: which needs the smaller change?",
         "FGSM and PGD; PGD is the strongest.",
         ("attacks_success", "attacks_targeted"), _stronger,
-        (("plots", "attacks-curve-squeezenet1_1-linf"), ("attacks", "PGD, epsilon")),
+        (("plots", "attacks curve squeezenet1_1 linf"), ("attacks", "PGD, epsilon")),
     ),
     Question(
         "Adversarial training: what does it change?",
         "The network is robust, and its maps follow the object.",
         ("attacks_robust", "attacks_alignment"), _training,
-        (("plots", "attacks-curve-digits-linf"), ("plots", "attacks-curve-digits_adversarial-linf")),
+        (("plots", "attacks curve digits linf"), ("plots", "attacks curve digits_adversarial linf")),
     ),
     Question(
         "A gorilla and a Yorkshire terrier from noise: does the network see them?",
@@ -443,9 +445,14 @@ QUESTIONS: tuple[Question, ...] = (
 )  # fmt: skip
 
 
+def asked(manifest: dict[str, Any]) -> bool:
+    """Whether the run is one of coursework."""
+    return str(manifest.get("name", "")).startswith(NAME)
+
+
 def tables(made: Tables, manifest: dict[str, Any]) -> Tables:
     """The answers, where the run is one of coursework."""
-    if not str(manifest.get("name", "")).startswith(NAME):
+    if not asked(manifest):
         return {}
     lines = []
     for place, question in enumerate(QUESTIONS, start=1):
@@ -459,7 +466,7 @@ def tables(made: Tables, manifest: dict[str, Any]) -> Tables:
     return {f"{NAME}_verdicts": pd.DataFrame(lines)}
 
 
-def _five(run_dir: Path, manifest: dict[str, Any]) -> Iterable[tuple[str, Path]]:
+def _five(run_dir: Path, manifest: dict[str, Any]) -> Iterable[Picture]:
     """The first photos' maps, by hand and by Captum: a page a question."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for model, about in manifest.get("models", {}).items():
@@ -467,69 +474,46 @@ def _five(run_dir: Path, manifest: dict[str, Any]) -> Iterable[tuple[str, Path]]
             found.setdefault(path.stem, {})[model] = load(path)
     if not found:
         return
+    stands = ". The courses' photos are in no package; these stand in" * (manifest["data"]["source"] == "embedded")
     signed = {label: bool(info.get("signed")) for label, info in manifest["methods"].items()}
-    first = next(iter(manifest["models"]))
+    models = list(manifest["models"])
+    both = ("own", "captum")
     pages = {
-        "saliency": [(model, "own", "saliency") for model in manifest["models"]],
-        "saliency, Captum": [(m, side, "saliency") for m in manifest["models"] for side in ("own", "captum")],
-        "guided": [
-            (first, s, m) for m in ("guided_backprop", "grad_cam", "guided_grad_cam") for s in ("own", "captum")
-        ],
-        "layers": [
-            (first, s, m) for m in ("layer_conductance", "grad_cam", "neuron_gradient") for s in ("own", "captum")
-        ],
+        "saliency by network": [(model, "own", "saliency", model) for model in models],
+        "saliency by hand and by Captum": [(m, side, "saliency", f"{side} {m}") for m in models for side in both],
+        "guided maps": [(models[0], side, m, f"{side} {m}") for m in GUIDED for side in both],
+        "views of a layer": [(models[0], side, m, f"{side} {m}") for m in LAYERS for side in both],
     }
     for name, columns in pages.items():
         lines, is_signed = [], {}
         for arrays in found.values():
             photo = next(iter(arrays.values()))
             shown = {"photo": photo["photo"]}
-            for model, side, method in columns:
+            for model, side, method, words in columns:
                 if f"{side}|{method}" in arrays.get(model, {}):
-                    what = method if name in ("guided", "layers") else model
-                    words = what if name == "saliency" else f"{'Captum' if side == 'captum' else 'own'} {what}"
                     shown[f"own|{words}"] = arrays[model][f"{side}|{method}"]
                     is_signed[words] = signed.get(method, False)
             lines.append((str(photo["id"]), "", shown))
-        path = run_dir / "plots" / f"{NAME}-{name.replace(', ', '-')}.png"
+        path = run_dir / "plots" / f"{NAME}-{slug(name)}.png"
         save_png(photo_grid(lines, is_signed), path)
-        yield name, path
+        yield path, name + stands, f"A row a photo, a column a map: {name}."
 
 
 def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
-    """Each question's figures, in the order of the questions, under its number and its verdict."""
-    answers = run_dir / "tables" / f"{NAME}_verdicts.csv"
-    if not str(manifest.get("name", "")).startswith(NAME) or not answers.exists():
+    """Each question's figures under its number, in the order of the questions."""
+    if not asked(manifest):
         return []
-    verdicts = pd.read_csv(answers)["verdict"]
-    stands = " The courses' photos are in no package: these stand in for them." * (
-        manifest["data"]["source"] == "embedded"
-    )
-    drawn = {
-        study: section.draw(run_dir, manifest)
-        for study, section in {
-            s.study: s for s in (attacks.SECTION, visualization.SECTION, style_transfer.SECTION)
-        }.items()
-    }
-    drawn["sanity"] = sanity.SECTION.draw(run_dir, manifest)
-    drawn[""] = [(path, name, "The photos and their maps.") for name, path in _five(run_dir, manifest)]
-    drawn["plots"] = [(path, path.stem, "A plot.") for path in sorted((run_dir / "plots").glob("*.png"))]
+    parts = (attacks.SECTION, visualization.SECTION, style_transfer.SECTION, sanity.SECTION)
+    drawn = {part.study: part.draw(run_dir, manifest) for part in parts}
+    drawn[""] = list(_five(run_dir, manifest))
+    drawn["plots"] = [(p, p.stem.replace("-", " "), p.stem) for p in sorted((run_dir / "plots").glob("*.png"))]
     pictures = []
-    for place, (question, verdict) in enumerate(zip(QUESTIONS, verdicts, strict=True), start=1):
+    for place, question in enumerate(QUESTIONS, start=1):
         for study, what in question.figures:
-            those = [
-                p for p in drawn[study] if (p[1] == what if study == "" else p[1].startswith(what) or p[0].stem == what)
-            ]
-            for path, title, alt in those[: 1 if study == "attacks" and "PGD" in what else 3]:
-                note = stands if study in ("", "attacks") else ""
-                told = f" {title}." if study not in ("", "plots") else ""
-                pictures.append(
-                    (
-                        path,
-                        f"{place}. {question.text} Usual answer: {question.usual} {verdict.capitalize()}.{told}{note}",
-                        alt,
-                    )
-                )
+            those = [found for found in drawn[study] if found[1].startswith(what)]
+            if study == "attacks":  # of each kind the first photo
+                those = list({found[1]: found for found in reversed(those)}.values())[::-1]
+            pictures += [(path, f"{place}. {title}.", alt) for path, title, alt in those]
     return pictures
 
 

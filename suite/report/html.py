@@ -13,6 +13,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from suite.report import coursework
 from suite.report.pictures import Picture, Tiles, thumbnail
 from suite.report.plots import Drawn
 from suite.report.present import TEXTS, display, header, is_numeric
@@ -240,7 +241,7 @@ def _questions(chapters: list[Chapter]) -> list[tuple[str, list[Chapter]]]:
     asked = {study: question for question, studies in QUESTIONS for study in studies}
     found: dict[str, list[Chapter]] = {question: [] for question in [*(name for name, _ in QUESTIONS), _ELSE]}
     for chapter in chapters:
-        if chapter.verdicts:
+        if chapter.verdicts and chapter.study != coursework.NAME:  # which has its own place
             found[asked.get(chapter.study, _ELSE)].append(chapter)
     return [(question, some) for question, some in found.items() if some]
 

@@ -58,7 +58,7 @@ def rows_of(rows: Rows, studies: Sequence[str]) -> pd.DataFrame:
 def build_tables(rows: Rows, manifest: dict[str, Any]) -> Tables:
     """Every table that this run has rows for, by file name: verdicts first, then the run's own, then by section."""
     made: Tables = {}
-    seen = rows_of(rows, ["predictions"])
+    seen = rows_of(rows, ["predictions", "digits"])  # what has no section
     undone = [seen[seen["status"] != "ok"]]
     for section in SECTIONS:
         mine = rows_of(rows, [section.study, *section.also])

@@ -1,0 +1,52 @@
+"""The coursework's answers: right on planted tables, absent where the numbers are, and in every line from a table."""
+
+import pandas as pd
+import pytest
+
+from suite.report import coursework
+from suite.report.coursework import BROKE, HELD, NOT_RUN, PART, QUESTIONS, UNCLEAR, judged
+
+
+def verdict_of(word: str, **tables: pd.DataFrame) -> str:
+    (found,) = [q for q in QUESTIONS if word in q.text]
+    return found.answer(tables)[0]
+
+
+def test_parts_make_a_verdict() -> None:
+    assert judged([True, True]) == HELD
+    assert judged([True, False]) == judged([True, None]) == PART
+    assert judged([False, False]) == BROKE
+    assert judged([False, None]) == judged([None]) == UNCLEAR
+
+
+def test_a_run_without_numbers_answers_nothing() -> None:
+    lines = coursework.tables({}, {"name": "coursework"})["coursework_verdicts"]
+    assert set(lines["verdict"]) == {NOT_RUN}
+    assert list(lines["measure"]) == [str(k + 1) for k in range(len(QUESTIONS))]
+    assert (lines["reason"].str.len() > 10).all()
+    assert coursework.tables({}, {"name": "quick"}) == {}
+
+
+@pytest.mark.parametrize(("contrasts", "verdict"), [((0.2, 0.05), HELD), ((0.2, 0.19), BROKE)])
+def test_a_high_lambda_is_grey_where_contrast_falls(contrasts: tuple[float, float], verdict: str) -> None:
+    # in the wrong order: the sweep is sorted by its number
+    lines = [
+        {"job": "lambda", "method": name, "contrast": c, "confidence": 1.0}
+        for name, c in zip(("λ 0.0001", "λ 1"), contrasts, strict=True)
+    ]
+    assert verdict_of("by lambda", visualization_variants=pd.DataFrame(lines[::-1])) == verdict
+
+
+@pytest.mark.parametrize(("guided", "verdict"), [("FAIL", HELD), ("PASS", PART), ("UNDECIDED", PART)])
+def test_sanity_is_held_against_the_paper(guided: str, verdict: str) -> None:
+    said = {"saliency": "PASS", "grad_cam": "PASS", "guided_backprop": guided, "guided_grad_cam": "FAIL"}
+    more = {"model": "squeezenet1_1", "measure": "overall", "s_half": 0.5, "s_half_low": 0.4, "s_half_high": 0.6}
+    lines = [more | {"method": m, "verdict": v, "photos": 20, "draws": 2} for m, v in said.items()]
+    assert verdict_of("sanity checks", sanity_verdicts=pd.DataFrame(lines)) == verdict
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(1.4, BROKE), (11.0, HELD)])
+def test_no_batch_is_exponentially_faster(gain: float, verdict: str) -> None:
+    batching = pd.DataFrame({"method": ["all methods", "forward_and_gradient"], "gain": [gain, 1.5]})
+    speed = pd.DataFrame({"stage": ["batch"], "method": ["all methods"], "x": [10.0]})
+    assert verdict_of("summed before", speed_batching=batching, speed=speed) == verdict
