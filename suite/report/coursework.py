@@ -21,6 +21,10 @@ NAME = "coursework"
 HELD, PART, BROKE, UNCLEAR, NOT_RUN = "held", "held in part", "did not hold", "unclear", "not run"
 GUIDED = ("guided_backprop", "grad_cam", "guided_grad_cam")
 LAYERS = ("layer_conductance", "grad_cam", "neuron_gradient")
+SHORT = dict(
+    zip((*GUIDED, *LAYERS), ("Guided BP", "Grad-CAM", "Guided CAM", "conductance", "Grad-CAM", "neuron"), strict=True)
+)
+STANDS = ". The courses' photos are in no package; the nearest ones stand in"
 SURE = 0.94  # confidence from which a picture counts as seen
 Answer = tuple[str, str]  # one of the words above, and the numbers
 
@@ -38,7 +42,8 @@ class Question:
         usual: what is usually answered.
         where: the tables that decide.
         answer: (tables) -> the verdict and the numbers it rests on.
-        figures: (study, how the titles of its pictures begin); "" for the five photos', "plots" for a plot's name.
+        figures: (study, how the titles of its pictures begin); "" for the five photos.
+        plots: names of plots.
     """
 
     text: str
@@ -46,6 +51,7 @@ class Question:
     where: tuple[str, ...]
     answer: Callable[[Tables], Answer]
     figures: tuple[tuple[str, str], ...] = ()
+    plots: tuple[str, ...] = ()
 
 
 def find(tables: Tables, name: str, **where: object) -> pd.DataFrame:
@@ -88,7 +94,11 @@ def _larger(t: Tables) -> Answer:
 def _captum(*methods: str) -> Callable[[Tables], Answer]:
     def answer(t: Tables) -> Answer:
         lines = find(t, "agreement_verdicts", method=methods)
-        told = [f"{line['method']} on {line['model']}: {line['verdict']}, {line['reason']}" for line in _rows(lines)]
+        told = [
+            f"{line['method']} on {line['model']}: "
+            + (line["reason"] if line["verdict"] == "differs" else line["reason"].partition(": ")[0])
+            for line in _rows(lines)
+        ]
         parts = [
             verdict in ("equal", "within tolerance") for verdict in lines["verdict"] if verdict != "not applicable"
         ]
@@ -330,21 +340,21 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "Saliency of five photos on SqueezeNet and on a larger network: whose maps are sharper?",
         "The larger network's maps are sharper.",
-        ("between_networks_verdicts",), _larger, (("", "saliency by network"),),
+        ("between_networks_verdicts",), _larger, (("", "Saliency by network"),),
     ),
     Question(
         "The same by Captum: is it the same map?", "The same.", ("agreement_verdicts",), _captum("saliency"),
-        (("", "saliency by hand"),),
+        (("", "Saliency by hand"),),
     ),
     Question(
         "Guided Backprop, Grad-CAM and Guided Grad-CAM by hand and by Captum: are they the same?",
         "The same.",
-        ("agreement_verdicts",), _captum(*GUIDED), (("", "guided maps"),),
+        ("agreement_verdicts",), _captum(*GUIDED), (("", "Guided maps"),),
     ),
     Question(
         "Layer conductance, layer Grad-CAM and a neuron's view: are they Captum's?",
         "The same as Captum's, and each shows something else of the layer.",
-        ("agreement_verdicts", "comparison"), _layers, (("", "views of a layer"),),
+        ("agreement_verdicts", "comparison"), _layers, (("", "Views of a layer"),),
     ),
     Question(
         "Saliency against Grad-CAM: what is each good for?",
@@ -359,7 +369,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "Score, log-probability, probability or loss: what is to be differentiated?",
         "The unnormalised score alone (B): the others mix in other classes or vanish.",
-        ("differentiate_verdicts",), _differentiate, (("plots", "differentiate vanishing"),),
+        ("differentiate_verdicts",), _differentiate, plots=("differentiate-vanishing-squeezenet1_1",),
     ),
     Question(
         "Fooling images: does the network change its mind while the photo looks the same?",
@@ -375,13 +385,13 @@ QUESTIONS: tuple[Question, ...] = (
         "The naive attack against FGSM and PGD: which needs the smaller change?",
         "FGSM and PGD; PGD is the strongest.",
         ("attacks_success", "attacks_targeted"), _stronger,
-        (("plots", "attacks curve squeezenet1_1 linf"), ("attacks", "PGD, epsilon")),
+        (("attacks", "PGD, epsilon"),), ("attacks-curve-squeezenet1_1-linf",),
     ),
     Question(
         "Adversarial training: what does it change?",
         "The network is robust, and its maps follow the object.",
         ("attacks_robust", "attacks_alignment"), _training,
-        (("plots", "attacks curve digits linf"), ("plots", "attacks curve digits_adversarial linf")),
+        plots=("attacks-curve-digits-linf", "attacks-curve-digits_adversarial-linf"),
     ),
     Question(
         "A gorilla and a Yorkshire terrier from noise: does the network see them?",
@@ -474,15 +484,15 @@ def _five(run_dir: Path, manifest: dict[str, Any]) -> Iterable[Picture]:
             found.setdefault(path.stem, {})[model] = load(path)
     if not found:
         return
-    stands = ". The courses' photos are in no package; these stand in" * (manifest["data"]["source"] == "embedded")
     signed = {label: bool(info.get("signed")) for label, info in manifest["methods"].items()}
     models = list(manifest["models"])
-    both = ("own", "captum")
+    names, both = manifest.get("class_names", {}), {"own": "own", "captum": "Captum"}
+    labels = {file["id"]: names.get(str(file["label"]), file["id"]) for file in manifest["data"]["files"]}
     pages = {
-        "saliency by network": [(model, "own", "saliency", model) for model in models],
-        "saliency by hand and by Captum": [(m, side, "saliency", f"{side} {m}") for m in models for side in both],
-        "guided maps": [(models[0], side, m, f"{side} {m}") for m in GUIDED for side in both],
-        "views of a layer": [(models[0], side, m, f"{side} {m}") for m in LAYERS for side in both],
+        "Saliency by network": [(model, "own", "saliency", model) for model in models],
+        "Saliency by hand and by Captum": [(m, s, "saliency", f"{both[s]} {m[:12]}") for m in models for s in both],
+        "Guided maps": [(models[0], s, m, f"{both[s]} {SHORT[m]}") for m in GUIDED for s in both],
+        "Views of a layer": [(models[0], s, m, f"{both[s]} {SHORT[m]}") for m in LAYERS for s in both],
     }
     for name, columns in pages.items():
         lines, is_signed = [], {}
@@ -493,10 +503,10 @@ def _five(run_dir: Path, manifest: dict[str, Any]) -> Iterable[Picture]:
                 if f"{side}|{method}" in arrays.get(model, {}):
                     shown[f"own|{words}"] = arrays[model][f"{side}|{method}"]
                     is_signed[words] = signed.get(method, False)
-            lines.append((str(photo["id"]), "", shown))
+            lines.append((labels.get(str(photo["id"]), str(photo["id"])), "", shown))
         path = run_dir / "plots" / f"{NAME}-{slug(name)}.png"
         save_png(photo_grid(lines, is_signed), path)
-        yield path, name + stands, f"A row a photo, a column a map: {name}."
+        yield path, name, f"A row a photo, a column a map: {name}."
 
 
 def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
@@ -506,14 +516,14 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     parts = (attacks.SECTION, visualization.SECTION, style_transfer.SECTION, sanity.SECTION)
     drawn = {part.study: part.draw(run_dir, manifest) for part in parts}
     drawn[""] = list(_five(run_dir, manifest))
-    drawn["plots"] = [(p, p.stem.replace("-", " "), p.stem) for p in sorted((run_dir / "plots").glob("*.png"))]
     pictures = []
     for place, question in enumerate(QUESTIONS, start=1):
         for study, what in question.figures:
             those = [found for found in drawn[study] if found[1].startswith(what)]
             if study == "attacks":  # of each kind the first photo
                 those = list({found[1]: found for found in reversed(those)}.values())[::-1]
-            pictures += [(path, f"{place}. {title}.", alt) for path, title, alt in those]
+            stands = STANDS * (study in ("", "attacks") and manifest["data"]["source"] == "embedded")
+            pictures += [(p, f"{place}. {title}{stands}.", alt) for p, title, alt in those]
     return pictures
 
 

@@ -138,6 +138,7 @@ def write_html(
         took=_took(manifest),
         chapters=chapters,
         questions=_questions(chapters),
+        asked={str(k): question.plots for k, question in enumerate(coursework.QUESTIONS, start=1)},
         methods=methods,
         anchors={number(method.label): method.anchor for method in methods},
         photos=photos,
