@@ -142,6 +142,10 @@ def everything(folder: Path) -> Path:
             "scores": {"steps": 3, "samples": 5, "perturbations": 2, "superpixels": 10, "removed": [0.5], "grids": [2]},
             "attacks": {"epsilons": [0, 0.1], "epsilons_l2": [0, 1], "minimal": False, "limits": False, "audit": False},
             "speed": {"rounds": 2, "one_by_one": False, "memory": False},
+            "digits": {
+                "models": [models[0] | {"input_size": 28, "label": "inner"}], "methods": ["saliency"],
+                "data": {"source": "digits", "limit": 2}, "studies": {"sharpness": {}},
+            },
         },
     }  # fmt: skip
     assert set(tree["studies"]) == set(STUDIES) - {"predictions"}  # a new study belongs here too
