@@ -178,7 +178,7 @@ class Attacks(Study):
     def _maps(
         self, work: Work, what: str, found: AttackResult, noise: AttackResult, right: Tensor
     ) -> tuple[list[Row], Maps]:
-        """How far maps move under the attack and under noise of its size, where the perturbation lies, and these maps."""
+        """How far maps move under attack and under noise of its size, where the perturbation lies, and these maps."""
         ids = [work.ids[i] for i in right.tolist()]
         size = (work.images.shape[2], work.images.shape[3])
         truth = work.targets[right]
