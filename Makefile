@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint check format clean
+.PHONY: help venv demo test faults lint check format benchmark clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,9 +24,12 @@ demo: $(STAMP) ## compare the four handwritten maps with Captum's on twenty phot
 	if [ $$status -lt 2 ]; then echo "The report: $(CURDIR)/reports/quick/report.html"; fi; \
 	exit $$status
 
-test: $(STAMP) ## run all tests, the quick ones first
-	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest -m slow
+test: $(STAMP) ## run all tests, the quick ones first, a process a core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m slow
+
+faults: $(STAMP) ## kill a run of every study twenty times; its rows must be those of an undisturbed one
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults
 
 lint: $(STAMP) ## style only: ruff
 	$(BIN)/ruff check .
@@ -40,6 +43,11 @@ format: $(STAMP) ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+benchmark: ## NAME=attribution|sanity|scores|attacks beside the other libraries, in an environment of its own
+	$(PYTHON) -m venv .venv-benchmarks
+	.venv-benchmarks/bin/python -m pip install --quiet --constraint constraints.txt --editable . quantus==0.6.0 grad-cam
+	.venv-benchmarks/bin/python benchmarks/$(NAME).py $(OPTIONS)
+
 clean: ## remove the virtual environment and all caches; reports stay
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-benchmarks build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find suite tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

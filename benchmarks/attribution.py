@@ -3,23 +3,23 @@
     python benchmarks/attribution.py [--rounds 20] [--batch 10] [--threads 2]
 
 The jobs of a round run one after the other, in an order that turns; ratios are taken within a round. SqueezeNet 1.1 on
-the embedded photos.
+the embedded photos. pytorch-grad-cam takes part where it is installed: `make benchmark NAME=attribution`.
 """
 
 import suite._torchvision
 
 import argparse
-import statistics
-import time
 import warnings
 from collections.abc import Callable
 
 import torch
+from rounds import interleaved, ratio, show
 
 import suite
 from suite.attribution.fused import as_methods, attribute
 from suite.data.images import load_image
 from suite.data.sources import list_images
+from suite.models.layers import default_layer
 from suite.models.state import in_use
 from suite.reference.captum import counterpart
 
@@ -56,30 +56,41 @@ def main() -> None:
     jobs: dict[str, Callable[[], object]] = {
         "forward": forward,
         "forward and gradient": bare,
+        "Grad-CAM, own": lambda: attribute(model, images, targets, ["grad_cam"]),
         "four maps, own": lambda: attribute(model, images, targets, FOUR),
         "four maps, Captum": lambda: [counterpart(m)(m, model, images, targets) for m in methods.values()],
         "four maps, own, channels_last": lambda: attribute(wide, other, targets, FOUR),
     }
-    own, theirs = jobs["four maps, own"](), jobs["four maps, Captum"]()
-    equal = all(torch.equal(a, b) for a, b in zip(own.values(), theirs, strict=True))
-    seconds: dict[str, list[float]] = {name: [] for name in jobs}
-    names = list(jobs)
-    for turn in range(given.rounds):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            start = time.perf_counter()
-            jobs[name]()
-            seconds[name].append(time.perf_counter() - start)
-
-    def ratio(a: str, b: str) -> float:
-        return statistics.median(x / y for x, y in zip(seconds[a], seconds[b], strict=True))
-
+    own, captums = jobs["four maps, own"](), jobs["four maps, Captum"]()
+    equal = all(torch.equal(a, b) for a, b in zip(own.values(), captums, strict=True))
+    theirs = _grad_cam(model, images, targets)
+    if theirs is not None:
+        jobs["Grad-CAM, pytorch-grad-cam"] = theirs
+    seconds = interleaved(jobs, given.rounds)
     print(f"SqueezeNet 1.1, {len(images)} photos, {given.threads} threads, {given.rounds} rounds; bit-equal: {equal}")
-    for name, taken in seconds.items():
-        print(f"  {name:32} {statistics.median(taken):7.3f} s  {ratio(name, 'forward and gradient'):5.2f} passes")
-    share = ratio("forward", "forward and gradient")
+    show(seconds, "forward and gradient", "passes")
+    share = ratio(seconds["forward"], seconds["forward and gradient"])
+    over = ratio(seconds["four maps, Captum"], seconds["four maps, own"])
+    wide_over = ratio(seconds["four maps, own"], seconds["four maps, own, channels_last"])
     print(f"f, the forward's share of a pass     {share:.2f}, so two backwards cost 2 - f = {2 - share:.2f} passes")
-    print(f"Captum's four calls over own         {ratio('four maps, Captum', 'four maps, own'):.2f}")
-    print(f"usual format over channels_last      {ratio('four maps, own', 'four maps, own, channels_last'):.2f}")
+    print(f"Captum's four calls over own         {over:.2f}")
+    print(f"usual format over channels_last      {wide_over:.2f}")
+
+
+def _grad_cam(model: torch.nn.Module, images: torch.Tensor, targets: torch.Tensor) -> Callable[[], object] | None:
+    try:
+        from pytorch_grad_cam import GradCAM
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    except ImportError:
+        return None
+    layer = model.get_submodule(default_layer(model, images))
+    wanted = [ClassifierOutputTarget(int(target)) for target in targets]
+
+    def run() -> object:
+        with GradCAM(model, [layer]) as made:
+            return made(images, wanted)
+
+    return run
 
 
 if __name__ == "__main__":

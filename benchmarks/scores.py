@@ -5,8 +5,7 @@
 The jobs of a round run one after the other, in an order that turns; ratios are taken within a round. SqueezeNet 1.1 on
 the embedded photos. Quantus takes part where it can be imported, in an environment of its own beside the suite's:
 
-    python -m venv quantus && quantus/bin/python -m pip install -e . "quantus==0.6.0"
-    quantus/bin/python benchmarks/scores.py
+    make benchmark NAME=scores
 """
 
 import suite._torchvision
@@ -18,6 +17,7 @@ import warnings
 from collections.abc import Callable
 
 import torch
+from rounds import interleaved, ratio, show
 
 import suite
 from suite.attribution.fused import as_methods
@@ -65,18 +65,14 @@ def main() -> None:
     quantus_deletion = _quantus(model, images, work, given.steps)
     if quantus_deletion is not None:
         jobs["Quantus PixelFlipping"] = quantus_deletion
-    seconds: dict[str, list[float]] = {name: [] for name in jobs}
     for job in jobs.values():
         job()
-    for turn in range(given.rounds):
-        for name in [*jobs][turn % len(jobs) :] + [*jobs][: turn % len(jobs)]:
-            begun = time.perf_counter()
-            jobs[name]()
-            seconds[name].append(time.perf_counter() - begun)
+    seconds = interleaved(jobs, given.rounds)
     print(f"{given.photos} photos, {given.steps} steps, {given.threads} threads, median of {given.rounds} rounds")
-    for name, values in seconds.items():
-        over = [statistics.median(a / b for a, b in zip(values, seconds[base], strict=True)) for base in [*jobs][:2]]
-        print(f"{name:30} {statistics.median(values):6.2f} s  {over[0]:5.2f} / {over[1]:5.2f} x bare / channels last")
+    show(seconds, "bare forwards", "x bare forwards")
+    show(seconds, "bare forwards, channels last", "x bare forwards, channels last")
+    if quantus_deletion is not None:
+        print(f"Quantus over own: {ratio(seconds['Quantus PixelFlipping'], seconds['deletion']):.1f}")
     for label, kind in (("control_noise", "scattered"), ("grad_cam", "blobs")):
         for share in (0.1, 0.5, 0.9):
             removed = first_removed(ranks[label], torch.tensor([share]))

@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 done with failed rows, a network that could not be had, or
 interrupted, or not equal to the reference; 2 usage or configuration. Results go to stdout, the log to stderr.
 """
 
+import errno
 import json
 import logging
 import sys
@@ -199,6 +200,118 @@ def attack(
 
 
 @app.command()
+def stylize(
+    content: Annotated[str, typer.Argument(help="A photo: a file, or a name such as astronaut (see the README).")],
+    style: Annotated[str, typer.Argument(help="A painting, likewise.")],
+    preset: Annotated[str, typer.Option(help="composition_vii, the_scream or starry_night")] = "starry_night",
+    model: Annotated[str, typer.Option(help="The network.")] = "squeezenet1_1",
+    size: Annotated[int, typer.Option(min=32, max=2048, help="Pixels of the photo's shorter side.")] = 192,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value: form=raw, optimizer=lbfgs, keep_colours=true, ...")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the pictures land.")] = Path("reports/stylize"),
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Paints a photo as a painting: the picture, a strip, the numbers. Ctrl-C keeps what there is."""
+    import yaml
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from suite.report.style_transfer import strip
+    from suite.synthesis.stylize import stylize as paint
+
+    pairs = dict(text.partition("=")[::2] for text in parameter or [])
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("loading", total=None)
+
+        def watch(step: Any) -> None:
+            painted = sum(value for term, value in step.terms.items() if term.startswith("style "))
+            text = f"content {step.terms['content']:.4g}, style {painted:.4g}, tv {step.terms['tv']:.4g}"
+            progress.update(bar, advance=1, description=text)
+
+        found = paint(
+            content,
+            style,
+            out,
+            preset=preset,
+            model=model,
+            size=size,
+            parameters={key: yaml.safe_load(value) for key, value in pairs.items()},
+            begin=lambda steps: progress.update(bar, total=steps),
+            watch=watch,
+        )
+    numbers = found.numbers
+    picture = Path(numbers["picture"])
+    below = [f"{preset} on {model}: {numbers['content']} painted as {numbers['style']}"]
+    strip(found.content, found.style, found.snapshots, below).save(picture.with_name(f"{picture.stem}-strip.png"))
+    if as_json:
+        print(json.dumps(numbers, indent=2))
+    else:
+        for note in numbers["notes"]:
+            print(note)
+        apart = ", ".join(
+            f"{key.replace('_', ' ')} {numbers[key]:.3f}" for key in ("content_distance", "style_distance")
+        )
+        print(f"{picture}: {numbers['steps']} steps; {apart} (0 is the photo, or the painting's style; 1 the other)")
+    if numbers["stopped"]:
+        print(f"stopped early: {numbers['stopped']}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command()
+def visualize(
+    wanted: Annotated[str, typer.Argument(metavar="[CLASS]", help="A name, an index or a synset id.")] = "",
+    model: Annotated[str, typer.Option(help="The network.")] = "squeezenet1_1",
+    preset: Annotated[str, typer.Option(help="rdfia, cs231n, cs7643 or modern")] = "cs231n",
+    layer: Annotated[str, typer.Option(help="What a layer looks for, instead of a class.")] = "",
+    channel: Annotated[int | None, typer.Option(help="One channel of the layer.")] = None,
+    init: Annotated[Path | None, typer.Option(help="A photo to begin from, instead of noise.")] = None,
+    steps: Annotated[int | None, typer.Option(help="The preset's by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of noise and jitter.")] = 0,
+    parameter: Annotated[list[str] | None, typer.Option("--set", help="key=value, for example rate=5")] = None,
+    out: Annotated[Path, typer.Option(help="Where the pictures and numbers land.")] = Path("reports/visualize"),
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """What does a class look like to the network? A picture, a strip of steps, numbers. Ctrl-C keeps what there is."""
+    import yaml
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from suite.report.pictures import save_png
+    from suite.report.visualization import sheet
+    from suite.synthesis.class_visualization import Ascent
+    from suite.synthesis.picture import make_picture
+
+    changes = {k: yaml.safe_load(v) for k, _, v in (text.partition("=") for text in parameter or [])}
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task(wanted or layer, total=None)
+
+        def watch(ascent: Ascent) -> None:
+            value, confidence = float(ascent.values[-1][0]), float(ascent.confidences[-1][0])
+            told = f"{wanted or layer}: score {value:.4g}" + ("" if confidence != confidence else f", {confidence:.1%}")
+            progress.update(bar, total=ascent.wishes[0].recipe.steps, completed=ascent.step, description=told)
+
+        made = make_picture(
+            wanted, out, model=model, preset=preset, layer=layer, channel=channel, start=init, seed=seed,
+            changes=changes | ({} if steps is None else {"steps": steps}), watch=watch,
+        )  # fmt: skip
+    numbers, file = made.numbers, Path(made.numbers["picture"])
+    names = [f"step {step}" for step, *_ in made.frames]
+    tiles = [(pixels, "" if share is None else f"confidence {share:.1%}") for _, pixels, share in made.frames]
+    save_png(sheet(f"{numbers['wanted']} · {preset} · {model}", names, [("", tiles)]), file.with_suffix(".steps.png"))
+    file.with_suffix(".json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in numbers.items() if v not in ("", None)}
+    shown.pop("recipe")
+    print(json.dumps(numbers, indent=2) if as_json else ", ".join(f"{k} {v}" for k, v in shown.items()))
+    if made.note:
+        print(made.note, file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command()
 def verify(
     function: Annotated[
         str,
@@ -347,11 +460,11 @@ def _close(folder: Path, conditions: list[tuple[str, str]], *, as_json: bool, in
     from suite.report import build_with_tables, terminal_summary
     from suite.report.sections import headline
     from suite.report.tables import SECTIONS
-    from suite.results import read
+    from suite.results import scan
 
     page, tables = build_with_tables(folder)
     verdicts = {s.study: tables[s.verdicts].to_dict("records") for s in SECTIONS if s.verdicts in tables}
-    failed = int((read(folder)["status"] == "failed").sum())
+    failed = sum(rows["status"].to_pylist().count("failed") for rows in scan(folder, columns=("status",)))
     if as_json:
         print(
             json.dumps(
@@ -399,4 +512,12 @@ def main() -> None:
         if debug:
             traceback.print_exc()
         print(f"suite: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if debug or error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS):
+            raise
+        where = error.filename or "a file"
+        print(
+            f"suite: {where} cannot be written: {error.strerror}; make room and give the same command", file=sys.stderr
+        )
         sys.exit(2)

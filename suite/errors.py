@@ -5,7 +5,10 @@ from collections.abc import Iterable
 
 
 class SuiteError(Exception):
-    """Base of all errors shown as one line, without a traceback."""
+    """Base of all errors shown as one line, without a traceback; whatever names it holds, it is one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))
 
 
 class ConfigError(SuiteError):

@@ -58,6 +58,8 @@ STUDIES: Mapping[str, str] = {
     "shortcut": "suite.studies.shortcut:Shortcut",
     "scores": "suite.studies.scores:Scores",
     "attacks": "suite.studies.attacks:Attacks",
+    "style_transfer": "suite.studies.style_transfer:StyleTransferStudy",
+    "visualization": "suite.studies.visualization:Visualization",
     "speed": "suite.studies.speed:Speed",
 }
 

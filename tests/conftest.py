@@ -5,6 +5,7 @@ import suite._torchvision  # noqa: F401 - tests import captum, torchattacks and 
 import os
 
 import hypothesis
+from forked import zygote  # noqa: F401 - a fixture
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None, max_examples=60)

@@ -10,7 +10,7 @@ from suite.attribution.gradient import Gradient
 from suite.attribution.layer_activation import LayerActivation
 from suite.attribution.layer_conductance import LayerConductance
 from suite.attribution.neuron_gradient import NeuronGradient
-from suite.errors import DataError, NetworkError, SuiteError
+from suite.errors import DataError, NetworkError, NotApplicable, SuiteError
 from suite.models.layers import default_layer, layer_names
 from tests import networks as nets
 from tests.networks import pictures, seeded
@@ -203,4 +203,4 @@ def test_layers_are_listed_and_the_default_is_the_last_map():
     net = seeded(nets.Conv)
     assert layer_names(net) == ["conv", "norm", "act", "drop", "last"]
     assert default_layer(net, pictures()) == "last"
-    one_line(lambda: default_layer(seeded(nets.Linear), pictures()), "no layer of this network", NetworkError)
+    one_line(lambda: default_layer(seeded(nets.Linear), pictures()), "no layer of this network", NotApplicable)

@@ -259,7 +259,9 @@ def test_a_skip_branch_is_not_ruled_with_its_rectifier(rule, make):
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 @pytest.mark.parametrize(
-    "rectify", [torch.relu_, nn.ReLU(inplace=True), nn.ReLU6(inplace=True), nn.Threshold(0, 0, inplace=True)], ids=repr
+    "rectify",
+    [torch.relu_, nn.ReLU(inplace=True), nn.ReLU6(inplace=True), nn.Threshold(0, 0, inplace=True)],
+    ids=["relu_", "ReLU", "ReLU6", "Threshold"],
 )
 def test_in_place_on_a_view_rules_only_the_view(rule, rectify):
     net, x = seeded(lambda: nets.OnView(rectify), dtype=DOUBLE), pictures(dtype=DOUBLE)

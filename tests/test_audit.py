@@ -151,15 +151,19 @@ def test_double_precision_of_the_trainer(net: nn.Module, photos: Tensor) -> None
     assert set(found.verdicts()["verdict"]) == {"equal"}
 
 
-def test_a_network_without_maps_is_audited_by_methods_that_need_none() -> None:
+def test_a_network_without_maps_of_its_own_is_audited_all_the_same() -> None:
     images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     methods = ["saliency", "guided_backprop", "integrated_gradients"]
     found = suite.audit(Mlp(), images, ["cat", None], methods=methods, classes=["ant", "bee", "cat"])
     assert not (found.rows["status"] == "failed").any()
     assert set(found.verdicts()["verdict"]) == {"equal"}
     assert found.table("predictions")["label"].tolist() == ["cat", ""]
-    with pytest.raises(SuiteError, match="'grad_cam' on Mlp: no layer of this network gives a"):
-        suite.audit(Mlp(), images, methods=["grad_cam"])
+    cams = suite.audit(Mlp(), images, methods=["grad_cam", "guided_grad_cam", "saliency"]).rows
+    rows = cams[(cams["study"] == "agreement") & (cams["method"] != "saliency")]
+    assert set(rows["status"]) == {"not_applicable"}
+    assert rows["message"].str.contains("no layer of this network gives a").all()
+    with pytest.raises(SuiteError, match="'grad_cam' on Mlp: layer 'nowhere': this network has none"):
+        suite.audit(Mlp(), images, methods=[{"name": "grad_cam", "layer": "nowhere"}])
 
 
 def bad(**what: object) -> Callable[[nn.Module, Tensor], object]:

@@ -13,9 +13,18 @@ SHORTER = {
     "attacks": ["studies.attacks.epsilons=[0, 1/255]", "studies.attacks.epsilons_l2=[0, 1]"],
     "sanity": ["studies.sanity.draws=1", "studies.sanity.noise_factors=[1]", "studies.sanity.cells=[4]"],
     "labels": ["preset=quick", "models.0.parameters.count=100", "studies.labels.count=100"],
-    "speed": ["studies.speed.rounds=2"],
+    "synthesis": [
+        "studies.style_transfer.size=64",
+        "studies.style_transfer.pairs=[{content: tubingen, style: starry_night, parameters: {steps: 5}}]",
+    ],
+    "scores": ["studies.scores.steps=4", "studies.scores.samples=10", "studies.scores.perturbations=2"],
+    "speed": ["studies.speed.rounds=2", "studies.speed.memory=false"],
     "adversarial_training": [f"models.{i}.parameters.{key}" for i in (0, 1) for key in ("count=100", "epochs=1")],
 }  # the timings themselves are not what is tested here
+SHORTER["synthesis"] += [f"studies.visualization.jobs.{i}.recipe.steps=2" for i in range(11)]
+for place, name in ((8, "steps"), (9, "samples"), (10, "samples"), (11, "samples"), (12, "steps")):
+    SHORTER["speed"].append(f"methods.{place}.{name}=3")
+SHORTER["scores"] += ["studies.scores.removed=[0.5]", "methods.5.steps=3", "methods.6.samples=3"]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from suite import results
 from suite.errors import SuiteError
+from suite.results import store
 
 
 def one(**fields: Any) -> dict[str, Any]:
@@ -183,3 +185,112 @@ def test_no_torch_behind_results_or_report() -> None:
 def test_the_manifest_is_plain_json(tmp_path: Path) -> None:
     results.write_manifest(tmp_path, {"a": [1, "x"]})
     assert json.loads((tmp_path / "run.json").read_bytes()) == {"a": [1, "x"]}
+
+
+def shards_of_a_study(run_dir: Path, count: int = 7) -> set[str]:
+    """Shards of a study under `run_dir`, the last of an item that failed; their names."""
+    for i in range(count):
+        rows = [one(image=f"{i}/{k}", value=k) for k in range(3)]
+        if i == count - 1:
+            rows = [one(metric="item", x=i, status="failed", value=math.nan, message="why")]
+        results.write_shard(run_dir / "rows" / "agreement" / f"00-{i:06d}.parquet", rows, "this")
+    return {f"00-{i:06d}.parquet" for i in range(count)}
+
+
+def test_parts_hold_what_shards_held_and_grow_by_what_comes_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "PART_ROWS", 6)
+    folder, names = tmp_path / "rows" / "agreement", shards_of_a_study(tmp_path)
+    before = results.read(tmp_path)
+    for _ in range(2):
+        store.compact(folder, names)
+        pd.testing.assert_frame_equal(results.read(tmp_path), before)
+        left = ["00-000006.parquet", "part-000000.parquet", "part-000001.parquet", "part-000002.parquet", "parts.json"]
+        assert sorted(p.name for p in folder.iterdir()) == left
+    assert store.names(tmp_path) == {f"agreement/{name}" for name in names}
+    assert store.done(tmp_path, "this") == {f"agreement/{name}" for name in names - {"00-000006.parquet"}}
+    results.write_shard(folder / "00-000006.parquet", [one(image="late")], "this")
+    store.compact(folder, names)
+    assert len(results.read(tmp_path)) == len(before)
+    assert len(store.done(tmp_path, "this")) == len(names)
+    assert not list(folder.glob("0*"))
+    assert [len(t) for t in results.scan(tmp_path, ["agreement"], ["value"])] == [6, 6, 6, 1]
+    assert not list(results.scan(tmp_path, ["sanity"]))
+
+
+def test_a_kill_at_any_step_of_compaction_loses_and_doubles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    monkeypatch.setattr(store, "PART_ROWS", 6)
+    names, steps = shards_of_a_study(tmp_path / "0", 5), 0
+    before = results.read(tmp_path / "0")
+    while True:
+        run_dir, left = tmp_path / str(steps + 1), steps
+        shutil.copytree(tmp_path / "0", run_dir)
+
+        def counted(change: Any) -> Any:
+            def step(path: Path, *more: Any, **options: Any) -> Any:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise Killed
+                return change(path, *more, **options)
+
+            return step
+
+        with monkeypatch.context() as here:
+            here.setattr(Path, "replace", counted(Path.replace))
+            here.setattr(Path, "unlink", counted(Path.unlink))
+            try:
+                store.compact(run_dir / "rows" / "agreement", names)
+            except Killed:
+                pass
+            else:
+                break
+        pd.testing.assert_frame_equal(results.read(run_dir), before)
+        store.mend(run_dir)
+        pd.testing.assert_frame_equal(results.read(run_dir), before)
+        assert not list(run_dir.rglob("*.tmp"))
+        store.compact(run_dir / "rows" / "agreement", names)
+        pd.testing.assert_frame_equal(results.read(run_dir), before)
+        steps += 1
+    assert steps == 2 * (1 + 1 + 2) + 4  # a part, its list and its two shards, twice; four `.tmp` that are gone
+
+
+def test_a_part_cut_in_half_costs_only_its_own_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "PART_ROWS", 6)
+    folder, names = tmp_path / "rows" / "agreement", shards_of_a_study(tmp_path)
+    store.compact(folder, names)
+    hurt = folder / "part-000001.parquet"
+    hurt.write_bytes(hurt.read_bytes()[: hurt.stat().st_size // 2])
+    with pytest.raises(SuiteError, match=r"part-000001\.parquet is not a readable shard"):
+        results.read(tmp_path)
+    kept = {f"agreement/00-00000{i}.parquet" for i in (0, 1, 4, 5)}
+    assert store.done(tmp_path, "this") == kept
+    store.mend(tmp_path)
+    assert store.done(tmp_path, "this") == kept
+    assert not hurt.exists()
+    for i in (2, 3):
+        results.write_shard(folder / f"00-{i:06d}.parquet", [one(image=f"{i}/{k}", value=k) for k in range(3)], "this")
+    store.compact(folder, names)
+    assert len(results.read(tmp_path)) == 6 * 3 + 1
+
+
+def test_a_shard_of_another_run_is_named(tmp_path: Path) -> None:
+    shards_of_a_study(tmp_path)
+    results.write_shard(tmp_path / "rows" / "agreement" / "00-000003.parquet", [one(image="x")], "other")
+    for read in (results.read, lambda run_dir: store.done(run_dir, "this")):
+        with pytest.raises(SuiteError, match=r"00-000003\.parquet is of another run .*delete"):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"part-000000.parquet": {}}', '{"part-000000.parquet": 3}', ""])
+def test_a_damaged_list_of_parts_is_one_line(tmp_path: Path, text: str) -> None:
+    shards_of_a_study(tmp_path)
+    (tmp_path / "rows" / "agreement" / "parts.json").write_text(text)
+    with pytest.raises(SuiteError, match=r"parts\.json is damaged .* delete"):
+        results.read(tmp_path)

@@ -7,7 +7,7 @@ import tiny
 
 from suite.attribution.passes import Cost
 from suite.config import validate
-from suite.run.plan import chunks, methods_of, passes, plan, studies_of
+from suite.run.plan import chunks, deal, methods_of, passes, plan, studies_of
 
 
 def test_chunks_are_consecutive_and_whole() -> None:
@@ -29,6 +29,21 @@ def test_items_do_not_depend_on_devices() -> None:
         seen = [p for i in items if i.model == model and i.study == "predictions" for p in i.images]
         assert seen == list(range(7))
     assert len({i.shard(0 if i.model == "a" else 1) for i in items}) == len(items)
+
+
+def test_every_item_is_dealt_once_and_whole_chunks_go_to_one_process() -> None:
+    config = validate({"data": {"batch_size": 3}, "studies": {"agreement": {}, "speed": {}}})
+    items = plan(config, ["a", "b"], 13, studies_of(config))
+    for todo in (items, items[5:], items[:2], items[:1], []):
+        assert deal(todo, 1) == todo
+        for processes in (2, 3, 8):
+            turns = deal(todo, processes)
+            assert sorted(map(repr, filter(None, turns))) == sorted(map(repr, todo))
+            hands = [turns[i::processes] for i in range(processes)]
+            assert len({len(hand) for hand in hands}) == 1  # nobody has nothing to do
+            held = [{item.images for item in hand if item and item.study != "speed"} for hand in hands]
+            if len({item.images for item in todo}) >= processes:
+                assert sum(map(len, held)) == len(set().union(*held))
 
 
 def test_cost_in_passes_by_hand() -> None:

@@ -1,22 +1,28 @@
-"""Stopping a run at any moment and giving the same command again; several processes. Real processes, real signals."""
+"""Killed or stopped at any moment and given again, on one process and on two: real processes, real signals."""
 
-import os
 import random
+import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import tiny
+from forked import Child, Zygote
 
 from suite.config import load
 from suite.errors import SuiteError
 from suite.results import read, read_manifest, shard_is_valid
+from suite.results.store import names
 from suite.run.runner import execute, prepare
 
-ITEMS = 6 * 4  # chunks times studies, predictions among them
+ITEMS = 6 * 4  # of `slow_config`: chunks times studies, predictions among them
+DDP = ("trainer.devices=2", "trainer.strategy=ddp")
 
 
 def slow_config(folder: Path) -> Path:
@@ -25,120 +31,167 @@ def slow_config(folder: Path) -> Path:
     return tiny.config(folder, count=12, methods=methods, data={"source": str(folder / "photos"), "batch_size": 2})
 
 
-def shards(run_dir: Path) -> list[Path]:
-    return sorted((run_dir / "rows").rglob("*.parquet"))
+def reach(run_dir: Path, count: int) -> Callable[[], bool]:
+    return lambda: len(names(run_dir)) >= count
 
 
-def start(path: Path, run_dir: Path) -> "subprocess.Popen[bytes]":
-    words = tiny.command("run", path, "--run-dir", run_dir)
-    return subprocess.Popen(
-        words, cwd=path.parent, env=tiny.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+@pytest.fixture(scope="module")
+def whole(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, pd.DataFrame]:
+    """A configuration of every study, its number of items, and the rows of an undisturbed run."""
+    folder = tmp_path_factory.mktemp("everything")
+    path = tiny.everything(folder)
+    child = zygote.rows(path, folder / "run")
+    assert child.code() == 0, child.said
+    assert set(Counter(child.begun).values()) == {1}
+    rows = tiny.timeless(read(folder / "run"))
+    assert not (rows["status"] == "failed").any()
+    return path, len(child.begun), rows
 
 
-def wait_for_shards(process: "subprocess.Popen[bytes]", run_dir: Path, count: int) -> None:
-    end = time.monotonic() + 120
-    while len(shards(run_dir)) < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, "the run does not get on"
-        time.sleep(0.01)
-
-
-def kills(folder: Path, count: int, seed: int) -> None:
-    draw = random.Random(seed)
-    path, run_dir = slow_config(folder), folder / "run"
-    done: dict[Path, int] = {}
-    for _ in range(count):
-        process = start(path, run_dir)
-        wait_for_shards(process, run_dir, len(done) + draw.randint(1, 3))
-        time.sleep(draw.uniform(0, 0.25))
-        process.kill()
-        process.communicate()
-        found = shards(run_dir)
-        assert all(shard_is_valid(shard) for shard in found)
-        if len(found) == ITEMS:  # on a machine that stalls, the whole run may have gone by
-            break
-        assert read_manifest(run_dir)["status"] == "running"
-        assert {shard: shard.stat().st_mtime_ns for shard in done} == done  # nothing done twice
-        done = {shard: shard.stat().st_mtime_ns for shard in found}
-        if len(done) >= ITEMS - 8:
-            break
-    assert done, "the run ended before it could be killed once: make it slower"
-    rows = tiny.rows(path, run_dir)
-    assert {shard: shard.stat().st_mtime_ns for shard in done} == done
-    assert len(shards(run_dir)) == ITEMS
-    pd.testing.assert_frame_equal(rows, tiny.rows(path, folder / "undisturbed"))
-
-
-@pytest.mark.slow
-def test_killed_twice(tmp_path: Path) -> None:
-    kills(tmp_path, 2, seed=1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [2, 3])
-def test_killed_again_and_again(seed: int, tmp_path: Path) -> None:
-    kills(tmp_path, 8, seed)
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kills", [pytest.param(2, marks=pytest.mark.slow), pytest.param(20, marks=pytest.mark.faults)])
+def test_killed_again_and_again(
+    kills: int, zygote: Zygote, whole: tuple[Path, int, pd.DataFrame], tmp_path: Path
+) -> None:
+    path, items, rows = whole
+    draw, run_dir = random.Random(kills), tmp_path / "run"
+    begun: list[str] = []
+    for at in sorted(draw.uniform(0, items + 2) for _ in range(kills)):  # before the first item, and after the last
+        child = zygote.rows(path, run_dir)
+        alive = child.until(reach(run_dir, min(int(at), items)))
+        time.sleep(draw.uniform(0, 0.4))
+        child.send(signal.SIGKILL)
+        assert child.code() == (-signal.SIGKILL if alive else 0) or not alive or reach(run_dir, items)(), child.said
+        assert not set(child.begun) & set(begun[:-1]), "done twice"
+        begun = [*begun[:-1], *child.begun] if child.begun[:1] == begun[-1:] else [*begun, *child.begun]
+        assert all(shard_is_valid(shard) for shard in (run_dir / "rows").glob("*/[0-9]*.parquet"))
+    child = zygote.rows(path, run_dir)
+    assert child.code() == 0, child.said
+    assert not set(child.begun) & set(begun[:-1]), "done twice"
+    assert len({*begun, *child.begun}) == items
+    pd.testing.assert_frame_equal(tiny.timeless(read(run_dir)), rows)
+    assert not list(run_dir.rglob("*.tmp"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_and_gone_on(number: signal.Signals, tmp_path: Path) -> None:
+def test_stopped_and_gone_on(number: signal.Signals, zygote: Zygote, tmp_path: Path) -> None:
     path, run_dir = slow_config(tmp_path), tmp_path / "run"
-    process = start(path, run_dir)
-    wait_for_shards(process, run_dir, 5)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 1, err.decode()
-    assert b"Traceback" not in err
-    assert b"interrupted; what was done is kept" in b" ".join(err.split())
-    assert b"report:" in out
+    child = zygote.start("run", path, "--run-dir", run_dir)
+    assert child.until(reach(run_dir, 5)), child.said
+    child.send(number)
+    assert child.code() == 1, child.said
+    assert "Traceback" not in child.said
+    assert "interrupted; what was done is kept" in " ".join(child.said.split())
+    assert "report:" in child.said
     manifest = read_manifest(run_dir)
     assert manifest["status"] == "interrupted"
     assert 5 <= manifest["items"]["done"] < manifest["items"]["total"] == ITEMS
     assert (run_dir / "report.html").is_file()
-    done = {shard: shard.stat().st_mtime_ns for shard in shards(run_dir)}
-    rows = tiny.rows(path, run_dir)
-    assert {shard: shard.stat().st_mtime_ns for shard in done} == done
-    pd.testing.assert_frame_equal(rows, tiny.rows(path, tmp_path / "undisturbed"))
+    done = {shard: shard.stat().st_mtime_ns for shard in (run_dir / "rows").rglob("*.parquet")}
+    again = zygote.rows(path, run_dir)
+    assert again.code() == 0, again.said
+    assert len(again.begun) == ITEMS - len(done)
+    assert not set(again.begun) & set(child.begun[: len(done)])
 
 
 @pytest.mark.slow
-def test_two_runs_at_once(tmp_path: Path) -> None:
+def test_two_runs_at_once(zygote: Zygote, tmp_path: Path) -> None:
     path, run_dir = slow_config(tmp_path), tmp_path / "run"
     prepared = prepare(load(path))
-    first = start(path, run_dir)
-    wait_for_shards(first, run_dir, 1)
+    child = zygote.rows(path, run_dir)
+    assert child.until(reach(run_dir, 1)), child.said
     with pytest.raises(SuiteError, match="another run is at work"):
         execute(prepared, run_dir)
-    _, err = first.communicate(timeout=120)
-    assert first.returncode == 0, err.decode()
-    assert len(shards(run_dir)) == ITEMS
+    assert child.code() == 0, child.said
+    assert len(names(run_dir)) == ITEMS
+
+
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[Path]:
+    """A small disk in memory; skips where mounting is not allowed."""
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a tmpfs is not allowed here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def full(child: Child, run_dir: Path) -> None:
+    """It ended with one line, and what is there is whole."""
+    assert child.code() == 2, child.said
+    assert "Traceback" not in child.said
+    (line,) = (line for line in child.said.splitlines() if "suite: " in line)
+    assert str(run_dir) in line
+    assert "cannot be written" in line
+    assert "give the same command" in line
+    assert all(shard_is_valid(shard) for shard in (run_dir / "rows").rglob("*.parquet"))
+    assert not list(run_dir.rglob("*.tmp"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [7, 2])  # two photos without a study are one item, fewer than processes
-def test_two_processes_give_the_rows_of_one(count: int, tmp_path: Path) -> None:
-    studies = {"agreement": {}, "comparison": {}} if count > 2 else {}
-    methods = ["saliency", "grad_cam", "smoothgrad"]
-    path = tiny.config(tmp_path, count=count, studies=studies, methods=methods)
-    one = tiny.rows(path, tmp_path / "one", "trainer.accelerator=cpu")
-    free = {key: value for key, value in tiny.environment().items() if key != "OMP_NUM_THREADS"}
-    words = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
-    done = subprocess.run(
-        tiny.command("run", path, *words, "--run-dir", tmp_path / "two"),
-        cwd=tmp_path, env=free, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("report:") == 1
-    assert done.stderr.count("run directory:") == 1
-    assert "Traceback" not in done.stderr
-    two = read(tmp_path / "two")
-    pd.testing.assert_frame_equal(two, one)
-    manifest = read_manifest(tmp_path / "two")
+def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_room(zygote: Zygote, tmp_path: Path) -> None:
+    methods = ["saliency", "guided_backprop"]
+    path, run_dir = tiny.config(tmp_path, methods=methods, studies={"agreement": {}, "sharpness": {}}), tmp_path / "run"
+    expected = tiny.rows(path, tmp_path / "expected")
+    full(zygote.rows(path, run_dir, SUITE_FILE_LIMIT="12000"), run_dir)
+    again = zygote.rows(path, run_dir)
+    assert again.code() == 0, again.said
+    pd.testing.assert_frame_equal(read(run_dir), expected)
+    with mounted(tmp_path / "small", "size=60k") as disk:
+        full(zygote.rows(path, disk / "run"), disk / "run")
+        assert names(disk / "run")
+        subprocess.run(["mount", "-o", "remount,size=9m", str(disk)], check=True)
+        again = zygote.rows(path, disk / "run")
+        assert again.code() == 0, again.said
+        pd.testing.assert_frame_equal(read(disk / "run"), expected)
+
+
+def test_a_directory_that_is_read_only_is_one_line(tmp_path: Path) -> None:
+    path = tiny.config(tmp_path, count=1, studies={}, methods=["saliency"])
+    with (
+        mounted(tmp_path / "disk", "ro") as disk,
+        pytest.raises(SuiteError, match=r"run cannot be written .*--run-dir"),
+    ):
+        execute(prepare(load(path)), disk / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_processes_killed_in_the_middle_give_the_rows_of_one(
+    zygote: Zygote, whole: tuple[Path, int, pd.DataFrame], tmp_path: Path
+) -> None:
+    path, items, rows = whole
+    run_dir, home = tmp_path / "run", {"HOME": "/nonexistent"}
+    first = zygote.rows(path, run_dir, *DDP, **home)
+    assert first.until(reach(run_dir, items // 3)), first.said
+    first.send(signal.SIGKILL)  # the other process notices, and ends before it writes again
+    assert first.code() == -signal.SIGKILL, first.said
+    assert read_manifest(run_dir)["status"] == "running"
+    second = zygote.rows(path, run_dir, *DDP, **home)
+    assert second.code() == 0, second.said
+    assert "Traceback" not in second.said
+    assert second.said.count("run directory:") == 1
+    manifest = read_manifest(run_dir)
     assert manifest["status"] == "done"
-    assert manifest["items"]["done"] == manifest["items"]["total"]
+    assert manifest["items"] == {"total": items, "done": items}
     assert manifest["threads"] == 1
-    assert not [name for name in os.listdir(tmp_path / "two") if name.endswith(".tmp")]  # noqa: PTH208
-    again = tiny.rows(path, tmp_path / "two", "trainer.accelerator=cpu")  # the digest knows nothing of devices
-    pd.testing.assert_frame_equal(again, one)
+    pd.testing.assert_frame_equal(tiny.timeless(read(run_dir)), rows)
+    assert not list(run_dir.rglob("*.tmp"))
+    again = zygote.rows(path, run_dir)  # the digest knows nothing of devices
+    assert again.code() == 0, again.said
+    assert not again.begun
+
+
+@pytest.mark.slow
+def test_more_processes_than_items(tmp_path: Path) -> None:
+    path = tiny.config(
+        tmp_path, count=2, studies={}, methods=["saliency"], threads=None, trainer={"accelerator": "cpu"}
+    )
+    done = tiny.suite("run", path, *DDP, "--run-dir", tmp_path / "two", cwd=tmp_path, timeout=280)
+    assert done.returncode == 0, done.stderr
+    assert read_manifest(tmp_path / "two")["threads"] == 1
+    pd.testing.assert_frame_equal(read(tmp_path / "two"), tiny.rows(path, tmp_path / "one"))

@@ -1,6 +1,7 @@
 """A run from end to end on a tiny network: rows, manifest, what is bad in the data, what is bad in a method."""
 
 import json
+import os
 import struct
 import warnings
 import zlib
@@ -14,9 +15,12 @@ import torch
 from PIL import Image
 
 from suite.config import load
+from suite.report.html import _took
 from suite.report.tables import build_tables
 from suite.results import KEY, RunLock, read, read_manifest
 from suite.run.runner import execute, prepare
+from suite.studies.base import Outcome, Work
+from suite.studies.differentiate import Differentiate
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +150,19 @@ def test_workers_change_nothing(whole: tuple[Path, Path, pd.DataFrame], tmp_path
     pd.testing.assert_frame_equal(tiny.rows(path, tmp_path / "run", "data.workers=2"), rows)
 
 
+def test_a_clock_that_is_set_back_leaves_no_old_picture_and_no_negative_time(tmp_path: Path) -> None:
+    path, run_dir = tiny.config(tmp_path, count=2, methods=["saliency"], studies={"agreement": {}}), tmp_path / "run"
+    rows = tiny.rows(path, run_dir)
+    for number in range(2):
+        drawn = run_dir / "images" / "00" / f"{number:06d}.png"
+        drawn.write_bytes(b"drawn tomorrow")
+        os.utime(drawn, (2**33, 2**33))
+    next((run_dir / "rows" / "agreement").glob("*.parquet")).unlink()
+    pd.testing.assert_frame_equal(tiny.rows(path, run_dir), rows)
+    assert not list((run_dir / "images").rglob("*.png"))
+    assert _took(read_manifest(run_dir) | {"started": "2300-01-01T00:00:00+00:00"}) == ""
+
+
 def png_header(width: int, height: int) -> bytes:
     def part(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -223,6 +240,54 @@ def test_a_bad_method_of_ones_own_costs_only_its_own_rows(
         assert word in rows.loc[theirs, "message"].iloc[0]
     # The others' rows are those of a run without it, bit for bit: nothing leaked from one to the other.
     pd.testing.assert_frame_equal(rows[~theirs].reset_index(drop=True), whole[2])
+
+
+def test_what_memory_does_not_hold_is_done_in_halves_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    studies = {"agreement": {}, "comparison": {}, "sharpness": {}}
+
+    def run(method: str) -> pd.DataFrame:
+        methods = ["saliency", {"name": "smoothgrad", "samples": 3}, {"name": f"tiny:{method}", "label": "mine"}]
+        path = tiny.config(tmp_path, count=7, methods=methods, studies=studies)
+        return tiny.rows(path, tmp_path / method, "data.batch_size=5")
+
+    expected, rows = run("luminance"), run("hungry")
+    note = "out of memory with 5 images at once, done 1 at a time"
+    assert set(rows["message"]) >= {note, note.replace("5", "2")}
+    assert (rows.loc[rows["study"] == "sharpness", "message"].str.startswith("out of memory with")).all()
+    notes = read_manifest(tmp_path / "hungry")["memory"]
+    assert f"comparison on net: {note}" in notes
+    assert read_manifest(tmp_path / "luminance")["memory"] == []
+    assert "out of memory" in caplog.text
+    assert not (rows["status"] == "failed").any()
+    columns = list(KEY)
+    pd.testing.assert_frame_equal(rows[columns], expected[columns])
+    bits = rows["metric"].isin(["bit_equal", "max_abs_difference"])
+    pd.testing.assert_series_equal(rows.loc[~bits, "value"], expected.loc[~bits, "value"], rtol=1e-3, atol=1e-4)
+
+
+def test_a_study_that_memory_does_not_hold_is_worked_on_in_halves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tiny.config(tmp_path, count=5, methods=["saliency"], studies={"differentiate": {"radii": [0.01]}})
+    expected = tiny.rows(path, tmp_path / "whole", "data.batch_size=5")
+    run = Differentiate.run
+
+    def short(self: Differentiate, work: Work) -> Outcome:
+        if len(work.images) > 2:
+            raise torch.OutOfMemoryError("no more")
+        return run(self, work)
+
+    monkeypatch.setattr(Differentiate, "run", short)
+    rows = tiny.rows(path, tmp_path / "halves", "data.batch_size=5")
+    told = rows[rows["study"] == "differentiate"]["message"]
+    assert told.str.endswith("out of memory with 5 images at once, done 2 at a time").all()
+    pd.testing.assert_frame_equal(rows.drop(columns="message"), expected.drop(columns="message"), rtol=1e-3, atol=1e-4)
+    monkeypatch.setattr(Differentiate, "run", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("none")))
+    failed = tiny.rows(path, tmp_path / "none", "data.batch_size=5")
+    (line,) = failed[failed["status"] == "failed"].to_dict("records")
+    assert "out of memory with 1 image at once" in line["message"]
 
 
 def test_a_good_method_of_ones_own_appears_in_every_study(tmp_path: Path) -> None:

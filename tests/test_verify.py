@@ -27,10 +27,12 @@ RIGHT = [
     ("guided_grad_cam", "captum:GuidedGradCam"),
     ("input_x_gradient", "captum:InputXGradient"),
     ("fgsm", "torchattacks:FGSM"),
+    ("fgsm", "suite:fgsm"),
 ]
 SLOWER = [
     ("integrated_gradients", "captum:IntegratedGradients"),
     ("pgd", "torchattacks:PGD"),
+    ("pgd", "suite:pgd"),
     ("pgd_seeded", "torchattacks:PGD"),
 ]
 
@@ -93,6 +95,8 @@ WRONG_SLOWER = [
     ("fgsm_off_by_one", "torchattacks:FGSM", "attacks the wrong class (off by one: target + 1)"),
     ("integrated_gradients_right_sum", "captum:IntegratedGradients", "along the path (right sum of 20 steps)"),
     ("pgd_nine_steps", "torchattacks:PGD", "takes another number of steps (9)"),
+    ("fgsm_half_epsilon", "suite:fgsm", "takes another epsilon (4/255)"),
+    ("pgd_nine_steps", "suite:pgd", "takes another number of steps (9)"),
     ("pgd_unprojected", "torchattacks:PGD", "the projection onto the ball is missing"),
 ]
 
@@ -179,7 +183,7 @@ def test_on_a_real_network_rounding_is_excused_and_nothing_else() -> None:
     ("name", "words"),
     [
         ("captum:Salency", "did you mean 'captum:Saliency'"),
-        ("FGSM", "did you mean torchattacks:FGSM?"),
+        ("PGDL2", "did you mean torchattacks:PGDL2?"),
         ("Saliency", "did you mean captum:Saliency or suite:saliency?"),
         ("torchattack:FGSM", "expected captum:NAME, suite:NAME or torchattacks:NAME"),
         ("suite:grad_camm", "did you mean 'suite:grad_cam'"),

@@ -11,6 +11,8 @@ import yaml
 from PIL import Image
 from torch import Tensor, nn
 
+from suite.registry import STUDIES
+
 ROOT = Path(__file__).parents[1]
 K = 10
 SIDE = 32
@@ -75,6 +77,12 @@ def luminance(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
     return images.mean(1, keepdim=True)
 
 
+def hungry(model: nn.Module, images: Tensor, targets: Tensor, most: int = 1) -> Tensor:
+    if len(images) > most:
+        raise torch.OutOfMemoryError("CUDA out of memory\nsecond line")
+    return luminance(model, images, targets)
+
+
 def slow(model: nn.Module, images: Tensor, targets: Tensor, seconds: float = 0.3) -> Tensor:
     import time
 
@@ -108,6 +116,36 @@ def config(folder: Path, count: int = 6, **changes: object) -> Path:
     tree |= changes
     if "models" in changes:
         del tree["model"]
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def everything(folder: Path) -> Path:
+    """Every study there is, on two networks trained here and four digits in two chunks: some seconds of work."""
+    recipe = {"architecture": "cnn", "count": 50, "epochs": 1, "threads": 1}
+    models = [
+        {"label": f"net{seed}", "factory": "suite.training.fit:net", "parameters": recipe | {"seed": seed}}
+        for seed in range(2)
+    ]
+    tree = {
+        "threads": 1,
+        "trainer": {"accelerator": "cpu"},
+        "models": [model | {"input_size": 28} for model in models],
+        "data": {"source": "digits", "limit": 4, "batch_size": 2},
+        "methods": ["saliency", "grad_cam", {"name": "smoothgrad", "samples": 2}],
+        "studies": {
+            "agreement": {}, "comparison": {}, "sharpness": {}, "between_networks": {},
+            "differentiate": {"radii": [0.01], "grid": 2},
+            "sanity": {"draws": 2, "noise_factors": [1], "cells": [4], "orders": ["cascade_top"], "stages": "verdict"},
+            "labels": {"seeds": 1, "count": 50, "noise_factors": [1], "cells": [4]},
+            "shortcut": {"seeds": 1},
+            "scores": {"steps": 3, "samples": 5, "perturbations": 2, "superpixels": 10, "removed": [0.5], "grids": [2]},
+            "attacks": {"epsilons": [0, 0.1], "epsilons_l2": [0, 1], "minimal": False, "limits": False, "audit": False},
+            "speed": {"rounds": 2, "one_by_one": False, "memory": False},
+        },
+    }  # fmt: skip
+    assert set(tree["studies"]) == set(STUDIES) - {"predictions"}  # a new study belongs here too
+    path = folder / "everything.yaml"
     path.write_text(yaml.safe_dump(tree))
     return path
 

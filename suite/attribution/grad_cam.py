@@ -50,4 +50,4 @@ class GradCam(SharedPass):
         return Needs(layers=frozenset({self.layer}))
 
     def from_pass(self, found: Pass) -> Tensor:
-        return grad_cam(found.activations[self.layer], found.layer_gradients[self.layer], relu=self.relu)
+        return grad_cam(*found.layer(self.layer), relu=self.relu)

@@ -35,5 +35,5 @@ class GuidedGradCam(SharedPass):
 
     def from_pass(self, found: Pass) -> Tensor:
         guided = found.gradient("guided")
-        cam = grad_cam(found.activations[self.layer], found.layer_gradients[self.layer])
+        cam = grad_cam(*found.layer(self.layer))
         return guided * F.interpolate(cam, size=guided.shape[2:], mode=self.upsample)

@@ -69,7 +69,7 @@ class Pass:
         gradients: rule -> (B, 3, H, W).
         activations: layer -> its output, (B, C, h, w) for a convolution.
         layer_gradients: layer -> gradient of the score, of the output's shape.
-        undefined: rule -> why it is not defined on this network; its gradient is then absent.
+        undefined: rule, or asked layer -> why it is not defined on this network; its tensors are then absent.
     """
 
     images: Tensor
@@ -78,13 +78,19 @@ class Pass:
     gradients: dict[Rule, Tensor] = field(default_factory=dict)
     activations: dict[str, Tensor] = field(default_factory=dict)
     layer_gradients: dict[str, Tensor] = field(default_factory=dict)
-    undefined: dict[Rule, NotApplicable] = field(default_factory=dict)
+    undefined: dict[str, NotApplicable] = field(default_factory=dict)
 
     def gradient(self, rule: Rule) -> Tensor:
         """The pixels' gradient under a rule; raises NotApplicable where the rule is not defined."""
         if rule in self.undefined:
             raise self.undefined[rule]
         return self.gradients[rule]
+
+    def layer(self, name: str) -> tuple[Tensor, Tensor]:
+        """A layer's output and its gradient; raises NotApplicable where the network has no default layer."""
+        if name in self.undefined:
+            raise self.undefined[name]
+        return self.activations[name], self.layer_gradients[name]
 
 
 def as_targets(targets: Targets, images: Tensor) -> Tensor:
@@ -216,7 +222,12 @@ def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -
     images = check_images(images)
     targets = as_targets(targets, images)
     with in_use(model):
-        layers = resolve_layers(model, images, needs.layers)
+        undefined: dict[str, NotApplicable] = {}
+        try:
+            layers = resolve_layers(model, images, needs.layers)
+        except NotApplicable as no_map:
+            undefined[""] = no_map
+            layers = resolve_layers(model, images, needs.layers - {""})
         rules = sorted(needs.gradients, key=("plain", "guided", "deconvolution").index)
         inputs = images.detach().requires_grad_(bool(rules))
         rectifying = Rectifying() if set(rules) - {"plain"} else None
@@ -226,7 +237,7 @@ def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -
         missing = sorted(set(layers.values()) - outputs.keys())
         if missing:
             raise NetworkError(f"layer {missing[0]!r}: not called in this network's forward pass; name another")
-        found = Pass(images, targets, scores.detach())
+        found = Pass(images, targets, scores.detach(), undefined=undefined)
         wanted: list[Rule] = [rule for rule in rules if rule == "plain"]
         for rule in rules:
             if rule != "plain" and rectifying is not None:

@@ -102,6 +102,11 @@ class WorkData(pl.LightningDataModule):
         self.dataset = dataset
         self.workers = workers
 
+    def setup(self, stage: str) -> None:
+        """All processes take the first one's list: what each sees on a disk they share may be of another moment."""
+        if self.trainer is not None:
+            self.dataset.items = self.trainer.strategy.broadcast(self.dataset.items)
+
     def predict_dataloader(self) -> DataLoader[Chunk]:
         """One item a turn, in the order of the plan."""
         return DataLoader(self.dataset, batch_size=1, collate_fn=_only, num_workers=self.workers)

@@ -25,7 +25,7 @@ _MODE_NAMES = {
 }
 
 
-def load_image(path: str | Path, *, resize: int | None, crop: tuple[int, int]) -> tuple[Tensor, str]:
+def load_image(path: str | Path, *, resize: int | None, crop: tuple[int, int] | None) -> tuple[Tensor, str]:
     """One image as a network takes it.
 
     The EXIF orientation is applied, transparency laid over white, 16-bit greyscale scaled to 8 bits, the first frame
@@ -35,7 +35,7 @@ def load_image(path: str | Path, *, resize: int | None, crop: tuple[int, int]) -
     Args:
         path: the file.
         resize: pixels of the shorter side before the crop; None resizes straight to `crop`.
-        crop: (height, width) of the result, pixels.
+        crop: (height, width) of the result, pixels; None leaves the resized image whole.
 
     Returns:
         The image, (3, H, W) float32 RGB in [0, 1], and a note on what was done to it, such as "converted from CMYK";
@@ -80,7 +80,11 @@ def load_image(path: str | Path, *, resize: int | None, crop: tuple[int, int]) -
     )
 
 
-def _check_sizes(resize: int | None, crop: tuple[int, int]) -> None:
+def _check_sizes(resize: int | None, crop: tuple[int, int] | None) -> None:
+    if crop is None:
+        if resize is None or resize < 1:
+            raise ConfigError(f"resize {resize}: a whole image needs the pixels of its shorter side, at least 1")
+        return
     if min(crop) < 1 or (resize is not None and resize < 1):
         raise ConfigError(f"resize {resize} and crop {crop[0]}x{crop[1]}: sizes are at least 1 pixel")
     if resize is not None and max(crop) > resize:
@@ -144,13 +148,16 @@ def _to_rgb(image: Image.Image, path: Path) -> tuple[Image.Image, list[str]]:
     return upright.convert("RGB"), notes
 
 
-def _cut(image: Image.Image, resize: int | None, crop: tuple[int, int]) -> Image.Image:
-    height, width = crop
+def _cut(image: Image.Image, resize: int | None, crop: tuple[int, int] | None) -> Image.Image:
     if resize is None:
-        return image.resize((width, height), Image.Resampling.BILINEAR)
+        assert crop is not None
+        return image.resize(crop[::-1], Image.Resampling.BILINEAR)
     shorter = min(image.size)
     # torchvision truncates the longer side and rounds the crop's corner half to even.
     size = (int(resize * image.width / shorter), int(resize * image.height / shorter))
     image = image.resize(size, Image.Resampling.BILINEAR)
+    if crop is None:
+        return image
+    height, width = crop
     left, top = round((image.width - width) / 2), round((image.height - height) / 2)
     return image.crop((left, top, left + width, top + height))

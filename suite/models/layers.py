@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from suite.errors import NetworkError, did_you_mean
+from suite.errors import NetworkError, NotApplicable, did_you_mean
 from suite.models.network import Card, Network
 from suite.models.state import in_use
 
@@ -46,6 +46,9 @@ def default_layer(model: nn.Module, images: Tensor) -> str:
     Args:
         model: any network.
         images: (B, 3, H, W); one of them is passed through where the family is not known.
+
+    Raises:
+        NotApplicable: where no layer gives a map (a network of fully connected layers alone).
     """
     if isinstance(model, Network) and model.card.layer:
         card: Card = model.card
@@ -85,7 +88,7 @@ def _last_map(model: nn.Module, image: Tensor) -> str:
             handle.remove()
     wide = [name for name, shape in finished if shape[2] * shape[3] > 1] or [name for name, _ in finished]
     if not wide:
-        raise NetworkError(
+        raise NotApplicable(
             "no layer of this network gives a (B, C, h, w) map, so none is the default target: name one with `layer`"
         )
     return wide[-1]

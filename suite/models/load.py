@@ -7,6 +7,7 @@ weights is read with `weights_only` or as safetensors, never unpickled.
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import nn
 
 from suite.config import NetworkConfig, validate
 from suite.data.classes import ClassNames
-from suite.errors import NetworkError, did_you_mean
+from suite.errors import NetworkError, NotApplicable, did_you_mean
 from suite.models import embedded
 from suite.models.layers import default_layer
 from suite.models.network import Card, Network, black, scores_of
@@ -98,11 +99,8 @@ def _network(config: NetworkConfig, source: _Source, names: ClassNames | None = 
         layer=config.layer,
     )
     network = Network(body, config.mean or source.mean, config.std or source.std, card).eval()
-    try:
+    with suppress(NotApplicable):  # the methods that need such a layer will say so
         network.card = replace(card, layer=default_layer(network, black(body, height_width)))
-    except NetworkError:
-        if config.layer:
-            raise  # else it has no map at all; the methods that need one will say so
     return network
 
 

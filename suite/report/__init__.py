@@ -1,5 +1,6 @@
 """Makes tables, plots, pictures and report.html from a run directory alone, finished or not. No torch."""
 
+from functools import partial
 from pathlib import Path
 
 from rich.console import Group
@@ -31,7 +32,7 @@ def build_with_tables(run_dir: Path | str) -> tuple[Path, Tables]:
         SuiteError: There is no run here, or one of its files is damaged.
     """
     run_dir = Path(run_dir)
-    manifest, rows = read_manifest(run_dir), read(run_dir)
+    manifest, rows = read_manifest(run_dir), partial(read, run_dir)  # study by study: all at once may not fit
     tables = build_tables(rows, manifest)
     write_tables(tables, run_dir / "tables")
     plots = draw_plots(rows, tables, run_dir / "plots")

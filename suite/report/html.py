@@ -22,7 +22,7 @@ from suite.report.tables import SECTIONS
 from suite.report.words import number
 from suite.results.atomic import write_bytes
 
-PICTURES_SHOWN, SECTION_PICTURES, ROWS_SHOWN = 24, 6, 400
+PICTURES_SHOWN, ROWS_SHOWN = 24, 400
 PLOTS_BYTES, PICTURES_BYTES = 3_000_000, 4_000_000
 # What people ask, and the studies that answer; what other studies say comes after.
 QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -30,6 +30,7 @@ QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Does the map depend on the network?", ("sanity", "labels", "shortcut")),
     ("Is the map faithful?", ("scores",)),
     ("Fooled by how little?", ("attacks",)),
+    ("What does it look for?", ("visualization", "style_transfer")),
     ("At what cost?", ("speed",)),
 )
 _ELSE = "And besides"
@@ -171,7 +172,7 @@ def _chapters(
             (embedded if fits else linked).append(figure)
             taken += len(figure.data) if fits else 0
         mine = [shown[name] for name in section.texts if name in shown and not _said_already(section, name, tables)]
-        drawn = [_thumbnail(run_dir, *picture) for picture in pictures.get(section.study, [])[:SECTION_PICTURES]]
+        drawn = [_thumbnail(run_dir, *picture) for picture in pictures.get(section.study, [])[: section.shown]]
         if mine or embedded or linked or drawn:
             lines = _verdicts(section, tables, mine)
             chapters.append(Chapter(section.study, section.title, lines, mine, embedded, linked, drawn))
@@ -208,6 +209,8 @@ def _took(manifest: dict[str, Any]) -> str:
     seconds = (
         datetime.fromisoformat(manifest["finished"]) - datetime.fromisoformat(manifest["started"])
     ).total_seconds()
+    if seconds < 0:  # the clock was set back
+        return ""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 

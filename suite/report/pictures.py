@@ -1,5 +1,6 @@
 """Saved maps to pictures: a sheet a photo (own, Captum, difference) and grids of photos by methods. No torch."""
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -186,7 +187,7 @@ def load(path: Path, *names: str) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return {name: file[name] for name in names or file.files}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise SuiteError(f"{path} holds no readable arrays ({error}); delete it and run again") from error
 
 

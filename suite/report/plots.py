@@ -10,7 +10,7 @@ import pandas as pd
 
 from suite.report.sections import Tables
 from suite.report.style import figure_style, save, slug
-from suite.report.tables import SECTIONS
+from suite.report.tables import SECTIONS, Rows, rows_of
 
 
 class Drawn(NamedTuple):
@@ -21,11 +21,11 @@ class Drawn(NamedTuple):
     text: str
 
 
-def draw_plots(rows: pd.DataFrame, tables: Tables, folder: Path) -> list[Drawn]:
+def draw_plots(rows: Rows, tables: Tables, folder: Path) -> list[Drawn]:
     """Draws what the rows allow into `folder`; a figure that was made of the same by the same code is kept."""
     drawn = []
     for section in SECTIONS:
-        mine = rows[rows["study"] == section.study]
+        mine = rows_of(rows, [section.study])
         own = {name: tables[name] for name in section.texts if name in tables}
         plots = list(section.plots(mine, own))
         made_of = _digest(mine, own) if plots else ""

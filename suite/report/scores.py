@@ -469,7 +469,7 @@ def _pictures(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     """A sheet a network: each method's best and worst photo with its map."""
     from suite.results import read
 
-    table = _photos(_named(read(run_dir)))
+    table = _photos(_named(read(run_dir, ("scores", "predictions"))))
     signed = {name: bool(info.get("signed")) for name, info in manifest.get("methods", {}).items()}
     place = {file["id"]: i for i, file in enumerate(manifest.get("data", {}).get("files", []))}
     drawn: list[Picture] = []

@@ -43,6 +43,7 @@ class Section:
             table `<study>_verdicts` has the columns model, method, measure, verdict, reason and stands first of all.
         plots: (the study's rows, its tables) -> figures; whoever draws keeps them while neither of the two changes.
         draw: (run directory, manifest) -> pictures drawn from saved arrays: (file, title, alternative text).
+        shown: pictures that stand on the page at most; the others are files only.
         also: other studies whose rows `tables` needs to see.
         good, bad: verdicts shown as such; all others are neither.
         sentences: verdict -> what it says of the method, after its name.
@@ -57,6 +58,7 @@ class Section:
     tables: Callable[[pd.DataFrame, dict[str, Any]], Tables]
     plots: Callable[[pd.DataFrame, Tables], Iterable[Plot]] = lambda rows, tables: ()
     draw: Callable[[Path, dict[str, Any]], list[tuple[Path, str, str]]] = lambda run_dir, manifest: []
+    shown: int = 6
     also: tuple[str, ...] = ()
     good: frozenset[str] = frozenset()
     bad: frozenset[str] = frozenset()

@@ -3,7 +3,7 @@
 A number with an interval takes three columns: `name`, `name_low`, `name_high`. Empty tables are left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from suite.report import (
     sharpness,
     shortcut,
     speed,
+    style_transfer,
+    visualization,
 )
 from suite.report.agreement import unreadable
 from suite.report.sections import Section, Tables
@@ -33,30 +35,44 @@ SECTIONS: tuple[Section, ...] = (
     shortcut.SECTION,
     scores.SECTION,
     attacks.SECTION,
+    style_transfer.SECTION,
     comparison.SECTION,
     sharpness.SECTION,
     between_networks.SECTION,
     differentiate.SECTION,
+    visualization.SECTION,
     speed.SECTION,
 )
 
 
-def build_tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
+Rows = pd.DataFrame | Callable[[Sequence[str]], pd.DataFrame]  # all of them, or what reads those of some studies
+
+
+def rows_of(rows: Rows, studies: Sequence[str]) -> pd.DataFrame:
+    """Those of some studies."""
+    return rows(studies) if callable(rows) else rows[rows["study"].isin(studies)]
+
+
+def build_tables(rows: Rows, manifest: dict[str, Any]) -> Tables:
     """Every table that this run has rows for, by file name: verdicts first, then the run's own, then by section."""
     made: Tables = {}
+    seen = rows_of(rows, ["predictions"])
+    undone = [seen[seen["status"] != "ok"]]
     for section in SECTIONS:
-        mine = rows[rows["study"].isin([section.study, *section.also])]
-        if (mine["study"] == section.study).any():
+        mine = rows_of(rows, [section.study, *section.also])
+        own = mine["study"] == section.study
+        if own.any():
             made |= section.tables(mine, manifest)
+        undone.append(mine[own & (mine["status"] != "ok")])
     verdicts = {s.verdicts: made.pop(s.verdicts) for s in SECTIONS if s.verdicts in made}
     makers = {
         "accuracy": accuracy,
         "predictions": predictions,
         "methods": methods,
         "networks": networks,
-        "failures": failures,
     }
-    made = verdicts | made | {name: make(rows, manifest) for name, make in makers.items()}
+    made = verdicts | made | {name: make(seen, manifest) for name, make in makers.items()}
+    made["failures"] = failures(pd.concat(undone), manifest)
     return {name: _ordered(name, table, manifest) for name, table in made.items() if len(table)}
 
 

@@ -2,7 +2,7 @@
 
 from suite.results.manifest import RunLock, read_manifest, write_manifest
 from suite.results.schema import KEY, SCHEMA, STATUSES, row
-from suite.results.store import read, shard_is_valid, write_shard
+from suite.results.store import read, scan, shard_is_valid, write_shard
 
 __all__ = [
     "KEY",
@@ -12,6 +12,7 @@ __all__ = [
     "read",
     "read_manifest",
     "row",
+    "scan",
     "shard_is_valid",
     "write_manifest",
     "write_shard",

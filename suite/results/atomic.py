@@ -2,25 +2,41 @@
 
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Puts `data` at `path` so that a reader, or a kill at any moment, leaves the old file or the new, never a part."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to fill beside `path`, which takes its place at the end of the block.
+
+    A reader, or a kill at any moment, finds the old file or the new, never a part; after a kill, a `.tmp` beside.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        _on_disk(temporary)
         temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # a disk that is full does not say what was being written
+        raise
     finally:
         temporary.unlink(missing_ok=True)
-    # The rename itself is safe only once the folder is on the disk.
     if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _on_disk(path.parent)  # the rename itself is safe only once the folder is on the disk
+
+
+def _on_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Puts `data` at `path`, wholly or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)

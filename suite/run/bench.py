@@ -4,6 +4,7 @@ import suite._torchvision  # noqa: F401
 
 import io
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -24,12 +25,14 @@ from suite.data.datamodule import Chunk
 from suite.errors import SuiteError
 from suite.models.network import Network
 from suite.results.atomic import write_bytes
-from suite.results.schema import row
+from suite.results.schema import KEY, row
 from suite.results.store import write_shard
 from suite.run.plan import WorkItem
 from suite.studies.base import Outcome, Row, Study, Work
 
 log = logging.getLogger("suite")
+
+HALVED = "out of memory"  # how a row's message begins to say so
 
 
 class Bench(pl.LightningModule):
@@ -41,6 +44,7 @@ class Bench(pl.LightningModule):
         methods: label -> method.
         studies: name -> study.
         run_dir: where tracebacks of failed items go.
+        threads: torch's, in every process; only the first one's number counts.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Bench(pl.LightningModule):
         methods: Mapping[str, Attribution],
         studies: Mapping[str, Study],
         run_dir: Path,
+        threads: int,
     ) -> None:
         super().__init__()
         self.config = config
@@ -58,13 +63,13 @@ class Bench(pl.LightningModule):
         self.methods = dict(methods)
         self.studies = dict(studies)
         self.run_dir = run_dir
+        self.threads = threads
         self._chunk: tuple[int, ...] = ()
         self._works: dict[str, Work] = {}  # of this chunk, by network
 
     def setup(self, stage: str) -> None:
         """Threads, which Lightning's launcher has set its own way, and memory format, now that the device is known."""
-        if self.config.threads is not None:
-            torch.set_num_threads(self.config.threads)
+        torch.set_num_threads(self.trainer.strategy.broadcast(self.threads))
         if self.config.memory_format == "channels_last":
             self.to(memory_format=torch.channels_last)
 
@@ -87,9 +92,13 @@ class Bench(pl.LightningModule):
             work = self._work(item, batch)
             if not len(batch.images) and item.study != "predictions":
                 return item, Outcome(self._nothing_to_do(item) if study.once else [])
-            return item, study.run(work)
-        except torch.OutOfMemoryError:
-            raise
+            outcome = self._fitting(study, work)
+            if work.at_once < len(work.images):
+                note = f"{HALVED} with {len(work.images)} images at once, done {work.at_once} at a time"
+                log.warning("%s on %s, chunk %d: %s", item.study, item.model, item.index, note)
+                for line in outcome.rows:
+                    line["message"] = "; ".join(filter(None, [line["message"], note]))
+            return item, outcome
         except Exception as error:
             message = f"{type(error).__name__}: {error}" if not isinstance(error, SuiteError) else str(error)
             if not isinstance(error, SuiteError):
@@ -100,6 +109,26 @@ class Bench(pl.LightningModule):
                 status="failed", message=message,
             )  # fmt: skip
             return item, Outcome([fault])
+
+    def _fitting(self, study: Study, work: Work) -> Outcome:
+        """The study's outcome, put together of halves where memory does not hold all images.
+
+        Numbers are then those of the halves: equal up to rounding, but for what pairs photos of a chunk.
+        """
+        try:
+            return study.run(work)
+        except torch.OutOfMemoryError as error:
+            if study.once or len(work.images) < 2:
+                hint = "lower data.batch_size" if len(work.images) > 1 else "give a smaller input_size or network"
+                where = f"with {len(work.images)} image{'s' * (len(work.images) > 1)} at once"
+                raise SuiteError(f"{HALVED} {where}; {hint}") from error
+        if work.images.is_cuda:
+            torch.cuda.empty_cache()
+        halves = work.halves()
+        found = [self._fitting(study, half) for half in halves]
+        work.at_once = max(half.at_once for half in halves)
+        rows = {tuple(line[name] for name in KEY): line for part in reversed(found) for line in part.rows}
+        return Outcome(list(rows.values()), {stem: one for part in found for stem, one in part.pictures.items()})
 
     @staticmethod
     def _nothing_to_do(item: WorkItem) -> list[Row]:
@@ -152,9 +181,10 @@ class Bench(pl.LightningModule):
 class ShardWriter(BasePredictionWriter):
     """Writes an item's pictures, then its shard; the shard is what makes the item done."""
 
-    def __init__(self, run_dir: Path, models: Sequence[str]) -> None:
+    def __init__(self, run_dir: Path, models: Sequence[str], run: str) -> None:
         super().__init__(write_interval="batch")
-        self.run_dir = run_dir
+        self.run_dir, self.run = run_dir, run
+        self._parent = os.getppid()
         self.place = {model: i for i, model in enumerate(models)}
         self._all: torch.distributed.ProcessGroup | None = None
 
@@ -178,7 +208,9 @@ class ShardWriter(BasePredictionWriter):
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
-        """One item, atomically."""
+        """One item, atomically; nothing once the process that started this one is gone, and the lock with it."""
+        if trainer.global_rank and os.getppid() != self._parent:
+            raise SuiteError("the first process of this run is gone; the same command goes on from here")
         if prediction is None:
             return
         item, outcome = prediction
@@ -188,7 +220,9 @@ class ShardWriter(BasePredictionWriter):
             packed = io.BytesIO()
             np.savez_compressed(packed, **arrays)
             write_bytes(folder / f"{stem}.npz", packed.getvalue())
-        write_shard(self.run_dir / "rows" / item.shard(place), outcome.rows)
+            for drawn in folder.glob(f"{stem}*.png"):  # of the arrays before, whatever the clock says
+                drawn.unlink()
+        write_shard(self.run_dir / "rows" / item.shard(place), outcome.rows, self.run)
 
 
 class Progress(TQDMProgressBar):

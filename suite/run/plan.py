@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby, zip_longest
 
 from suite.attribution.base import Attribution
 from suite.attribution.fused import make_method, plan_cost
@@ -67,8 +68,29 @@ def plan(config: RunConfig, models: Sequence[str], count: int, studies: Mapping[
         if not study.once
         for part in range(study.parts(config))
     ]
-    items += [WorkItem(name, model, 0, parts[0]) for name, study in studies.items() if study.once for model in models]
+    items += [
+        WorkItem(name, model, 0, parts[0], part)
+        for name, study in studies.items()
+        if study.once
+        for part in range(study.parts(config))
+        for model in models
+    ]
     return items
+
+
+def deal(items: Sequence[WorkItem], processes: int) -> list[WorkItem | None]:
+    """Turns for several processes: turn t is process t % processes'; None keeps step.
+
+    A process gets whole chunks, so that their maps are made once; items one by one where chunks are too few to go
+    round. In the order of the plan on one process.
+    """
+    groups = [list(group) for _, group in groupby(items, key=lambda item: item.images)]
+    if len(groups) < processes:
+        groups = [[item] for item in items]
+    hands: list[list[WorkItem]] = [[] for _ in range(processes)]
+    for group in groups:
+        min(hands, key=len).extend(group)
+    return list(chain.from_iterable(zip_longest(*hands)))
 
 
 def passes(

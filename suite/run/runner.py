@@ -13,8 +13,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pyarrow.compute as pc
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from suite.attribution.base import Attribution
 from suite.attribution.passes import Needs, run_pass
@@ -29,10 +31,10 @@ from suite.models.network import Network, black
 from suite.quiet import quiet
 from suite.results.manifest import RunLock, read_manifest, write_manifest
 from suite.results.schema import row
-from suite.results.store import shard_failed, shard_is_valid, write_shard
-from suite.run.bench import Bench, Progress, ShardWriter
+from suite.results.store import compact, done, mend, names, scan, write_shard
+from suite.run.bench import HALVED, Bench, Progress, ShardWriter
 from suite.run.environment import commit, hardware, versions
-from suite.run.plan import WorkItem, methods_of, plan, studies_of
+from suite.run.plan import WorkItem, deal, methods_of, plan, studies_of
 from suite.run.process import is_first
 from suite.studies.base import Study, fault
 from suite.training.fit import FACTORY
@@ -65,6 +67,15 @@ class Prepared:
     def places(self) -> list[str]:
         """Titles of all networks asked for, in the configuration's order: the numbers in file names."""
         return [m.title for m in self.config.models]
+
+    @property
+    def run(self) -> str:
+        """Marks the run's shards."""
+        return f"{self.config.digest()}-{self.images.digest}"
+
+    def shard(self, item: WorkItem) -> str:
+        """An item's shard under rows/."""
+        return item.shard(self.places.index(item.model))
 
 
 def prepare(
@@ -145,7 +156,7 @@ def _load(part: NetworkConfig) -> Network:
 def check_layers(network: Network, methods: Mapping[str, Attribution]) -> None:
     """Every layer that a method names exists, is called once and gives a tensor; says so before the run begins."""
     for label, method in methods.items():
-        if method.layer_asked is not None:
+        if method.layer_asked:
             try:
                 run_pass(
                     network, black(network, network.card.input_size), 0, Needs(layers=frozenset({method.layer_asked}))
@@ -164,32 +175,34 @@ def execute(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
         SuiteError: where the directory belongs to another run, is in use, or cannot be written.
     """
     first = is_first()
+    with quiet():
+        trainer = _trainer(prepared, run_dir)
     with RunLock(run_dir) if first else nullcontext(), _stoppable():
-        manifest = _claim(prepared, run_dir) if first else {}
-        shards = {item: _shard(prepared, run_dir, item) for item in prepared.items}
-        todo = [item for item, path in shards.items() if not shard_is_valid(path) or shard_failed(path)]
+        threads = prepared.config.threads or max(1, torch.get_num_threads() // trainer.num_devices)
+        manifest = _claim(prepared, run_dir, threads) if first else {"threads": threads}
+        already = done(run_dir, prepared.run)
+        todo = [item for item in prepared.items if prepared.shard(item) not in already]
         if first:
             _write_lost(prepared, run_dir)
-            _finish(manifest, run_dir, prepared, "running")
+            _finish(manifest, run_dir, prepared, "running", len(prepared.items) - len(todo))
         try:
             if todo:
                 with quiet():
                     for study in prepared.studies.values():
                         study.prepare(prepared.config)
-                    _predict(prepared, run_dir, todo)
+                    _predict(prepared, run_dir, trainer, todo, manifest["threads"])
+            if first:
+                for name in prepared.studies:
+                    shards = {prepared.shard(item).partition("/")[2] for item in prepared.items if item.study == name}
+                    compact(run_dir / "rows" / name, shards)
         except (KeyboardInterrupt, SystemExit):
             if first:
                 _finish(manifest, run_dir, prepared, "interrupted")
                 log.warning("interrupted; what was done is kept, the same command goes on from here")
             return manifest
-        except BaseException as error:
+        except BaseException:
             if first:
                 _finish(manifest, run_dir, prepared, "failed")
-            if isinstance(error, torch.OutOfMemoryError):
-                raise SuiteError(
-                    f"out of memory: lower data.batch_size (it is {prepared.config.data.batch_size}) and give "
-                    "another --run-dir"
-                ) from error
             raise
         if first:
             _finish(manifest, run_dir, prepared, "done")
@@ -215,47 +228,46 @@ def _stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _predict(prepared: Prepared, run_dir: Path, todo: Sequence[WorkItem]) -> None:
+def _trainer(prepared: Prepared, run_dir: Path) -> pl.Trainer:
+    settings = prepared.config.trainer
+    try:
+        return pl.Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            num_nodes=settings.num_nodes,
+            strategy=settings.strategy,
+            precision=settings.precision,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            inference_mode=False,
+            callbacks=[ShardWriter(run_dir, prepared.places, prepared.run), Progress()],
+        )
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def _predict(prepared: Prepared, run_dir: Path, trainer: pl.Trainer, todo: Sequence[WorkItem], threads: int) -> None:
     config = prepared.config
     for network in prepared.networks.values():
         network.requires_grad_(False)  # pixels need gradients, weights do not
     sizes = {t: Size(n.card.resize, n.card.input_size) for t, n in prepared.networks.items()}
-    settings = config.trainer
-    trainer = pl.Trainer(
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        num_nodes=settings.num_nodes,
-        strategy=settings.strategy,
-        precision=settings.precision,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        inference_mode=False,
-        callbacks=[ShardWriter(run_dir, prepared.places), Progress()],
-    )
-    # Lightning's sampler asserts that every process has something to do.
-    turns: list[WorkItem | None] = [*todo, *([None] * max(0, trainer.world_size - len(todo)))]
+    turns = deal(todo, trainer.world_size)
     data = WorkData(WorkDataset(turns, prepared.images, sizes), config.data.workers)
-    bench = Bench(config, prepared.networks, prepared.methods, prepared.studies, run_dir)
+    bench = Bench(config, prepared.networks, prepared.methods, prepared.studies, run_dir, threads)
     trainer.predict(bench, datamodule=data, return_predictions=False)
 
 
-def _shard(prepared: Prepared, run_dir: Path, item: WorkItem) -> Path:
-    return run_dir / "rows" / item.shard(prepared.places.index(item.model))
-
-
-def _claim(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
+def _claim(prepared: Prepared, run_dir: Path, threads: int) -> dict[str, Any]:
     """The directory's manifest: a new one, or the same run's; a directory of another run is refused."""
-    fresh = _manifest(prepared)
+    fresh = _manifest(prepared, threads)
     if not (run_dir / "run.json").exists():
         stray = run_dir / "rows"
         if stray.exists() and any(stray.rglob("*.parquet")):
             raise SuiteError(f"{run_dir}: holds rows but no run.json; give another --run-dir or empty it")
         return fresh
     before = read_manifest(run_dir)
-    if prepared.config.threads is None and before.get("threads"):  # else the rest would be rounded in another way
-        torch.set_num_threads(before["threads"])
-        fresh["threads"] = before["threads"]
+    fresh["threads"] = prepared.config.threads or before.get("threads", threads)  # else the rest is rounded otherwise
     for key, what in (("config_digest", "configuration"), ("data_digest", "images or labels")):
         old, new = before.get(key), fresh[key]
         if old != new:
@@ -266,10 +278,11 @@ def _claim(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
         known = before.get("models", {}).get(title, {}).get("digest")
         if known is not None and about["digest"] is not None and known != about["digest"]:
             raise SuiteError(f"{run_dir}: network {title!r} had other weights there; give another --run-dir")
+    mend(run_dir)
     return {**fresh, "started": before.get("started", fresh["started"]), "id": before.get("id", fresh["id"])}
 
 
-def _manifest(prepared: Prepared) -> dict[str, Any]:
+def _manifest(prepared: Prepared, threads: int) -> dict[str, Any]:
     config, images = prepared.config, prepared.images
     classes = next((n.card.classes for n in prepared.networks.values()), ClassNames.imagenet())
     labels = {file.label for file in images.files if file.label is not None}
@@ -285,7 +298,7 @@ def _manifest(prepared: Prepared) -> dict[str, Any]:
         "versions": versions(),
         "hardware": hardware(),
         "commit": commit(),
-        "threads": torch.get_num_threads(),
+        "threads": threads,
         "data": {
             "source": Path(images.source).resolve().name if images.source != "embedded" else "embedded",
             "n": len(images.files),
@@ -342,26 +355,36 @@ def _write_lost(prepared: Prepared, run_dir: Path) -> None:
             continue
         reason, optional = prepared.lost[title]
         status = "skipped" if optional else "failed"
-        write_shard(path, [row(study="predictions", model=title, metric="network", status=status, message=reason)])
+        lost = row(study="predictions", model=title, metric="network", status=status, message=reason)
+        write_shard(path, [lost], prepared.run)
 
 
-def _finish(manifest: dict[str, Any], run_dir: Path, prepared: Prepared, status: str) -> None:
-    done = sum(shard_is_valid(_shard(prepared, run_dir, i)) for i in prepared.items)
+def _finish(
+    manifest: dict[str, Any], run_dir: Path, prepared: Prepared, status: str, already: int | None = None
+) -> None:
+    if already is None:
+        already = len(names(run_dir) & {prepared.shard(item) for item in prepared.items})
     manifest["status"] = status
     manifest["finished"] = datetime.now(UTC).isoformat(timespec="seconds") if status != "running" else None
-    manifest["items"] = {"total": len(prepared.items), "done": done}
-    classes = next((n.card.classes for n in prepared.networks.values()), None)
-    if classes is not None and status != "running":
-        manifest["class_names"] |= _predicted_names(run_dir, classes)
+    manifest["items"] = {"total": len(prepared.items), "done": already}
+    if status != "running":
+        classes = next((n.card.classes for n in prepared.networks.values()), None)
+        seen, manifest["memory"] = _gleaned(run_dir)
+        if classes is not None:
+            manifest["class_names"] |= {str(i): classes.name(i) for i in seen}
     write_manifest(run_dir, manifest)
     if all(file.pixels is None for file in prepared.images.files):
         write_files_csv(prepared.images, run_dir / "files.csv")
 
 
-def _predicted_names(run_dir: Path, classes: ClassNames) -> dict[str, str]:
-    from suite.results.store import read
-
-    rows = read(run_dir)
-    seen = rows.loc[(rows["metric"] == "top1") & (rows["status"] == "ok"), "value"].astype(int).unique()
-    explained = rows["target"].dropna().astype(int).unique()
-    return {str(i): classes.name(int(i)) for i in sorted({*seen.tolist(), *explained.tolist()})}
+def _gleaned(run_dir: Path) -> tuple[list[int], list[str]]:
+    """The classes that rows speak of, and where memory did not hold a chunk."""
+    classes, halved = set[float](), set[str]()
+    for rows in scan(run_dir, columns=("model", "metric", "status", "value", "target", "message")):
+        predicted = pc.and_(pc.equal(rows["metric"], "top1"), pc.equal(rows["status"], "ok"))
+        classes |= {*rows["value"].filter(predicted).unique().to_pylist(), *rows["target"].unique().to_pylist()}
+        told = rows.filter(pc.match_substring(rows["message"], HALVED)).select(["study", "model", "message"])
+        for line in told.group_by(told.column_names).aggregate([]).to_pylist():
+            note = next(part for part in line["message"].split("; ") if part.startswith(HALVED))
+            halved.add(f"{line['study']} on {line['model']}: {note}")
+    return sorted(int(one) for one in classes if one is not None), sorted(halved)

@@ -161,4 +161,9 @@ def _array(values: Tensor) -> np.ndarray:
 
 def _layer_used(work: Work, method: Attribution) -> str:
     asked = method.layer_asked
-    return "" if asked is None else resolve_layers(work.model, work.images, [asked])[asked]
+    if asked is None:
+        return ""
+    try:
+        return resolve_layers(work.model, work.images, [asked])[asked]
+    except NotApplicable:  # no layer gives a map: the method's own rows say so
+        return ""

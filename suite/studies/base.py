@@ -2,11 +2,11 @@
 
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from suite.models.state import in_use
 from suite.results.schema import row
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass
@@ -49,6 +50,7 @@ class Work:
         config: the run's.
         others: the same chunk on the run's other networks, those that see the same pixels.
         part: which part of the study's work on this chunk.
+        at_once: how many images went through the network together; fewer than all where memory did not hold them.
     """
 
     model: Network
@@ -61,12 +63,39 @@ class Work:
     config: RunConfig
     others: Sequence["Work"] = ()
     part: int = 0
+    at_once: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.at_once = len(self.images)
+
+    def halves(self) -> list["Work"]:
+        """The same work on the first and on the second half of the images."""
+        middle = (len(self.images) + 1) // 2
+        return [self._some(slice(0, middle)), self._some(slice(middle, len(self.images)))]
+
+    def _some(self, at: slice) -> "Work":
+        faults = [] if at.start else self.faults
+        cut = {name: getattr(self, name)[at] for name in ("images", "files", "positions", "notes")}
+        others = [replace(other, others=(), **(cut | {"images": other.images[at]})) for other in self.others]
+        return replace(self, faults=faults, others=others, **cut)
+
+    def _fitting(self, make: Callable[[slice], T], join: Callable[[list[T]], T], at: slice | None = None) -> T:
+        """What `make` makes of all images, or of halves, quarters, ... joined, where memory holds no more."""
+        at = at or slice(0, len(self.images))
+        try:
+            return make(at)
+        except torch.OutOfMemoryError:
+            if at.stop - at.start < 2:
+                raise
+        middle = (at.start + at.stop + 1) // 2
+        self.at_once = min(self.at_once, middle - at.start)
+        return join([self._fitting(make, join, half) for half in (slice(at.start, middle), slice(middle, at.stop))])
 
     @cached_property
     def scores(self) -> Tensor:
         """(B, K), detached."""
         with in_use(self.model), torch.no_grad():
-            return scores_of(self.model, self.images)
+            return self._fitting(lambda at: scores_of(self.model, self.images[at]), torch.cat)
 
     @cached_property
     def targets(self) -> Tensor:
@@ -84,7 +113,10 @@ class Work:
     @cached_property
     def found(self) -> dict[str, Tensor | Exception]:
         """Label -> (B, C, h, w) as the method left it, or what it raised; all methods in the fewest passes."""
-        return attribute_each(self.model, self.images, self.targets, self.methods, ids=self.ids)
+        return self._fitting(
+            lambda at: attribute_each(self.model, self.images[at], self.targets[at], self.methods, ids=self.ids[at]),
+            _joined,
+        )
 
     @cached_property
     def maps(self) -> dict[str, Tensor | SuiteError]:
@@ -151,6 +183,16 @@ class Work:
         return f"{self.positions[index]:06d}"
 
 
+def _joined(parts: list[dict[str, Tensor | Exception]]) -> dict[str, Tensor | Exception]:
+    """Each method's maps of all parts, or the first exception."""
+    joined: dict[str, Tensor | Exception] = {}
+    for label in parts[0]:
+        maps = [found for part in parts if isinstance(found := part[label], Tensor)]
+        errors = [found for part in parts if isinstance(found := part[label], Exception)]
+        joined[label] = errors[0] if errors else torch.cat(maps)
+    return joined
+
+
 def fault(who: str, error: Exception) -> SuiteError:
     """What went wrong in somebody's code, in one line that says where; the suite's own errors are left as they are."""
     if isinstance(error, SuiteError):
@@ -182,14 +224,14 @@ class Study(ABC):
 
     Attributes:
         name: in rows, configurations and the registry.
-        once: one item a network, on the first chunk of images, instead of one item a chunk.
+        once: its items are on the first chunk of images, one a network and part, instead of one a chunk.
     """
 
     name: ClassVar[str]
     once: ClassVar[bool] = False
 
     def parts(self, config: RunConfig) -> int:
-        """Items a chunk; more than one where a chunk takes long."""
+        """Items a chunk, or a network where `once`; more than one where that takes long."""
         return 1
 
     def prepare(self, config: RunConfig) -> None:  # noqa: B027 - most have nothing to prepare

@@ -1,4 +1,4 @@
-"""What an implementation is held against: `captum:Saliency`, `suite:grad_cam`, `torchattacks:FGSM`."""
+"""What an implementation is held against: `captum:Saliency`, `suite:grad_cam`, `suite:pgd`, `torchattacks:FGSM`."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from suite.attacks.attack import attack, make_attack
 from suite.attribution.fused import make_method
 from suite.errors import ConfigError, NotApplicable, did_you_mean
 from suite.models.rectifiers import rectifier_report
@@ -31,6 +32,7 @@ _CAPTUM = {
     "LayerActivation": "layer_activation",
 }
 _TORCHATTACKS = dict.fromkeys(("FGSM", "PGD", "PGDL2"), "")
+_OWN_ATTACKS = {"fgsm": "FGSM", "pgd": "PGD"}  # the suite's -> the library's of the same defaults
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,9 @@ class Reference:
 
     @property
     def item(self) -> str:
-        """The name within the library."""
-        return self.name.rpartition(":")[2]
+        """The name within the library; of the suite's attacks that of their twins in torchattacks."""
+        name = self.name.rpartition(":")[2]
+        return _OWN_ATTACKS.get(name, name)
 
     @property
     def attack(self) -> bool:
@@ -92,7 +95,7 @@ def find_references(name: str) -> tuple[Reference, ...]:
         ConfigError: naming the nearest ones.
     """
     known: dict[str, Mapping[str, str]]
-    known = {"captum": _CAPTUM, "suite": attributions(), "torchattacks": _TORCHATTACKS}
+    known = {"captum": _CAPTUM, "suite": attributions() | _OWN_ATTACKS, "torchattacks": _TORCHATTACKS}
     library, _, item = name.rpartition(":")
     library = library or "suite"
     if library not in known:
@@ -107,6 +110,8 @@ def find_references(name: str) -> tuple[Reference, ...]:
         from suite.reference.captum import captum_attribution
 
         return (Reference(full, captum_attribution(item), _CAPTUM[item]),)
+    if item in _OWN_ATTACKS:
+        return (Reference(full, _own_attack(item), variant="without the random start" if item == "pgd" else ""),)
     if library == "suite":
         return (Reference(full, _own(item), item),)
     from suite.reference.torchattacks import torchattacks_attack
@@ -116,6 +121,15 @@ def find_references(name: str) -> tuple[Reference, ...]:
         return (seeded,)
     still = torchattacks_attack(item, random_start=False)
     return seeded, Reference(full, still, variant="without the random start")
+
+
+def _own_attack(name: str) -> Compute:
+    made = make_attack(name, {"random_start": False} if name == "pgd" else {})
+
+    def compute(model: nn.Module, images: Tensor, targets: Tensor, _layer: str) -> Tensor:
+        return attack(model, images, targets, made, saved=False).images
+
+    return compute
 
 
 def _own(name: str) -> Compute:

@@ -1,0 +1,449 @@
+"""Style transfer: a photo repainted until its layers' correlations are a painting's. Tensors in, tensors out.
+
+Gatys, Ecker and Bethge 2016 (Image Style Transfer Using CNNs), in the form of the CS231n and CS7643 assignments
+(`raw`), or with each layer's loss divided by the layer's own scale (`normalised`): one set of weights for all networks.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from suite.attribution.controls import luminance
+from suite.attribution.draws import generator_for
+from suite.attribution.passes import tapped
+from suite.errors import ConfigError, NetworkError, SuiteError, did_you_mean
+from suite.models.layers import body_of
+from suite.models.network import Network
+from suite.models.state import in_use
+from suite.registry import check_parameters
+
+Form = Literal["normalised", "raw"]
+
+
+def content_loss(features: Tensor, target: Tensor) -> Tensor:
+    """(B, C, h, w) twice -> (B,): the sum of squared differences, without Gatys' half, as the assignments have it."""
+    return (features - target).square().flatten(1).sum(1)
+
+
+def gram(features: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, C, C): products of channels, summed over places, divided by C h w (Gatys 2016, eq. 3)."""
+    flat = features.flatten(2)
+    return flat @ flat.mT / flat[0].numel()
+
+
+def style_loss(features: Tensor, target: Tensor) -> Tensor:
+    """(B, C, h, w) and the painting's Gram matrix -> (B,): the sum of squared differences of the two Gram matrices."""
+    return (gram(features) - target).square().flatten(1).sum(1)
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B,): the sum of squared differences of neighbours, down and across."""
+    down, across = images.diff(dim=2), images.diff(dim=3)
+    return down.square().flatten(1).sum(1) + across.square().flatten(1).sum(1)
+
+
+class _Enough(Exception):
+    """All layers asked for are there."""
+
+
+def features(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Layer -> (B, C, h, w), connected to the graph; the forward pass ends at the last of them.
+
+    An in-place ReLU that follows a layer writes into a copy (`tapped`), so a layer's output is what it gave.
+
+    Raises:
+        NetworkError: a layer that does not exist, is not called, or gives no (B, C, h, w); an image too small for it.
+    """
+
+    def enough(_module: nn.Module, _inputs: Any, _output: Any) -> None:
+        if len(found) == len(set(layers)):
+            raise _Enough
+
+    with in_use(model), tapped(model, layers) as found:
+        modules = dict(body_of(model).named_modules())
+        handles = [modules[name].register_forward_hook(enough) for name in set(layers)]
+        try:
+            model(images)
+        except _Enough:
+            pass
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            size = f"{images.shape[3]}x{images.shape[2]}"
+            raise NetworkError(f"the network fails on {size} pixels ({' '.join(str(error).split())[:120]})") from None
+        finally:
+            for handle in handles:
+                handle.remove()
+    for name in layers:
+        if name not in found:
+            raise NetworkError(f"layer {name!r}: not called in this network's forward pass; name another")
+        if found[name].ndim != 4:
+            raise NetworkError(f"layer {name!r}: gives {tuple(found[name].shape)}, expected (B, C, h, w); name another")
+    return dict(found)
+
+
+def default_layers(model: nn.Module, images: Tensor) -> tuple[str, tuple[str, ...]]:
+    """The content layer and the style layers of a network.
+
+    SqueezeNet's are the assignments'. Elsewhere style is the last module to finish at each of the first four sizes of
+    map, content that of the third: on VGG Johnson et al.'s relu1_2, relu2_2, relu3_3, relu4_3 (2016).
+    """
+    body = body_of(model)
+    if type(body).__name__ == "SqueezeNet":
+        return "features.3", ("features.1", "features.4", "features.6", "features.7")
+    last: dict[tuple[int, ...], str] = {}
+
+    def note(name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
+                last[tuple(output.shape[2:])] = name
+
+        return hook
+
+    handles = [module.register_forward_hook(note(name)) for name, module in body.named_modules() if name]
+    try:
+        with in_use(model), torch.no_grad():
+            model(images[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    style = tuple(last.values())[:4]
+    if not style:
+        raise NetworkError("no layer of this network gives a (B, C, h, w) map: name content_layer and style_layers")
+    return style[min(2, len(style) - 1)], style
+
+
+@dataclass(frozen=True)
+class StyleTransfer:
+    """How a picture is painted.
+
+    Attributes:
+        form: `normalised`: the content loss over the squared norm of the photo's features, each style loss over that of
+            the painting's Gram matrix, the mean of TV over pixels; steps in [0, 1] pixels, always clamped. `raw`: the
+            sums themselves, in the network's normalised pixels clamped to +-1.5 until the last twentieth of the steps,
+            as the assignments have it; its result may leave [0, 1] and is then clamped once (theirs is stretched from
+            minimum to maximum).
+        content_layer, style_layers: names of layers; the network's own by default (see `default_layers`).
+        content_weight, tv_weight: of their terms.
+        style_weights: one a style layer, or one that all layers share equally.
+        optimizer: `adam`, begun anew at `decayed_rate` after `decay_at` of the steps, as in the assignments; `lbfgs`.
+        rate, decayed_rate, decay_at: the schedule; `lbfgs` takes only `rate`, times its own step.
+        steps: at each size.
+        scales: sizes as shares of the photo's, coarse to fine; each begins where the last one ended.
+        init: the photo, or uniform noise in [0, 1] of the pixels that are optimised.
+        style_scale: the painting's shorter side over the photo's, for whoever reads the two; small makes small strokes.
+        keep_colours: only brightness is painted, the photo's colours stay (Gatys et al. 2016, Preserving Color).
+        seed: of the noise.
+    """
+
+    form: Form = "normalised"
+    content_layer: str = ""
+    style_layers: tuple[str, ...] = ()
+    content_weight: float = 1.0
+    style_weights: tuple[float, ...] = (15.0,)
+    tv_weight: float = 1.0
+    optimizer: Literal["adam", "lbfgs"] = "adam"
+    rate: float = 0.02
+    decayed_rate: float = 0.01
+    decay_at: float = 0.7
+    steps: int = 100
+    scales: tuple[float, ...] = (0.5, 1.0)
+    init: Literal["content", "noise"] = "content"
+    style_scale: float = 1.0
+    keep_colours: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        positive = {"rate": self.rate, "decayed_rate": self.decayed_rate} | {f"scale {s:g}": s for s in self.scales}
+        weights = [self.content_weight, self.tv_weight, *self.style_weights]
+        if self.steps < 1 or min(positive.values()) <= 0 or not self.scales or max(self.scales) > 1:
+            raise ValueError(f"steps {self.steps}, {positive}: expected at least 1, more than 0, scales at most 1")
+        if not self.style_weights or min(weights) < 0 or max(weights) == 0:
+            raise ValueError(f"weights {weights}: expected at least 0, and one of them more")
+        if len(self.style_weights) > 1 and self.style_layers and len(self.style_weights) != len(self.style_layers):
+            raise ValueError(f"{len(self.style_weights)} style_weights for {len(self.style_layers)} style_layers")
+
+    def on(self, model: nn.Module, images: Tensor) -> "StyleTransfer":
+        """With the layers of this network, and a weight for each."""
+        content, style = self.content_layer, self.style_layers
+        if not (content and style):
+            found = default_layers(model, images)
+            content, style = content or found[0], style or found[1]
+        weights = self.style_weights
+        if len(weights) == 1:
+            weights = weights * len(style) if self.form == "raw" else (weights[0] / len(style),) * len(style)
+        return replace(self, content_layer=content, style_layers=style, style_weights=weights)
+
+
+_RAW = StyleTransfer(
+    form="raw", content_layer="features.3", style_layers=tuple(f"features.{i}" for i in (1, 4, 6, 7)),
+    rate=3.0, decayed_rate=0.1, decay_at=0.9, steps=200, scales=(1.0,),
+)  # fmt: skip
+# The assignments' weights; beside them, what makes a painting where every layer's loss has its own scale.
+PRESETS: dict[str, dict[Form, StyleTransfer]] = {
+    "composition_vii": {
+        "raw": replace(
+            _RAW, content_weight=5e-2, style_weights=(2e4, 500, 12, 1), tv_weight=5e-2, style_scale=512 / 192
+        ),
+        "normalised": StyleTransfer(style_weights=(30.0,)),
+    },
+    "the_scream": {
+        "raw": replace(
+            _RAW, content_weight=3e-2, style_weights=(2e5, 800, 12, 1), tv_weight=2e-2, style_scale=224 / 192
+        ),
+        "normalised": StyleTransfer(),
+    },
+    "starry_night": {
+        "raw": replace(_RAW, content_weight=6e-2, style_weights=(3e5, 1000, 15, 3), tv_weight=2e-2),
+        "normalised": StyleTransfer(),
+    },
+}
+
+
+def make_settings(preset: str, parameters: Mapping[str, Any] | None = None) -> StyleTransfer:
+    """A preset by name, in the form that `parameters` say, with these fields instead of its own.
+
+    Raises:
+        ConfigError: an unknown preset, an unknown field, a value that is none.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"preset {preset!r}: unknown{did_you_mean(preset, PRESETS)}; there are {', '.join(PRESETS)}")
+    changes = check_parameters("style transfer", preset, StyleTransfer, parameters or {})
+    try:
+        return replace(PRESETS[preset][changes.get("form", "normalised")], **changes)
+    except ValueError as error:
+        raise ConfigError(f"style transfer {preset!r}: {error}") from None
+
+
+class Losses:
+    """The weighted terms of one network, photo and painting at one size.
+
+    Args:
+        model: in [0, 1] pixels, owning its normalisation.
+        content: (1, 3, H, W) in [0, 1].
+        style: (1, 3, h, w) in [0, 1].
+        settings: with layers and weights (`StyleTransfer.on`).
+
+    Raises:
+        NetworkError: a layer that gives nothing but zeros has no scale.
+    """
+
+    def __init__(self, model: nn.Module, content: Tensor, style: Tensor, settings: StyleTransfer) -> None:
+        self.model, self.settings = model, settings
+        self.content = features(model, content, [settings.content_layer])[settings.content_layer].detach()
+        paintings = features(model, style, settings.style_layers)
+        self.grams = {layer: gram(found.detach()) for layer, found in paintings.items()}
+        targets = {"content": self.content} | {f"style {layer}": found for layer, found in self.grams.items()}
+        self.scales = dict.fromkeys(targets, 1.0)
+        if settings.form == "normalised":
+            self.scales = {term: float(found.square().sum()) for term, found in targets.items()}
+            for term, scale in self.scales.items():
+                if scale == 0:
+                    raise NetworkError(f"{term}: gives nothing but zeros for this picture, so its loss has no scale")
+
+    def __call__(self, images: Tensor, variable: Tensor | None = None) -> dict[str, Tensor]:
+        """Term -> its weighted loss, a number. TV is of `variable`, the pixels that are optimised."""
+        wanted = self.settings
+        found = features(self.model, images, [*wanted.style_layers, wanted.content_layer])
+        content = content_loss(found[wanted.content_layer], self.content).sum()
+        terms = {"content": wanted.content_weight * content / self.scales["content"]}
+        for layer, weight in zip(wanted.style_layers, wanted.style_weights, strict=True):
+            loss = style_loss(found[layer], self.grams[layer]).sum()
+            terms[f"style {layer}"] = weight * loss / self.scales[f"style {layer}"]
+        pixels = images if variable is None else variable
+        count = pixels.numel() if wanted.form == "normalised" else 1
+        return terms | {"tv": wanted.tv_weight * total_variation(pixels).sum() / count}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A picture on the way, and the weighted losses on it.
+
+    Attributes:
+        size: index of the scale.
+        step: steps taken at this size.
+        image: (1, 3, H, W) in [0, 1], at the photo's size whatever the scale.
+        terms: term -> weighted loss; their sum is what was made small.
+    """
+
+    size: int
+    step: int
+    image: Tensor
+    terms: dict[str, float]
+
+
+class Diverged(SuiteError):
+    """A loss became NaN or infinite."""
+
+
+def resized(image: Tensor, scale: float) -> Tensor:
+    """(1, 3, H, W) at a share of its size, antialiased; no side below 1 pixel."""
+    if scale == 1:
+        return image
+    size = [max(1, round(side * scale)) for side in image.shape[2:]]
+    return F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
+
+
+def matched_grey(style: Tensor, content: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in grey, the painting's brightness with the photo's mean and spread (Gatys et al., Preserving Color)."""
+    painting, photo = luminance(style), luminance(content)
+    spread = photo.std() / painting.std().clamp_min(1e-6)
+    moved = (spread * (painting - painting.mean()) + photo.mean()).clamp(0, 1)
+    return moved.expand_as(style), photo.expand_as(content)
+
+
+def transfer(model: nn.Module, content: Tensor, style: Tensor, settings: StyleTransfer) -> Iterator[Step]:
+    """Paints, and hands over each picture whose losses are finite: the last one is the result.
+
+    Args:
+        model: in [0, 1] pixels; found as it was.
+        content: (1, 3, H, W) in [0, 1].
+        style: (1, 3, h, w) in [0, 1].
+        settings: see `StyleTransfer`.
+
+    Yields:
+        steps + 1 pictures a size, the first one that it begins with.
+
+    Raises:
+        Diverged: where a loss is NaN or infinite; the picture handed over last is the last good one.
+    """
+    settings = settings.on(model, content)
+    raw = settings.form == "raw"
+    if raw and not isinstance(model, Network):
+        raise NetworkError("the raw form works in a network's normalised pixels: give a `Network`")
+    scale, shift = (model.std, model.mean) if isinstance(model, Network) and raw else (1.0, 0.0)
+    low, high = (-1.5, 1.5) if raw else (0.0, 1.0)
+    photo = content
+    if settings.keep_colours:
+        style, content = matched_grey(style, content)
+    image: Tensor | None = None
+    for size, share in enumerate(settings.scales):
+        small = resized(content, share)
+        losses = Losses(model, small, resized(style, share), settings)
+        if image is not None:
+            image = F.interpolate(image, small.shape[2:], mode="bilinear", align_corners=False)
+            variable = (image - shift) / scale
+        elif settings.init == "noise":
+            drawn = torch.rand(small.shape, generator=generator_for(settings.seed, "", "style transfer"))
+            variable = drawn.to(small)
+        else:
+            variable = (small - shift) / scale
+        variable = variable.detach().clone().requires_grad_()
+        optimizer = _optimizer(settings, variable, settings.rate)
+        for step in range(settings.steps + 1):
+            if not raw or step < 0.95 * settings.steps:
+                variable.data.clamp_(low, high)
+            with torch.inference_mode(False), torch.enable_grad():
+                image = variable * scale + shift
+                terms = losses(image, variable)
+                total = sum(terms.values(), torch.zeros((), device=image.device))
+                (variable.grad,) = torch.autograd.grad(total, variable)
+            image = image.detach()
+            numbers = dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
+            if not bool(torch.isfinite(total)):
+                bad = ", ".join(term for term, value in numbers.items() if not math.isfinite(value))
+                raise Diverged(f"step {step} at size {share:g}: {bad} is not finite; the last good picture is kept")
+            shown = image.clamp(0, 1)
+            if shown.shape != photo.shape:
+                shown = F.interpolate(shown, photo.shape[2:], mode="bilinear", align_corners=False)
+            yield Step(size, step, _recoloured(shown, photo) if settings.keep_colours else shown, numbers)
+            if step == settings.steps:
+                break
+            if settings.optimizer == "adam" and step == int(settings.decay_at * settings.steps):
+                optimizer = _optimizer(settings, variable, settings.decayed_rate)
+            optimizer.step(partial(float, total.detach()))
+
+
+def _optimizer(settings: StyleTransfer, variable: Tensor, rate: float) -> torch.optim.Optimizer:
+    if settings.optimizer == "adam":
+        return torch.optim.Adam([variable], lr=rate)
+    return torch.optim.LBFGS([variable], lr=rate, max_iter=1, tolerance_grad=0, tolerance_change=0)
+
+
+def _recoloured(painted: Tensor, photo: Tensor) -> Tensor:
+    """The photo's colours at the brightness of the painted picture."""
+    return (photo + luminance(painted) - luminance(photo)).clamp(0, 1)
+
+
+SNAPSHOTS = (0, 0.02, 0.06, 0.2, 0.5, 1)  # shares of all steps
+
+
+@dataclass
+class Painting:
+    """What there is of a transfer so far, so that nothing is lost where it is stopped.
+
+    Attributes:
+        settings: of the transfer.
+        curve: (size, step, terms) of every step.
+        snapshots: a few of them with their pictures, named; the first among them.
+        last: the result so far.
+        stopped: why it ended early, "" where it did not.
+    """
+
+    settings: StyleTransfer
+    curve: list[tuple[int, int, dict[str, float]]] = field(default_factory=list)
+    snapshots: list[tuple[str, Step]] = field(default_factory=list)
+    last: Step | None = None
+    stopped: str = ""
+
+    @property
+    def expected(self) -> int:
+        """How many pictures there are in all."""
+        return (self.settings.steps + 1) * len(self.settings.scales)
+
+    def taken(self, step: Step) -> int:
+        """Steps taken up to it, at all sizes."""
+        return step.size * self.settings.steps + step.step
+
+    def strip(self) -> list[tuple[str, Step]]:
+        """The snapshots, and what there is last, named."""
+        if self.last is None or self.snapshots[-1][1] is self.last:
+            return self.snapshots
+        return [*self.snapshots, (f"step {self.taken(self.last)}", self.last)]
+
+    def follow(self, steps: Iterator[Step], watch: Callable[[Step], None] = lambda step: None) -> "Painting":
+        """Takes steps until there are no more, or a loss is not finite, which is noted; `watch` sees each."""
+        marks = {round(share * (self.expected - 1)) for share in SNAPSHOTS}
+        try:
+            for step in steps:
+                if len(self.curve) in marks:
+                    self.snapshots.append((f"step {self.taken(step)}", step))
+                self.curve.append((step.size, step.step, step.terms))
+                self.last = step
+                watch(step)
+        except Diverged as error:
+            self.stopped = str(error)
+        return self
+
+
+def thinned(curve: Sequence[Any], most: int = 60) -> list[Any]:
+    """At most so many of a curve's points, evenly, with the first and the last."""
+    count = min(most, len(curve))
+    return [curve[round(k * (len(curve) - 1) / max(1, count - 1))] for k in range(count)]
+
+
+def judged(model: nn.Module, content: Tensor, style: Tensor, picture: Tensor) -> dict[str, float]:
+    """How far a picture is from the photo and from the painting's style, on a network's default layers.
+
+    Returns:
+        `content`: the content loss over that of the painting stretched to the photo's size: 0 is the photo, 1 is as far
+        as the painting itself. `style`: the mean over layers of the normalised style losses, over that of the photo: 0
+        is the painting, 1 is as far as the photo itself. NaN where painting and photo do not differ.
+    """
+    settings = StyleTransfer(content_weight=1, style_weights=(1,), tv_weight=0).on(model, content)
+    losses = Losses(model, content, style, settings)
+    stretched = F.interpolate(style, content.shape[2:], mode="bilinear", antialias=True, align_corners=False)
+    with torch.no_grad():
+        found, photo, painting = ({k: float(v) for k, v in losses(x).items()} for x in (picture, content, stretched))
+
+    def styles(terms: dict[str, float]) -> float:
+        return sum(value for term, value in terms.items() if term.startswith("style "))
+
+    pairs = {"content": (found["content"], painting["content"]), "style": (styles(found), styles(photo))}
+    return {name: value / most if most else math.nan for name, (value, most) in pairs.items()}
