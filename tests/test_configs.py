@@ -11,7 +11,12 @@ from suite.results import read, read_manifest
 CONFIGS = sorted((tiny.ROOT / "configs").glob("*.yaml"))
 SHORTER = {
     "attacks": ["studies.attacks.epsilons=[0, 1/255]", "studies.attacks.epsilons_l2=[0, 1]"],
-    "sanity": ["studies.sanity.draws=1", "studies.sanity.noise_factors=[1]", "studies.sanity.cells=[4]"],
+    "sanity": [
+        "studies.sanity.draws=1",
+        "studies.sanity.smoothed=1",
+        "studies.sanity.noise_factors=[1]",
+        "studies.sanity.cells=[4]",
+    ],
     "labels": ["preset=quick", "models.0.parameters.count=100", "studies.labels.count=100"],
     "synthesis": [
         "studies.style_transfer.size=64",
