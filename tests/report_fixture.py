@@ -44,7 +44,7 @@ def make_run(
             "sharpness": lambda model=model: _sharpness(model, names[1:], methods, rng),
         }
         for study in studies:
-            write_shard(run_dir / "rows" / study / f"{model}.parquet", makers[study]())
+            write_shard(run_dir / "rows" / study / f"{models.index(model)}.parquet", makers[study]())
         for i, name in enumerate(names[1:]):
             _arrays(run_dir / "images" / f"{models.index(model):02d}" / f"{i:06d}.npz", name, methods, rng)
     write_shard(

@@ -153,7 +153,7 @@ def test_building_again_gives_the_same_bytes_and_keeps_pictures(tmp_path: Path) 
         row | {"value": row["value"] + 1} for row in read(run_dir).query("study == 'agreement'").to_dict("records")
     ]
     write_shard(
-        run_dir / "rows" / "agreement" / "squeezenet1_1.parquet",
+        run_dir / "rows" / "agreement" / "0.parquet",
         [{k: v for k, v in r.items() if v == v} for r in shard],
     )
     build(run_dir)

@@ -24,6 +24,9 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "failures": ("Failures", "What could not be done, by reason. Not applicable: mathematics leaves it undefined."),
 } | {name: text for section in SECTIONS for name, text in section.texts.items()}
 
+_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+}  # fmt: skip
 _HEADERS = {"metric": "measure", "top1": "top-1", "top5": "top-5"}
 _SECTION_HEADERS = {name: section.headers for section in SECTIONS for name in section.texts}
 
@@ -63,6 +66,10 @@ def _markdown(text: str) -> str:
     return html.escape(text, quote=False).replace("|", "\\|")
 
 
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(c, c) for c in text)
+
+
 def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
     """Writes each table as .csv (all digits), .md and .tex (as shown, escaped)."""
     for name, table in tables.items():
@@ -70,7 +77,10 @@ def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
         align = ["right" if is_numeric(table[c]) else "left" for c in table.columns if header(c, name) in shown.columns]
         marked = shown.map(_markdown).rename(columns=_markdown)
         markdown = marked.to_markdown(index=False, disable_numparse=True, colalign=align)
-        latex = shown.to_latex(index=False, escape=True, column_format="".join(side[0] for side in align))
+        heads, *lines = ([_latex(cell) for cell in line] for line in (shown.columns, *shown.to_numpy()))
+        body = "".join(f"{' & '.join(line)} \\\\\n" for line in lines)
+        latex = f"\\begin{{tabular}}{{{''.join(side[0] for side in align)}}}\n\\toprule\n{' & '.join(heads)} \\\\\n"
+        latex += f"\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
         files = {"csv": table.to_csv(index=False, lineterminator="\n"), "md": markdown + "\n", "tex": latex}
         for suffix, text in files.items():
             write_bytes(folder / f"{name}.{suffix}", text.encode("utf-8", "backslashreplace"))

@@ -121,6 +121,7 @@ def _scores(scored: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
         asked = {metric, _GROUPS.get(metric, ""), *group["stage"], "map"}
         bad = failed[(failed["model"] == model) & failed["metric"].isin(asked)]
         unread = unreadable(failed, str(model))
+        columns, absent = {name: wide[name].to_numpy(float) for name in wide}, np.full(len(wide), np.nan)
         block = []
         for method, mine in group.groupby("method"):
             values = wide[method].dropna() if method in wide else pd.Series(dtype=float)
@@ -134,8 +135,8 @@ def _scores(scored: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
             }
             line |= {"control": bool(mine["control"].any()), "failed": len(lost)} | mean_with_interval("mean", values)
             for name, control in (("random", "control_noise"), ("edges", "control_edges")):
-                both = wide.reindex(columns=[method, control]).dropna().to_numpy(float)
-                pair = both[:0].T if method == control else both.T
+                both = np.stack([columns.get(method, absent), columns.get(control, absent)])
+                pair = both[:, ~np.isnan(both).any(axis=0) & (method != control)]
                 line |= _difference(f"over_{name}", pair[0], pair[1], _sign(metric))
                 line[f"p_{name}"] = wilcoxon_p(pair[0], pair[1])
             block.append(line)
