@@ -426,8 +426,8 @@ class RunConfig(_Part):
             raise ValueError(f"{twice[0]!r} appears twice; give each a `label` of its own")
         return value
 
-    def asked(self, study: str) -> tuple[str, ...]:
-        """Titles of the networks that a study looks at.
+    def asked(self, study: str, there: Sequence[str] = ()) -> Sequence[str]:
+        """Titles of the networks that a study looks at; where it names none, those that are there, else all.
 
         Raises:
             ConfigError: it names one that the run does not have.
@@ -437,7 +437,7 @@ class RunConfig(_Part):
         for title in wanted:
             if title not in titles:
                 raise ConfigError(f"studies.{study}.networks: no network {title!r}{did_you_mean(title, titles)}")
-        return wanted or titles
+        return wanted or there or titles
 
     def digest(self) -> str:
         """Identifies what the run computes: everything but its name and how many processes share the work."""

@@ -7,6 +7,7 @@ import tiny
 
 from suite.attribution.passes import Cost
 from suite.config import validate
+from suite.errors import ConfigError
 from suite.run.plan import chunks, deal, methods_of, passes, plan, studies_of
 
 
@@ -29,6 +30,25 @@ def test_items_do_not_depend_on_devices() -> None:
         seen = [p for i in items if i.model == model and i.study == "predictions" for p in i.images]
         assert seen == list(range(7))
     assert len({i.shard(0 if i.model == "a" else 1) for i in items}) == len(items)
+
+
+def test_a_study_looks_at_the_networks_that_it_names() -> None:
+    studies = {"agreement": {"networks": ["b"]}, "speed": {"networks": ["a"]}}
+    tree = {"models": [{"name": "resnet18", "label": label} for label in "ab"], "studies": studies}
+    items = plan(validate(tree), ["a", "b"], 7, studies_of(validate(tree)))
+    assert {(i.study, i.model) for i in items} == {
+        ("predictions", "a"), ("predictions", "b"), ("agreement", "b"), ("speed", "a")
+    }  # fmt: skip
+    wrong = validate(tree | {"studies": {"agreement": {"networks": ["c"]}}})
+    with pytest.raises(ConfigError, match="no network 'c'"):
+        plan(wrong, ["a", "b"], 7, studies_of(wrong))
+
+
+def test_a_run_inside_a_run_is_checked_before_anything_runs() -> None:
+    for studies, why in (({"speed": {}}, "no study of single photos"), ({"sharp": {}}, "unknown key")):
+        config = validate({"studies": {"digits": {"data": {"source": "digits"}, "studies": studies}}})
+        with pytest.raises(ConfigError, match=why):
+            studies_of(config)["digits"].cost(methods_of(config), config)
 
 
 def test_every_item_is_dealt_once_and_whole_chunks_go_to_one_process() -> None:

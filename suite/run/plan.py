@@ -65,7 +65,7 @@ def plan(config: RunConfig, models: Sequence[str], count: int, studies: Mapping[
         for index, images in enumerate(parts)
         for model in models
         for name, study in studies.items()
-        if not study.once and model in config.asked(name)
+        if not study.once and model in config.asked(name, models)
         for part in range(study.parts(config))
     ]
     items += [
@@ -74,7 +74,7 @@ def plan(config: RunConfig, models: Sequence[str], count: int, studies: Mapping[
         if study.once
         for part in range(study.parts(config))
         for model in models
-        if model in config.asked(name)
+        if model in config.asked(name, models)
     ]
     return items
 
