@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+import tiny
 
 from suite.report import coursework
 from suite.report.coursework import BROKE, HELD, NOT_RUN, PART, QUESTIONS, UNCLEAR, judged
@@ -31,7 +32,7 @@ def test_a_run_without_numbers_answers_nothing() -> None:
 def test_a_high_lambda_is_grey_where_contrast_falls(contrasts: tuple[float, float], verdict: str) -> None:
     # in the wrong order: the sweep is sorted by its number
     lines = [
-        {"job": "lambda", "method": name, "contrast": c, "confidence": 1.0}
+        {"job": "lambda", "variant": name, "contrast": c, "confidence": 1.0}
         for name, c in zip(("λ 0.0001", "λ 1"), contrasts, strict=True)
     ]
     assert verdict_of("by lambda", visualization_variants=pd.DataFrame(lines[::-1])) == verdict
@@ -50,3 +51,11 @@ def test_no_batch_is_exponentially_faster(gain: float, verdict: str) -> None:
     batching = pd.DataFrame({"method": ["all methods", "forward_and_gradient"], "gain": [gain, 1.5]})
     speed = pd.DataFrame({"stage": ["batch"], "method": ["all methods"], "x": [10.0]})
     assert verdict_of("summed before", speed_batching=batching, speed=speed) == verdict
+
+
+def test_the_page_of_the_docs_says_what_the_committed_report_says() -> None:
+    lines = pd.read_csv(tiny.ROOT / "reports/coursework/tables/coursework_verdicts.csv")
+    page = " ".join((tiny.ROOT / "docs/coursework.md").read_text(encoding="utf-8").split())
+    assert list(lines["method"]) == [question.text for question in QUESTIONS]
+    for line in lines.to_dict("records"):
+        assert f"{line['measure']}. {line['method']} Usual answer: {line['usual']} **{line['verdict']}**" in page

@@ -221,7 +221,7 @@ def _seen(line: dict[str, Any]) -> str:
 
 def _sweep(t: Tables, job: str) -> pd.DataFrame:
     lines = find(t, "visualization_variants", job=job)
-    return lines.assign(x=[float(name.split()[-1]) for name in lines["method"]]).sort_values("x")
+    return lines.assign(x=[float(name.split()[-1]) for name in lines["variant"]]).sort_values("x")
 
 
 def _rates(t: Tables) -> Answer:
@@ -240,7 +240,7 @@ def _iterations(t: Tables) -> Answer:
     lines = find(t, "visualization_iterations", job="iterations").sort_values("iterations")
     gains = lines["score"].diff().dropna()
     told = [f"{line['iterations']:.0f}: score {line['score']:.1f}, {line['confidence']:.1%}" for line in _rows(lines)]
-    return judged([bool(gains.sum() > 0), bool(gains.iloc[-1] < gains.iloc[0])]), "; ".join(told)
+    return judged([bool((gains > 0).all()), bool(gains.iloc[-1] < gains.iloc[0])]), "; ".join(told)
 
 
 def _grey(t: Tables) -> Answer:
@@ -270,14 +270,14 @@ def _second(t: Tables) -> Answer:
 
 
 def _mistake(t: Tables) -> Answer:
-    found = find(t, "visualization_variants", job="saliency instead of the gradient").set_index("method")
+    found = find(t, "visualization_variants", job="saliency instead of the gradient").set_index("variant")
     right, wrong = (dict(found.loc[name]) for name in ("gradient", "saliency"))
     told = f"the gradient: {_seen(right)}; the saliency in its place: {_seen(wrong)}"
     return judged([right["confidence"] >= SURE and wrong["confidence"] < 0.5]), told
 
 
 def _regularised(t: Tables) -> Answer:
-    found = find(t, "visualization_variants", job="regularisation").set_index("method")
+    found = find(t, "visualization_variants", job="regularisation").set_index("variant")
     told = [
         f"{name}: high frequencies {line['high_frequency']:.3f}, {_seen(dict(line))}" for name, line in found.iterrows()
     ]
@@ -313,9 +313,10 @@ def _sanity(t: Tables) -> Answer:
     parts = [
         None if v not in ("PASS", "FAIL") else bool(v == expected[str(name)]) for name, v in lines["verdict"].items()
     ]
-    return judged(
-        parts
-    ), f"{', '.join(told)}; {lines['photos'].iloc[0]} photos, {lines['draws'].iloc[0]} random networks"
+    return (
+        judged(parts),
+        f"{', '.join(told)}; {lines['photos'].min()} to {lines['photos'].max()} photos, {lines['draws'].iloc[0]} random networks",
+    )
 
 
 def _bias(t: Tables) -> Answer:
@@ -359,12 +360,12 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "Saliency against Grad-CAM: what is each good for?",
         "Grad-CAM finds the object, saliency shows fine detail.",
-        ("scores_duel", "scores_which"), _saliency_or_cam,
+        ("scores_duel", "scores_which"), _saliency_or_cam, (("", "Saliency and Grad-CAM"),),
     ),
     Question(
         "Why are the scores of a batch summed before backward?",
         "One backward then gives every photo's gradient, exponentially faster.",
-        ("speed_batching",), _sum,
+        ("speed_batching",), _sum, plots=("cost-squeezenet1_1-batch",),
     ),
     Question(
         "Score, log-probability, probability or loss: what is to be differentiated?",
@@ -379,7 +380,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "Where does the change lie, and does the fooled map show it?",
         "On the object, and the map shows it.",
-        ("attacks_maps",), _change,
+        ("attacks_maps",), _change, plots=("attacks-maps-squeezenet1_1-fooling_image",),
     ),
     Question(
         "The naive attack against FGSM and PGD: which needs the smaller change?",
@@ -442,12 +443,12 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "The sanity checks: which maps depend on what the network learned?",
         "Saliency and Grad-CAM do, Guided Backprop and Guided Grad-CAM do not (Adebayo et al. 2018).",
-        ("sanity_verdicts",), _sanity, (("sanity", ""),),
+        ("sanity_verdicts",), _sanity, (("sanity", ""),), ("sanity-cascade_top-squeezenet1_1",),
     ),
     Question(
         "Bias: does a map show a shortcut that the network takes?",
         "Yes: that is what maps are for.",
-        ("shortcut_verdicts",), _bias,
+        ("shortcut_verdicts",), _bias, plots=("shortcut-digits",),
     ),
     Question(
         "Cropping: does the saliency map find the object's box and mask?", "Yes.", ("scores",), _cropping,
@@ -491,6 +492,7 @@ def _five(run_dir: Path, manifest: dict[str, Any]) -> Iterable[Picture]:
     pages = {
         "Saliency by network": [(model, "own", "saliency", model) for model in models],
         "Saliency by hand and by Captum": [(m, s, "saliency", f"{both[s]} {m[:12]}") for m in models for s in both],
+        "Saliency and Grad-CAM": [(models[0], "own", m, m) for m in ("saliency", "grad_cam")],
         "Guided maps": [(models[0], s, m, f"{both[s]} {SHORT[m]}") for m in GUIDED for s in both],
         "Views of a layer": [(models[0], s, m, f"{both[s]} {SHORT[m]}") for m in LAYERS for s in both],
     }
