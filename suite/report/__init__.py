@@ -38,12 +38,8 @@ def build_with_tables(run_dir: Path | str) -> tuple[Path, Tables]:
     write_tables(tables, run_dir / "tables")
     plots = draw_plots(rows, tables, run_dir / "plots")
     pictures = {section.study: section.draw(run_dir, manifest) for section in SECTIONS}
-    used = {path for path, *_ in pictures[coursework.NAME]}  # on the page once
-    pictures |= {
-        study: [one for one in some if one[0] not in used]
-        for study, some in pictures.items()
-        if study != coursework.NAME
-    }
+    if coursework.asked(manifest):  # its questions show what is to be seen; the other pictures are files
+        pictures = {coursework.NAME: pictures[coursework.NAME]}
     maps = draw_pictures(run_dir, tables.get("predictions"), manifest)
     return write_html(run_dir, manifest, tables, plots, pictures, maps), tables
 

@@ -24,6 +24,7 @@ LAYERS = ("layer_conductance", "grad_cam", "neuron_gradient")
 SHORT = dict(
     zip((*GUIDED, *LAYERS), ("Guided BP", "Grad-CAM", "Guided CAM", "conductance", "Grad-CAM", "neuron"), strict=True)
 )
+SQUEEZE = {"model": "squeezenet1_1"}  # the network that the courses ask about
 STANDS = ". The courses' photos are in no package; the nearest ones stand in"
 SURE = 0.94  # confidence from which a picture counts as seen
 Answer = tuple[str, str]  # one of the words above, and the numbers
@@ -120,7 +121,7 @@ def _layers(t: Tables) -> Answer:
 
 
 def _saliency_or_cam(t: Tables) -> Answer:
-    duel = find(t, "scores_duel", model="squeezenet1_1")
+    duel = find(t, "scores_duel", **SQUEEZE)
     place, detail = duel[duel["family"] == "localisation"], duel[duel["measure"].str.startswith("deletion")]
     if place.empty or detail.empty:
         raise Missing("no scores of place and of deletion")
@@ -161,8 +162,12 @@ def _fooling(t: Tables) -> Answer:
 
 
 def _change(t: Tables) -> Answer:
-    lies = find(t, "attacks_maps", metric="energy_in_source_map", other="fooling image", method="saliency").iloc[0]
-    shows = find(t, "attacks_maps", metric="shows_perturbation", other="fooling image", method="saliency").iloc[0]
+    lies = find(
+        t, "attacks_maps", metric="energy_in_source_map", other="fooling image", method="saliency", **SQUEEZE
+    ).iloc[0]
+    shows = find(
+        t, "attacks_maps", metric="shows_perturbation", other="fooling image", method="saliency", **SQUEEZE
+    ).iloc[0]
     told = "no photo here has a mask of its object: "
     told += f"{lies['attack']:.0%} of the change's energy lies on the tenth of pixels where the label's saliency is "
     told += f"largest, of noise {lies['noise']:.0%}; the new class's saliency correlates with the change at "
@@ -171,9 +176,9 @@ def _change(t: Tables) -> Answer:
 
 
 def _stronger(t: Tables) -> Answer:
-    success = find(t, "attacks_success", norm="linf", model="squeezenet1_1")
+    success = find(t, "attacks_success", norm="linf", **SQUEEZE)
     wide = success.pivot(index="epsilon_255", columns="method", values="success")
-    naive = find(t, "attacks_targeted", method="fooling", model="squeezenet1_1")["linf"].median() * 255
+    naive = find(t, "attacks_targeted", method="fooling", **SQUEEZE)["linf"].median() * 255
     if not {"fgsm", "pgd", "control_noise"} <= set(wide):
         raise Missing("FGSM, PGD and noise")
     most = wide["pgd"] >= 0.9
@@ -207,9 +212,7 @@ def _training(t: Tables) -> Answer:
 
 
 def _classes(t: Tables) -> Answer:
-    lines = find(
-        t, "visualization_pictures", job="classes", model="squeezenet1_1", image=("gorilla", "Yorkshire terrier")
-    )
+    lines = find(t, "visualization_pictures", job="classes", **SQUEEZE, image=("gorilla", "Yorkshire terrier"))
     told = [f"{line['image']}: {_seen(line)}" for line in _rows(lines)]
     return judged([bool(c >= SURE) for c in lines["confidence"]]), "; ".join(told)
 
@@ -303,9 +306,7 @@ def _painted(course: bool) -> Callable[[Tables], Answer]:
 
 def _sanity(t: Tables) -> Answer:
     expected = {"saliency": "PASS", "grad_cam": "PASS", "guided_backprop": "FAIL", "guided_grad_cam": "FAIL"}
-    lines = find(t, "sanity_verdicts", method=tuple(expected), measure="overall", model="squeezenet1_1").set_index(
-        "method"
-    )
+    lines = find(t, "sanity_verdicts", method=tuple(expected), measure="overall", **SQUEEZE).set_index("method")
     told = [
         f"{name} {line['verdict']} (S {line['s_half']:.2f} [{line['s_half_low']:.2f}, {line['s_half_high']:.2f}])"
         for name, line in lines.iterrows()
@@ -313,10 +314,8 @@ def _sanity(t: Tables) -> Answer:
     parts = [
         None if v not in ("PASS", "FAIL") else bool(v == expected[str(name)]) for name, v in lines["verdict"].items()
     ]
-    return (
-        judged(parts),
-        f"{', '.join(told)}; {lines['photos'].min()} to {lines['photos'].max()} photos, {lines['draws'].iloc[0]} random networks",
-    )
+    photos, draws = lines["photos"], lines["draws"].iloc[0]
+    return judged(parts), f"{', '.join(told)}; {photos.min()} to {photos.max()} photos, {draws} random networks"
 
 
 def _bias(t: Tables) -> Answer:
@@ -330,9 +329,9 @@ def _bias(t: Tables) -> Answer:
 
 
 def _cropping(t: Tables) -> Answer:
-    lines = find(t, "scores", metric=("box_iou", "mask_iou"), method="saliency", model="squeezenet1_1")
+    lines = find(t, "scores", metric=("box_iou", "mask_iou"), method="saliency", **SQUEEZE)
     told = [f"{line['measure']} {line['mean']:.2f}, {line['verdict']} (n = {line['n']})" for line in _rows(lines)]
-    best = find(t, "scores", metric="box_iou", control=False, model="squeezenet1_1").sort_values("mean").iloc[-1]
+    best = find(t, "scores", metric="box_iou", control=False, **SQUEEZE).sort_values("mean").iloc[-1]
     parts = [None if v == "too few photos" else v == "better than controls" for v in lines["verdict"]]
     return judged(parts), f"saliency: {'; '.join(told)}; best box: {best['method']} {best['mean']:.2f}"
 
@@ -511,6 +510,12 @@ def _five(run_dir: Path, manifest: dict[str, Any]) -> Iterable[Picture]:
         yield path, name, f"A row a photo, a column a map: {name}."
 
 
+def _starts(manifest: dict[str, Any]) -> list[str]:
+    """The photos from which pictures begin."""
+    jobs = (manifest["config"]["studies"].get("visualization") or {}).get("jobs", ())
+    return [picture["start"] for job in jobs for picture in job["pictures"] if picture["start"]]
+
+
 def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     """Each question's figures under its number, in the order of the questions."""
     if not asked(manifest):
@@ -525,6 +530,8 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
             if study == "attacks":  # of each kind the first photo
                 those = list({found[1]: found for found in reversed(those)}.values())[::-1]
             stands = STANDS * (study in ("", "attacks") and manifest["data"]["source"] == "embedded")
+            if what == "from a photo":
+                stands = "".join(f". {name} stands in for hay" for name in _starts(manifest) if "hay" not in name)
             pictures += [(p, f"{place}. {title}{stands}.", alt) for p, title, alt in those]
     return pictures
 
@@ -548,7 +555,6 @@ SECTION = Section(
         "measure": "no.",
         "method": "question",
         "usual": "usual answer",
-        "verdict": "held?",
         "reason": "measured answer",
     },
 )

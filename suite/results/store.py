@@ -21,6 +21,7 @@ from suite.results.schema import KEY, SCHEMA, row
 
 PART_ROWS, GROUP_ROWS = 1_000_000, 100_000  # of a part, and of what is read or written at a time
 _INDEX = "parts.json"
+_MIXED = ("rows", "digits")  # folders whose shards may hold rows of any study
 _PACKED: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
 _Index = dict[str, dict[str, Any]]  # part -> bytes, and the shards it holds
 
@@ -210,7 +211,7 @@ def scan(run_dir: Path | str, studies: Collection[str] = (), columns: Sequence[s
     if not run_dir.is_dir():
         raise SuiteError(f"{run_dir} is not a folder; expected a run directory")
     for folder in sorted(path for path in (run_dir / "rows", *(run_dir / "rows").glob("*")) if path.is_dir()):
-        if studies and folder.name not in (*studies, "rows"):
+        if studies and folder.name not in (*studies, *_MIXED):
             continue
         index = _index(folder)
         for path in [*(folder / part for part in index), *_loose(folder, index)]:
