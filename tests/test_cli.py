@@ -130,6 +130,7 @@ def test_one_broken_image_is_exit_1_and_json_is_all_of_stdout(
     assert read_manifest(at / "reports" / "tiny")["status"] == "done"
 
 
+@pytest.mark.slow
 def test_a_whole_run_and_fail_on(at: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     path = tiny.config(at, count=2, studies={"agreement": {}}, methods=["saliency"])
     assert tiny.main(monkeypatch, "run", path) == 0

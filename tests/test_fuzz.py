@@ -54,6 +54,7 @@ def places(tree: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from places(inner, (*at, key))
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(tree=st.sampled_from(SHIPPED), data=st.data())
 def test_a_configuration_with_anything_in_it_is_valid_or_one_line(tree: dict[str, Any], data: st.DataObject) -> None:

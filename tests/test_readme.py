@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_example_method_works_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, methods = re.findall(r"```(?:python|yaml)\n(.*?)```", README.partition("<!-- tested:")[2], re.DOTALL)[:2]
     name = re.match(r"# (\w+)\.py\n", code).group(1)  # type: ignore[union-attr]

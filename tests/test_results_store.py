@@ -175,6 +175,7 @@ def test_a_run_directory_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -
         pass
 
 
+@pytest.mark.slow
 def test_no_torch_behind_results_or_report() -> None:
     code = (
         "import sys, suite.results, suite.report; print(sorted({'torch', 'captum', 'torchvision'} & set(sys.modules)))"

@@ -187,11 +187,10 @@ def test_two_processes_killed_in_the_middle_give_the_rows_of_one(
 
 
 @pytest.mark.slow
-def test_more_processes_than_items(tmp_path: Path) -> None:
-    path = tiny.config(
-        tmp_path, count=2, studies={}, methods=["saliency"], threads=None, trainer={"accelerator": "cpu"}
-    )
-    done = tiny.suite("run", path, *DDP, "--run-dir", tmp_path / "two", cwd=tmp_path, timeout=280)
-    assert done.returncode == 0, done.stderr
+def test_more_processes_than_items(zygote: Zygote, tmp_path: Path) -> None:
+    changes = {"studies": {}, "methods": ["saliency"], "threads": None, "trainer": {"accelerator": "cpu"}}
+    path = tiny.config(tmp_path, count=2, **changes)
+    child = zygote.rows(path, tmp_path / "two", *DDP)
+    assert child.code() == 0, child.said
     assert read_manifest(tmp_path / "two")["threads"] == 1
     pd.testing.assert_frame_equal(read(tmp_path / "two"), tiny.rows(path, tmp_path / "one"))

@@ -298,6 +298,7 @@ def test_a_good_method_of_ones_own_appears_in_every_study(tmp_path: Path) -> Non
     assert not (rows["status"] == "failed").any()
 
 
+@pytest.mark.slow
 def test_speed_is_the_only_place_of_clocks_and_ratios_are_of_their_own_round(tmp_path: Path) -> None:
     path = tiny.config(
         tmp_path, count=3, methods=["saliency", "guided_backprop"], studies={"agreement": {}, "speed": {"rounds": 3}}

@@ -122,11 +122,12 @@ def config(folder: Path, count: int = 6, **changes: object) -> Path:
 
 def everything(folder: Path) -> Path:
     """Every study there is, on two networks trained here and four digits in two chunks: some seconds of work."""
-    recipe = {"architecture": "cnn", "count": 50, "epochs": 1, "threads": 1}
+    recipe = {"architecture": "vgg_style", "count": 50, "epochs": 1, "threads": 1}
     models = [
         {"label": f"net{seed}", "factory": "suite.training.fit:net", "parameters": recipe | {"seed": seed}}
         for seed in range(2)
     ]
+    painted = {"steps": 2, "scales": [1]}
     tree = {
         "threads": 1,
         "trainer": {"accelerator": "cpu"},
@@ -141,6 +142,8 @@ def everything(folder: Path) -> Path:
             "shortcut": {"seeds": 1},
             "scores": {"steps": 3, "samples": 5, "perturbations": 2, "superpixels": 10, "removed": [0.5], "grids": [2]},
             "attacks": {"epsilons": [0, 0.1], "epsilons_l2": [0, 1], "minimal": False, "limits": False, "audit": False},
+            "style_transfer": {"size": 32, "pairs": [{"content": "rocket", "style": "coffee", "parameters": painted}]},
+            "visualization": {"jobs": [{"name": "one", "pictures": ["3"], "recipe": {"steps": 3}}]},
             "speed": {"rounds": 2, "one_by_one": False, "memory": False},
         },
     }  # fmt: skip

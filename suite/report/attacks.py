@@ -16,7 +16,7 @@ from suite.attacks.audit_lines import LINES, SCOPE
 from suite.metrics.statistics import wilson_interval
 from suite.report.overlay import INK as DARK
 from suite.report.overlay import PAPER, QUIET, TILE, typeface, wrap
-from suite.report.pictures import load, save_png
+from suite.report.pictures import load, newer, photo_grid, save_png
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok
 from suite.report.style import COLOURS, INK, PALETTE, WIDTH, label
 from suite.report.words import number
@@ -388,18 +388,31 @@ def _moved(table: pd.DataFrame) -> Figure:
 
 def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[tuple[Path, str, str]]:
     titles = {info["folder"]: title for title, info in manifest.get("models", {}).items()}
+    signed = {label: bool(info.get("signed")) for label, info in manifest.get("methods", {}).items()}
     pictures = []
     for source in sorted((run_dir / "images").glob("*/attacks-*.npz")):
         arrays = load(source)
         words = {name: str(arrays[name]) for name in ("id", "title", "before", "after")}
         model = titles.get(source.parent.name, source.parent.name)
         path = source.with_suffix(".png")
-        if not path.exists() or path.stat().st_mtime_ns < source.stat().st_mtime_ns:
+        if not newer(path, source):
             photo, adversarial = (arrays[name].astype(np.float32) / 255 for name in ("photo", "adversarial"))
             below = [f"{words['title']} · {model} · {words['id']}"]
             save_png(strip(photo, adversarial, words["before"], words["after"], below), path)
         alt = f"{words['id']}: {words['before']}; after the attack ({words['title']}) {words['after']}."
         pictures.append((path, f"{words['title']} · {model}", alt))
+        lines = [
+            (when, words[when], {f"own|{k[len(when) + 1 :]}": a for k, a in arrays.items() if k.startswith(f"{when}|")})
+            for when in ("before", "after")
+        ]
+        if lines[0][2]:
+            beside = path.with_name(f"{path.stem}-maps.png")
+            for (_, _, maps), name in zip(lines, ("photo", "adversarial"), strict=True):
+                maps["photo"] = arrays[name]
+            if not newer(beside, source):
+                save_png(photo_grid(lines, signed), beside)
+            alt = f"{words['id']}: maps of the class {words['before'].rpartition(',')[0]} before and after the attack."
+            pictures.append((beside, f"Maps before and after · {words['title']} · {model}", alt))
     return pictures
 
 

@@ -42,7 +42,9 @@ TEXTS = {
         "randomised block by block from the top. r self: the map of a slightly noisy copy of the photo. r null: the "
         "random network's map of another photo. PASS: S is above 0.5 with the upper half of the blocks random and "
         "with all; FAIL: below 0.5 in either; by the 95% interval over photos and random networks. UNINFORMATIVE: the "
-        "map does not even resemble itself. Stability: how many of all analyses give the same verdict.",
+        "map does not even resemble itself. Stability: how many of all analyses give the same verdict. Mask held: "
+        "Guided Grad-CAM with its Grad-CAM factor kept at the intact network's, where Adebayo et al. (2018) judge the "
+        "product alone, so that what the guided factor ignores cannot hide behind a mask that changes.",
     ),
     "sanity_measures": (
         "Verdicts by measure",

@@ -1,12 +1,16 @@
 """The section on the planted shortcut: does a map show the patch when, and only when, the network uses it? No torch."""
 
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from suite.metrics.statistics import wilson_interval
 from suite.report.sanity import SECTION as SANITY
-from suite.report.sections import Section, Tables, mean_with_interval, ok
+from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok
+from suite.report.style import COLOURS, WIDTH, label
 from suite.sanity import verdict as judging
 
 WITHHELD = "WITHHELD"
@@ -63,11 +67,37 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
     return {name: pd.DataFrame(lines) for name, lines in made.items()}
 
 
+def _detection(lines: pd.DataFrame) -> Figure:
+    figure = Figure(figsize=(WIDTH, 0.9 + 0.42 * len(lines)))
+    axes = figure.add_subplot()
+    places = range(len(lines))[::-1]
+    for name, shift, colour, marker in (("detection", 0.1, "own", "o"), ("false_alarm", -0.1, "captum", "s")):
+        words = "the network uses the patch: detection" if marker == "o" else "it does not: false alarm"
+        middle, low, high = (lines[name + end] for end in ("", "_low", "_high"))
+        axes.errorbar(
+            middle, [p + shift for p in places], xerr=[middle - low, high - middle], fmt=marker, color=COLOURS[colour],
+            label=words,
+        )  # fmt: skip
+    axes.axvline(0.5, linestyle=":", color="black", linewidth=1)
+    axes.set(xlim=(-0.02, 1.02), xlabel="share of pictures whose map is largest on the patch")
+    axes.set_yticks(list(places), [label(method) for method in lines["method"]])
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+    return figure
+
+
+def plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
+    """Detection beside false alarm, a figure a network."""
+    for model, lines in groups(tables.get("shortcut_verdicts", pd.DataFrame(columns=["model"])), "model"):
+        text = f"How often each method's map is largest on the planted patch, used and unused, on {model}."
+        yield Plot(f"shortcut-{model}", text, partial(_detection, lines))
+
+
 SECTION = Section(
     study="shortcut",
     title="Does the map show a shortcut that the network takes?",
     texts=TEXTS,
     tables=tables,
+    plots=plots,
     good=SANITY.good,
     bad=SANITY.bad,
     sentences={

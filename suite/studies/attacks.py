@@ -5,6 +5,7 @@ attacks. Randomness is each photo's own, so no row depends on the chunk.
 """
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,8 +30,9 @@ from suite.models.network import scores_of
 from suite.models.state import in_use
 from suite.reference.torchattacks import run_pair, verdicts_of
 from suite.results.schema import row
-from suite.studies.base import Outcome, Row, Study, Work, magnitude
+from suite.studies.base import Outcome, Row, Study, Work, flat_map, magnitude
 
+Maps = Mapping[str, Tensor | Exception]
 _UNITS = {"confidence": "probability", "prediction": "class", "l0": "pixels"}
 _METRICS = ("iterations", "prediction", "confidence", "l0", "l2", "linf", "ssim", "zero_gradients", "silent")
 _PASSES = ("forwards", "backwards")
@@ -69,14 +71,16 @@ class Attacks(Study):
             # without early stop, so that the whole budget is spent as noise of that size spends it
             found = _run(work, PGD(loss=base.loss), wanted.at, right, saved=False)
             rows += self._transfer(work, wanted, found, right)
-            rows += self._maps(work, "pgd", found, _run(work, Noise(), wanted.at, right, saved=False), right)
+            noise = _run(work, Noise(), wanted.at, right, saved=False)
+            made_rows, moved = self._maps(work, "pgd", found, noise, right)
+            rows += made_rows
             rows += self._targeted(work, wanted, base, right, pictures)
             # The coursework's image, towards the class that is nearest: pixels change where it helps most.
             near = work.scores[right].scatter(1, work.targets[right, None], -torch.inf).argmax(1)
             fooling = _run(work, Fooling(), None, right, targets=near, saved=False)
             noise = _run(work, Noise(norm="l2"), fooling.l2, right, saved=False)
-            rows += self._maps(work, "fooling image", fooling, noise, right)
-            _keep(work, right, found, f"PGD, epsilon {wanted.at * 255:.3g}/255", pictures)
+            rows += self._maps(work, "fooling image", fooling, noise, right)[0]
+            _keep(work, right, found, f"PGD, epsilon {wanted.at * 255:.3g}/255", pictures, moved)
         rows += self._alignment(work)
         if wanted.limits:
             rows += self._limits(work)
@@ -171,8 +175,10 @@ class Attacks(Study):
             rows += self._rows(work, right, "pgd", "transfer_success", value, **place)
         return rows
 
-    def _maps(self, work: Work, what: str, found: AttackResult, noise: AttackResult, right: Tensor) -> list[Row]:
-        """How far maps move under the attack and under noise of its size, and where the perturbation lies."""
+    def _maps(
+        self, work: Work, what: str, found: AttackResult, noise: AttackResult, right: Tensor
+    ) -> tuple[list[Row], Maps]:
+        """How far maps move under attack and under noise of its size, where the perturbation lies, and these maps."""
         ids = [work.ids[i] for i in right.tolist()]
         size = (work.images.shape[2], work.images.shape[3])
         truth = work.targets[right]
@@ -201,7 +207,7 @@ class Attacks(Study):
                 for whose, chart in (("source", old), ("target", aimed)):
                     value = _energy_in_top(push, chart)
                     rows += self._rows(work, right, label, f"energy_in_{whose}_map", value, stage=stage, **place)
-        return rows
+        return rows, moved
 
     def _alignment(self, work: Work) -> list[Row]:
         """Whether maps follow what is bright in the picture: on digits, the digit (after Etmann et al. 2019)."""
@@ -322,9 +328,10 @@ def _energy_in_top(push: Tensor, chart: Tensor) -> Tensor:
 
 
 def _keep(
-    work: Work, index: Tensor, found: AttackResult, title: str, pictures: dict[str, dict[str, np.ndarray]]
-) -> None:
-    """Photo and adversarial image as saved, with what the network sees in these, for the report."""
+    work: Work, index: Tensor, found: AttackResult, title: str, pictures: dict[str, dict[str, np.ndarray]],
+    moved: Maps = MappingProxyType({}),
+) -> None:  # fmt: skip
+    """Photo and adversarial image as saved, with what the network sees in these, and maps of both, for the report."""
     classes = work.model.card.classes
     saved = torch.stack([from_png(png(image)) for image in found.images]).to(work.images)
     with in_use(work.model), torch.no_grad():
@@ -341,3 +348,9 @@ def _keep(
         kind = "".join(c if c.isalnum() else "_" for c in title)
         stem = f"attacks-{work.stem(i)}-{kind}"
         pictures[stem] = {k: np.array(v) for k, v in arrays.items()} | {"photo": pixels[0], "adversarial": pixels[1]}
+        for label, after_map in moved.items():
+            before_map = work.maps[label]
+            if isinstance(before_map, Tensor) and isinstance(after_map, Tensor) and not work.methods[label].control:
+                for when, maps, place in (("before", before_map, i), ("after", after_map, k)):
+                    one = flat_map(maps[place : place + 1])[0].cpu().numpy().astype(np.float32)
+                    pictures[stem][f"{when}|{label}"] = one
