@@ -10,7 +10,10 @@ from suite.results import read, read_manifest
 
 CONFIGS = sorted((tiny.ROOT / "configs").glob("*.yaml"))
 SHORTER = {
-    "attacks": ["studies.attacks.epsilons=[0, 1/255]", "studies.attacks.epsilons_l2=[0, 1]"],
+    "attacks": [
+        *("studies.attacks.epsilons=[0, 1/255]", "studies.attacks.epsilons_l2=[0, 1]"),
+        *("studies.attacks.minimal=false", "studies.attacks.audit=false"),  # tests/test_attacks_study.py runs these
+    ],
     "sanity": [
         "studies.sanity.draws=1",
         "studies.sanity.smoothed=1",

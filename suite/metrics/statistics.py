@@ -9,8 +9,7 @@ from math import nan, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 _CHUNK = 1_000_000  # resampled values held at once: 8 MB, whatever n is
 
@@ -147,7 +146,8 @@ def wilcoxon_p(a: ArrayLike, b: ArrayLike) -> float:
     """Two-sided p-value of Wilcoxon's signed-rank test of a - b, where a[i] and b[i] belong to the same image.
 
     Source: F. Wilcoxon, Individual comparisons by ranking methods, 1945, with J. W. Pratt's treatment of zeros, 1959;
-    `scipy.stats.wilcoxon`, exact for up to 50 pairs without ties or zeros, else by the normal approximation.
+    exact for up to 50 pairs without ties or zeros, else by the normal approximation, as `scipy.stats.wilcoxon` has it
+    (whose import alone takes longer than all the tests of a report).
 
     Returns:
         p in (0, 1]; 1 where all differences are 0; NaN without a pair.
@@ -161,8 +161,32 @@ def wilcoxon_p(a: ArrayLike, b: ArrayLike) -> float:
     if not difference.any():
         return 1.0
     size = np.abs(difference)
-    exact = difference.size <= 50 and size.all() and np.unique(size).size == size.size
-    return float(stats.wilcoxon(difference, zero_method="pratt", method="exact" if exact else "approx").pvalue)
+    rank, ties = _ranks(size)
+    n, zeros = size.size, int((size == 0).sum())
+    positive = float(rank[difference > 0].sum())
+    if n <= 50 and zeros == 0 and ties.max() == 1:
+        below = np.cumsum(_signed_rank_counts(n))
+        w = int(min(positive, n * (n + 1) // 2 - positive))
+        return float(min(1.0, 2 * below[w] / below[-1]))
+    ties = ties[1:] if zeros else ties  # the zeros come first, and are taken out as Pratt has it
+    mean = (n * (n + 1) - zeros * (zeros + 1)) / 4
+    spread = n * (n + 1) * (2 * n + 1) - zeros * (zeros + 1) * (2 * zeros + 1) - float((ties**3 - ties).sum()) / 2
+    return float(2 * ndtr(-abs(positive - mean) / sqrt(spread / 24)))
+
+
+def _ranks(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Ranks from 1, equal values sharing their mean, and how many share each, ascending."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place], counts.astype(np.int64)
+
+
+@lru_cache(maxsize=64)
+def _signed_rank_counts(n: int) -> NDArray[np.float64]:
+    """In how many of the 2^n choices of signs the positive ranks sum to 0, 1, ..., n (n + 1) / 2."""
+    counts = np.ones(1)
+    for rank in range(1, n + 1):
+        counts = np.concatenate([counts, np.zeros(rank)]) + np.concatenate([np.zeros(rank), counts])
+    return counts
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -197,8 +221,9 @@ def kendall_w(values: ArrayLike) -> float:
     n, m = table.shape
     if n < 2 or m < 2:
         return nan
-    ranks = stats.rankdata(table, axis=1)
-    ties = sum(float((counts**3 - counts).sum()) for counts in (np.unique(r, return_counts=True)[1] for r in ranks))
+    ranked = [_ranks(line) for line in table]
+    ranks = np.array([rank for rank, _ in ranked])
+    ties = sum(float((counts**3 - counts).sum()) for _, counts in ranked)
     spread = 12 * float(np.square(ranks.sum(0) - n * (m + 1) / 2).sum())
     most = n**2 * (m**3 - m) - n * ties
     return spread / most if most > 0 else nan

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from suite.report.overlay import INK as DARK
 from suite.report.overlay import PAPER, QUIET, TILE, typeface, wrap
 from suite.report.pictures import load, newer, photo_grid, save_png
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok
-from suite.report.style import COLOURS, INK, WIDTH, label
+from suite.report.style import COLOURS, INK, PALETTE, WIDTH, label
 from suite.report.words import number
 
 MARGIN, GAP = 22, 14
@@ -327,7 +326,7 @@ def _curve(table: pd.DataFrame, norm: str) -> Figure:
     for k, (method, part) in enumerate(groups(table, "method")):
         x = part["epsilon"] * scale
         control = bool(part["control"].any())
-        colour = COLOURS["bare"] if control else sns.color_palette("colorblind")[k % 10]
+        colour = COLOURS["bare"] if control else PALETTE[k % 10]
         ax.plot(
             x,
             part["success"],

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from suite.metrics.statistics import paired_bootstrap
 from suite.report.comparison import MEASURES, draw_pairs
 from suite.report.pictures import GRID_ROWS, Picture, load, photo_grid, save_png
 from suite.report.sections import Plot, Section, Tables, draw_intervals, groups, mean_with_interval, ok
-from suite.report.style import INK, WIDTH, label, slug
+from suite.report.style import INK, PALETTE, WIDTH, label, slug
 from suite.report.words import as_words
 
 SHARPER = {"entropy": -1, "gini": 1, "largest_component_mass": 1}  # the sign that says sharper
@@ -123,7 +122,7 @@ def _differences(table: pd.DataFrame) -> Figure:
             part = part.assign(**{end: part[end] * SHARPER[metric] for end in ("mean", "mean_low", "mean_high")})
             y = part["method"].map(methods.index).to_numpy(float) + 0.7 * ((k + 0.5) / len(pairs) - 0.5)
             text = f"{label(a, 24)} less {label(b, 24)}"
-            draw_intervals(ax, part, y, text, sns.color_palette("colorblind")[k % 10], "os^Dv"[k % 5])
+            draw_intervals(ax, part, y, text, PALETTE[k % 10], "os^Dv"[k % 5])
         ax.axvline(0, color=INK, lw=1, ls=":")
         ax.set_xlabel(_AXES[metric])
         ax.margins(x=0.12)

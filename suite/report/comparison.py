@@ -6,10 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
-from scipy.cluster.hierarchy import dendrogram, leaves_list, linkage
-from scipy.spatial.distance import squareform
 
 from suite.report.sections import Plot, Section, Tables, draw_intervals, groups, mean_with_interval, ok
 from suite.report.style import COLOURS, INK, PAPER, WIDTH, label
@@ -69,6 +66,11 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
 
 
 def _heatmap(pairs: pd.DataFrame, metric: str) -> Figure:
+    # What draws alone is imported when something is drawn.
+    import seaborn as sns
+    from scipy.cluster.hierarchy import dendrogram, leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
     methods = list(dict.fromkeys([*pairs["method"], *pairs["other"]]))
     n = len(methods)
     values = np.full((n, n), np.nan)

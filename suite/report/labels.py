@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from suite.metrics.statistics import wilson_interval
 from suite.report.sanity import CELL, draw_cascades, mean_similarity
 from suite.report.sanity import SECTION as SANITY
 from suite.report.sections import Plot, Section, Tables, groups
-from suite.report.style import INK, WIDTH, label
+from suite.report.style import INK, PALETTE, WIDTH, label
 from suite.report.words import as_words
 from suite.sanity import verdict as judging
 
@@ -107,7 +106,7 @@ def _side_by_side(table: pd.DataFrame) -> Figure:
     methods = list(table["method"])
     figure = Figure(figsize=(WIDTH, 1.3 + 0.36 * len(methods)), layout="constrained")
     ax = figure.subplots()
-    palette = sns.color_palette("colorblind")
+    palette = PALETTE
     ax.hlines(range(len(methods)), table["r_null"], table["r_self"], color=INK, lw=1, alpha=0.4)
     for k, (column, words) in enumerate(
         {"r_self": "same network, noisy copy", "r_permuted": "permuted labels", "r_null": "another photo"}.items()

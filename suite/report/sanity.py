@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
@@ -17,7 +16,7 @@ from suite.report.overlay import INK as TEXT
 from suite.report.overlay import PAPER, clip, draw_map, fit_photo, scale, typeface
 from suite.report.pictures import load
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok
-from suite.report.style import GRID, INK, WIDTH, label
+from suite.report.style import GRID, INK, PALETTE, WIDTH, label
 from suite.report.words import as_words
 from suite.results.atomic import write_bytes
 from suite.sanity import verdict as judging
@@ -175,7 +174,7 @@ def _similarity(table: pd.DataFrame, nulls: pd.DataFrame, order: str, words: str
     methods = list(dict.fromkeys(table["method"]))
     figure = Figure(figsize=(WIDTH, 0.6 + 2.3 * -(-len(metrics) // 2)), layout="constrained")
     axes = figure.subplots(-(-len(metrics) // 2), 2, sharex=True, squeeze=False).ravel()
-    palette = sns.color_palette("colorblind")
+    palette = PALETTE
     for ax, metric in zip(axes, metrics, strict=False):
         part = table[table["metric"] == metric]
         alone = nulls[(nulls["metric"] == metric) & (nulls["kind"] == "input")]

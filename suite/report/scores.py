@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
@@ -21,7 +21,7 @@ from suite.report.agreement import unreadable
 from suite.report.overlay import INK, PAPER, clip, draw_map, fit_photo, scale, typeface
 from suite.report.pictures import Picture, load, save_png
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, methods_in, ok
-from suite.report.style import COLOURS, WIDTH, label, slug
+from suite.report.style import COLOURS, PALETTE, WIDTH, label, slug
 from suite.report.words import as_words, number
 
 BETTER, MIXED, RANDOM, EDGES, FEW = (
@@ -379,7 +379,7 @@ def _heat(table: pd.DataFrame) -> Figure:
             sign, trusted = _sign(column["metric"].iloc[0]), bool(column.get("trusted", pd.Series([False])).any())
             value = sign * column["mean"]
             shade = ((value - value.min()) / (value.max() - value.min())).fillna(0.5).reindex(methods)
-            colours = sns.color_palette("Blues" if trusted else "Greys", as_cmap=True)
+            colours = mpl.colormaps["Blues" if trusted else "Greys"]
             ax.imshow(shade.to_numpy()[:, None], colours, extent=(j - 0.5, j + 0.5, len(methods) - 0.5, -0.5),
                       vmin=-0.1, vmax=2.0 if trusted else 3.0, aspect="auto")  # fmt: skip
             for method, line in column.iterrows():
@@ -404,7 +404,7 @@ def _curves(curves: pd.DataFrame) -> Figure:
     methods = sorted(
         dict.fromkeys(curves["method"]), key=lambda m: bool(curves.loc[curves["method"] == m, "control"].any())
     )
-    colours = dict(zip(methods, sns.color_palette("colorblind", len(methods)), strict=True))
+    colours = dict(zip(methods, (PALETTE[k % 10] for k in range(len(methods))), strict=True))
     for ax, (metric, other) in zip(axes, panels, strict=True):
         panel = curves[(curves["metric"] == metric) & (curves["other"] == other)]
         for method, one in panel.groupby("method"):
@@ -435,6 +435,8 @@ def _pairs(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(side + 2.4, side + 1.6), layout="constrained")
     ax = figure.subplots()
     shown = [label(name) for name in names]
+    import seaborn as sns  # what draws alone is imported when something is drawn
+
     sns.heatmap(values, annot=True, fmt=".2f", ax=ax, square=True, vmin=-1, vmax=1, cmap="vlag", cbar=False,
                 annot_kws={"fontsize": 7.5})  # fmt: skip
     for text in ax.texts:

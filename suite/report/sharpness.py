@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from functools import partial
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from suite.report.sections import Plot, Section, Tables, draw_intervals, groups, mean_with_interval, ok
-from suite.report.style import WIDTH, label
+from suite.report.style import PALETTE, WIDTH, label
 from suite.report.words import as_words
 
 TEXTS = {
@@ -45,7 +44,7 @@ def _sharpness(table: pd.DataFrame, metric: str) -> Figure:
     for k, model in enumerate(models):
         part = table[table["model"] == model]
         y = part["method"].map(methods.index).to_numpy(float) + 0.7 * ((k + 0.5) / len(models) - 0.5)
-        draw_intervals(ax, part, y, label(model), sns.color_palette("colorblind")[k % 10], "os^Dv"[k % 5])
+        draw_intervals(ax, part, y, label(model), PALETTE[k % 10], "os^Dv"[k % 5])
     ax.set_yticks(range(len(methods)), [label(method) for method in methods])
     ax.set_ylim(len(methods) - 0.5, -0.5)
     ax.set_xlabel(f"{as_words(metric)}: mean over photos and 95% interval")

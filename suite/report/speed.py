@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from suite.report.sections import Plot, Section, Tables, groups, median_with_quartiles, methods_in, ok
@@ -147,6 +146,8 @@ def _cost(rows: pd.DataFrame, order: list[str], floor: float | None) -> Figure:
     figure = Figure(figsize=(WIDTH, 1.6 + 0.52 * len(order)), layout="constrained")
     ax = figure.subplots()
     sides = [side for side in ("own", "captum") if side in set(data["implementation"])]
+    import seaborn as sns  # what draws alone is imported when something is drawn
+
     sns.barplot(
         data, y="method", x="value", hue="implementation", order=order, hue_order=sides, palette=COLOURS, ax=ax,
         width=0.74, saturation=1, legend=False,

@@ -20,7 +20,10 @@ from suite.results.atomic import write_bytes
 INK, GRID, PAPER = "#1b2126", "#d5dade", "#fffffe"
 CROWD = 2000  # marks beyond which a scatter is drawn as pixels: an SVG of 50,000 photos would be megabytes
 WIDTH = 6.6  # inches; two plots stand side by side on a page and can still be read
-# Okabe and Ito, 2008: told apart with any colour vision.
+# Okabe and Ito, 2008, and seaborn's palette after them: told apart with any colour vision.
+PALETTE = (
+    "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9",
+)  # fmt: skip
 COLOURS = {"own": "#0072b2", "captum": "#e69f00", "bare": "#7f7f7f"}
 
 

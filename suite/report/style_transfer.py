@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -16,7 +15,7 @@ from suite.report.overlay import INK as DARK
 from suite.report.overlay import PAPER, QUIET, TILE, typeface, wrap
 from suite.report.pictures import load, save_png
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok
-from suite.report.style import COLOURS, WIDTH, label
+from suite.report.style import COLOURS, PALETTE, WIDTH, label
 
 MARGIN, GAP = 22, 14
 
@@ -160,9 +159,7 @@ def _curves(table: pd.DataFrame) -> Figure:
         for k, (term, line) in enumerate(groups(part, "metric")):
             total = line.groupby("at")["value"].sum()
             total = total[total > 0]  # the photo's own content loss
-            ax.plot(
-                total.index, total, color=sns.color_palette("colorblind")[k], ls=("-", "--", ":")[k % 3], label=term
-            )
+            ax.plot(total.index, total, color=PALETTE[k], ls=("-", "--", ":")[k % 3], label=term)
         for edge in begin[1:]:
             ax.axvline(edge, color=COLOURS["bare"], lw=0.8)
         ax.set_yscale("log")

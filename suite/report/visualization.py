@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -16,7 +15,7 @@ from suite.report.overlay import EMPTY, PAPER, QUIET, clip, typeface, wrap
 from suite.report.overlay import INK as DARK
 from suite.report.pictures import load, save_png
 from suite.report.sections import Plot, Section, Tables, groups, ok
-from suite.report.style import WIDTH, label
+from suite.report.style import PALETTE, WIDTH, label
 
 MARGIN, GAP, SIDE, HEAD, BELOW = 20, 10, 224, 26, 24
 CLEAR = 0.94  # a confidence from which a picture counts as seen
@@ -182,7 +181,7 @@ def _curves(along: pd.DataFrame, methods: Sequence[str]) -> Figure:
         for k, method in enumerate(methods):
             means = along[(along["metric"] == metric) & (along["method"] == method)].groupby("x")["value"].mean()
             style = ("-", "--", ":", "-.")[k // 10 % 4]
-            colour = sns.color_palette("colorblind")[k % 10]
+            colour = PALETTE[k % 10]
             ax.plot(means.index, means, color=colour, ls=style, lw=1.4, label=label(method) if ax is axes[0] else None)
         ax.set_xlabel("iteration")
         ax.set_ylabel(name)
