@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import resource
+import signal
 import sys
 from typing import Any
 
@@ -44,6 +45,7 @@ def child(order: dict[str, Any]) -> None:
     if not order["report"]:
         suite.cli._close = lambda *_, **more: int(more["interrupted"])
     sys.modules["__main__"].__spec__ = importlib.util.find_spec("suite.__main__")  # what Lightning starts again
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell in the background ignores
     os.chdir(order["cwd"])
     sys.argv = ["suite", *order["words"]]
     suite.cli.main()
