@@ -19,7 +19,7 @@ import suite
 from suite.attribution.fused import as_methods, attribute
 from suite.data.images import load_image
 from suite.data.sources import list_images
-from suite.models.layers import default_layer
+from suite.models.layers import default_layer, find_layer
 from suite.models.state import in_use
 from suite.reference.captum import counterpart
 
@@ -83,7 +83,7 @@ def _grad_cam(model: torch.nn.Module, images: torch.Tensor, targets: torch.Tenso
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
     except ImportError:
         return None
-    layer = model.get_submodule(default_layer(model, images))
+    layer = find_layer(model, default_layer(model, images))
     wanted = [ClassifierOutputTarget(int(target)) for target in targets]
 
     def run() -> object:

@@ -92,9 +92,7 @@ def _quantus(model: torch.nn.Module, images: torch.Tensor, work: Work, steps: in
         print("Quantus is not installed here: see this file's first lines for how to take it along")
         return None
     pixels = images[0, 0].numel()
-    metric = quantus.PixelFlipping(
-        features_in_step=3 * pixels // steps, perturb_baseline="black", disable_warnings=True
-    )
+    metric = quantus.PixelFlipping(features_in_step=pixels // steps, perturb_baseline="black", disable_warnings=True)
     maps = torch.nn.functional.interpolate(work.maps["grad_cam"], images.shape[2:]).expand_as(images).numpy()
 
     def run() -> object:
