@@ -104,9 +104,17 @@ class DataConfig(_Part):
     source: str = "embedded"
     labels: str = Field("", description="a CSV or the devkit's ground truth, for folders that carry no labels")
     limit: int | None = Field(None, ge=1)
-    boxes: str = Field("", description="a folder of VOC-style XML files, one an image, named as the image is")
+    boxes: str = Field(
+        "",
+        description="a folder of VOC-style XML files, one an image, named as it is; the embedded photos have their own",
+    )
     batch_size: int = Field(10, ge=1)
     workers: int = Field(0, ge=0, description="processes that decode images beside the one that computes")
+
+    @property
+    def objects(self) -> str:
+        """Where the boxes of the objects are, "" where there are none."""
+        return self.boxes or (self.source if self.source == "embedded" else "")
 
 
 class _Study(_Part):

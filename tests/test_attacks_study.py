@@ -10,6 +10,7 @@ import tiny
 import torch
 from networks import seeded
 from test_attacks import Bent, case, photos
+from test_data_boxes import write as write_boxes
 from torch import Tensor, nn
 
 from suite.attacks.audit import Audit
@@ -23,6 +24,7 @@ from suite.report import build
 from suite.report.attacks import SECTION, strip
 from suite.report.tables import build_tables
 from suite.results import read, read_manifest
+from suite.studies.attacks import _energy_inside, _top
 
 STUDY = {
     "methods": ["fgsm", {"name": "pgd", "early_stop": True}, {"name": "pgd_l2", "steps": 4}],
@@ -44,7 +46,11 @@ def done(tmp_path_factory) -> Path:
     labels = [(seen[0] + 1) % tiny.K, *seen[1:]]  # all right but the first
     lines = [f"{f.relative_to(source)},{label}" for f, label in zip(files, labels, strict=True)]
     (source / "labels.csv").write_text("\n".join(["file,label", *lines]) + "\n")
-    data = {"source": str(source / "labels.csv"), "batch_size": 3}
+    boxes = folder / "boxes"
+    boxes.mkdir()
+    for file in files[:-1]:  # the last has none
+        write_boxes(boxes, ("thing", 0, 0, 50, 100), size=(100, 100), name=f"{file.stem}.xml")
+    data = {"source": str(source / "labels.csv"), "batch_size": 3, "boxes": str(boxes)}
     path = tiny.config(
         folder, methods=["saliency", "control_noise"], models=models, data=data, studies={"attacks": STUDY}
     )
@@ -74,9 +80,25 @@ def test_whole_study_gives_rows_tables_and_a_page(done) -> None:
     assert tables["attacks_verdicts"].groupby("model").size()["one"] == len(LINES)
     assert len(tables["attacks_targeted"])
     assert set(tables["attacks_transfer"]["other"]) <= {"one", "two"}
+    inside = study[study["metric"] == "energy_in_object"]
+    noise = inside[(inside["stage"] == "noise") & (inside["other"] == "pgd")].set_index("image")["value"]
+    assert noise.isna().groupby(level=0).all().sum() == 1
+    assert ((noise.dropna() - 0.5).abs() < 0.1).all()  # half of the picture, half of the noise
+    assert "energy_in_object" in set(tables["attacks_maps"]["metric"])
     page = build(done).read_text()
     assert SECTION.title in page
     assert "at most" in page
+
+
+def test_the_share_of_a_perturbation_inside_is_that_of_its_squares_and_undefined_where_all_is_inside() -> None:
+    push = torch.tensor([[[3.0, 0.0], [0.0, 4.0]]])
+    corner = torch.tensor([[[True, False], [False, False]]])
+    assert _energy_inside(push, corner).tolist() == [9 / 25]
+    for everything in (torch.ones_like(corner), torch.zeros_like(corner)):
+        assert _energy_inside(push, everything).isnan().all()
+    chart = torch.arange(100.0).view(1, 10, 10)
+    assert _top(chart).sum() == 10
+    assert _top(torch.zeros(1, 10, 10)).all()
 
 
 @pytest.mark.slow

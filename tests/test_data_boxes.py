@@ -1,8 +1,10 @@
 """Boxes in XML, moved into the crop; what is wrong with them is said."""
 
 import pytest
+from PIL import Image
 
-from suite.data.boxes import boxes_for, check_boxes
+from suite.data.boxes import _embedded, boxes_for, check_boxes
+from suite.data.listing import _embedded_photos
 from suite.errors import DataError, NotApplicable
 
 OBJECT = "<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
@@ -51,3 +53,18 @@ def test_a_folder_without_boxes_is_refused_before_the_run(tmp_path):
         check_boxes(str(tmp_path))
     with pytest.raises(DataError, match="no such folder"):
         check_boxes(str(tmp_path / "x"))
+
+
+def test_the_embedded_photos_have_boxes_that_lie_within_them_all_but_one():
+    found = {}
+    for name, path in _embedded_photos().items():
+        with Image.open(path) as photo:
+            width, height, objects = _embedded().get(name, (*photo.size, []))
+            assert (width, height) == photo.size
+        found[name] = [box for _, box in objects]
+        assert all(0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height for x0, y0, x1, y1 in found[name])
+    assert [name for name, boxes in found.items() if not boxes] == ["imagenet_12_741.jpg"]
+    with pytest.raises(NotApplicable, match="no imagenet_12"):
+        boxes_for("embedded", "imagenet_12_741.jpg", synset=None, resize=256, crop=(224, 224))
+    jeep = boxes_for("embedded", "imagenet_06_609.jpg", synset="n03594945", resize=256, crop=(224, 224))
+    assert jeep == [(38, 50, 194, 152)]  # half of (108, 133, 419, 337), less the crop's 16

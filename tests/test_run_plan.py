@@ -44,6 +44,12 @@ def test_a_study_looks_at_the_networks_that_it_names() -> None:
         plan(wrong, ["a", "b"], 7, studies_of(wrong))
 
 
+def test_a_study_with_networks_of_its_own_is_one_item_on_the_first_network_that_could_be_had() -> None:
+    tree = {"models": [{"name": "resnet18", "label": label} for label in "abc"], "studies": {"digits": {}}}
+    items = plan(validate(tree), ["b", "c"], 3, studies_of(validate(tree)))
+    assert [(i.study, i.model) for i in items if i.study == "digits"] == [("digits", "b")]
+
+
 def test_a_run_inside_a_run_is_checked_before_anything_runs() -> None:
     for studies, why in (({"speed": {}}, "no study of single photos"), ({"sharp": {}}, "unknown key")):
         config = validate({"studies": {"digits": {"data": {"source": "digits"}, "studies": studies}}})

@@ -1,16 +1,27 @@
-"""Bounding boxes in VOC-style XML, as ImageNet ships them, moved to where a network sees them. No torch."""
+"""Where the object is: boxes in VOC-style XML, as ImageNet ships them, or the suite's own of the embedded photos.
 
+They are moved to where a network sees them. No torch.
+"""
+
+import csv
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
-from suite.errors import DataError, NotApplicable
+from suite.data.listing import EMBEDDED
+from suite.errors import DataError, NotApplicable, SuiteError
 
 _MOST_BYTES = 1_000_000
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 Box = tuple[int, int, int, int]
+_Drawn = tuple[float, float, list[tuple[str, tuple[float, float, float, float]]]]  # width, height, (name, box) each
+Places = list[list[Box] | SuiteError]  # a photo's boxes, or why it has none
 
 
 def check_boxes(folder: str) -> None:
     """Says so before the run where there is no such folder, or no XML file in it."""
+    if folder == EMBEDDED:
+        return
     if not Path(folder).is_dir():
         raise DataError(f"data.boxes {folder!r}: no such folder; expected VOC-style XML files named as the images are")
     if next(Path(folder).rglob("*.xml"), None) is None:
@@ -21,7 +32,7 @@ def boxes_for(folder: str, image: str, *, synset: str | None, resize: int | None
     """The object's boxes of one image in the pixels that the network sees.
 
     Args:
-        folder: searched at any depth for the image's stem with the suffix .xml.
+        folder: searched at any depth for the image's stem with the suffix .xml; "embedded" is the suite's own list.
         image: the image's id.
         synset: only objects of this name, where any has it; None takes all.
         resize: pixels of the shorter side before the crop; None where the whole image was resized to `crop`.
@@ -31,14 +42,17 @@ def boxes_for(folder: str, image: str, *, synset: str | None, resize: int | None
         (x0, y0, x1, y1) whole pixels inside the crop, the far ends not included.
 
     Raises:
-        NotApplicable: there is no file, or none of its boxes lies in the crop; inverted and absent ones are named.
+        NotApplicable: there are none, or none of them lies in the crop; inverted and absent ones are named.
         DataError: the file is not such XML.
     """
-    name = f"{Path(image).stem}.xml"
-    path = next(iter(sorted(Path(folder).rglob(name))), None)
-    if path is None:
+    if folder == EMBEDDED:
+        name, drawn = image, _embedded().get(image)
+    else:
+        name = f"{Path(image).stem}.xml"
+        drawn = next((_read(path) for path in sorted(Path(folder).rglob(name))), None)
+    if drawn is None:
         raise NotApplicable(f"data.boxes holds no {name}")
-    width, height, objects = _read(path)
+    width, height, objects = drawn
     chosen = [box for label, box in objects if label == synset] or [box for _, box in objects]
     scale = (crop[1] / width, crop[0] / height) if resize is None else (resize / min(width, height),) * 2
     left, top = round((scale[0] * width - crop[1]) / 2), round((scale[1] * height - crop[0]) / 2)
@@ -57,7 +71,18 @@ def boxes_for(folder: str, image: str, *, synset: str | None, resize: int | None
     return kept
 
 
-def _read(path: Path) -> tuple[float, float, list[tuple[str, tuple[float, float, float, float]]]]:
+@cache
+def _embedded() -> dict[str, _Drawn]:
+    """Drawn by eye, to some ten pixels, around what the label names; the photo labelled prayer rug shows windows."""
+    found: dict[str, _Drawn] = {}
+    with Path(__file__).with_name("embedded_boxes.tsv").open(encoding="utf-8", newline="") as lines:
+        for line in csv.DictReader(lines, delimiter="\t"):
+            width, height, x0, y0, x1, y1 = (float(line[key]) for key in ("width", "height", "x0", "y0", "x1", "y1"))
+            found.setdefault(line["photo"], (width, height, []))[2].append(("", (x0, y0, x1, y1)))
+    return found
+
+
+def _read(path: Path) -> _Drawn:
     if path.stat().st_size > _MOST_BYTES:
         raise DataError(f"boxes {path.name!r}: over a megabyte; expected VOC-style XML")
     try:
@@ -75,6 +100,3 @@ def _read(path: Path) -> tuple[float, float, list[tuple[str, tuple[float, float,
     if min(size) < 1:
         raise DataError(f"boxes {path.name!r}: says the image is {size[0]:g} x {size[1]:g} pixels")
     return size[0], size[1], [(label, (b[0], b[1], b[2], b[3])) for label, b in objects]
-
-
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")

@@ -1,4 +1,4 @@
-"""Intervals, paired tests, their correction, and agreement of ranks: numpy and scipy; no torch, no studies, no files.
+"""Intervals, paired tests, their correction, and agreement of ranks: numpy alone; no torch, no studies, no files.
 
 Every function is pure. Resampling draws from its own generator, seeded by the caller: equal input, equal intervals.
 """
@@ -6,10 +6,10 @@ Every function is pure. Resampling draws from its own generator, seeded by the c
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from math import nan, sqrt
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
 
 _CHUNK = 1_000_000  # resampled values held at once: 8 MB, whatever n is
 
@@ -114,7 +114,7 @@ def wilson_interval(successes: int, n: int, *, confidence: float = 0.95) -> tupl
         raise ValueError(f"confidence is {confidence}, expected a number strictly between 0 and 1, such as 0.95")
     if n == 0:
         return nan, nan
-    z = float(ndtri((1 + confidence) / 2))
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
     share = successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -171,7 +171,7 @@ def wilcoxon_p(a: ArrayLike, b: ArrayLike) -> float:
     ties = ties[1:] if zeros else ties  # the zeros come first, and are taken out as Pratt has it
     mean = (n * (n + 1) - zeros * (zeros + 1)) / 4
     spread = n * (n + 1) * (2 * n + 1) - zeros * (zeros + 1) * (2 * zeros + 1) - float((ties**3 - ties).sum()) / 2
-    return float(2 * ndtr(-abs(positive - mean) / sqrt(spread / 24)))
+    return 2 * NormalDist().cdf(-abs(positive - mean) / sqrt(spread / 24))
 
 
 def _ranks(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -90,7 +90,8 @@ TEXTS = {
         "How much of a photo's map is left (Spearman, overlap of the top tenth) once it is attacked, beside noise of "
         "the same size: the label is explained in both. Then whether the map of the new class shows the perturbation, "
         "and which share of its energy lies on the tenth of pixels where the map of the label (source) or of the new "
-        "class (target) is largest: 0.1 is chance. The fooling image is the coursework's, kept in [0, 1], and its "
+        "class (target) is largest: 0.1 is chance. Where photos have boxes, which share lies in the object's; that of "
+        "noise is about their area. The fooling image is the coursework's, kept in [0, 1], and its "
         "noise has its L2 norm; PGD spends all of its box. Means with 95% intervals.",
     ),
     "attacks_alignment": (
@@ -220,6 +221,7 @@ def _transfer(rows: pd.DataFrame) -> pd.DataFrame:
 
 _OF_MAPS = (
     "map_spearman", "map_top10_overlap", "shows_perturbation", "energy_in_source_map", "energy_in_target_map",
+    "energy_in_object",
 )  # fmt: skip
 
 

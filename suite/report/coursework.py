@@ -162,17 +162,16 @@ def _fooling(t: Tables) -> Answer:
 
 
 def _change(t: Tables) -> Answer:
-    lies = find(
-        t, "attacks_maps", metric="energy_in_source_map", other="fooling image", method="saliency", **SQUEEZE
-    ).iloc[0]
-    shows = find(
-        t, "attacks_maps", metric="shows_perturbation", other="fooling image", method="saliency", **SQUEEZE
-    ).iloc[0]
-    told = "no photo here has a mask of its object: "
-    told += f"{lies['attack']:.0%} of the change's energy lies on the tenth of pixels where the label's saliency is "
-    told += f"largest, of noise {lies['noise']:.0%}; the new class's saliency correlates with the change at "
-    told += f"{shows['attack']:.2f}, with noise at {shows['noise']:.2f}"
-    return judged([bool(line["attack_less_noise_low"] > 0) for line in (lies, shows)]), told
+    known = {"other": "fooling image", **SQUEEZE}
+    of_map = known | {"method": "saliency"}
+    lies = find(t, "attacks_maps", metric="energy_in_object", **known).iloc[0]
+    on_map = find(t, "attacks_maps", metric="energy_in_source_map", **of_map).iloc[0]
+    shows = find(t, "attacks_maps", metric="shows_perturbation", **of_map).iloc[0]
+    told = f"{lies['attack']:.0%} of the change's energy lies in the object's boxes, of noise {lies['noise']:.0%}; "
+    told += f"{on_map['attack']:.0%} on the tenth of pixels where the label's saliency is largest, of noise "
+    told += f"{on_map['noise']:.0%}; the new class's saliency correlates with the change at {shows['attack']:.2f}, "
+    told += f"with noise at {shows['noise']:.2f}"
+    return judged([bool(line["attack_less_noise_low"] > 0) for line in (lies, on_map, shows)]), told
 
 
 def _stronger(t: Tables) -> Answer:

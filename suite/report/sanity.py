@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from suite.metrics.statistics import bootstrap_interval
 from suite.report.overlay import INK as TEXT
 from suite.report.overlay import PAPER, clip, draw_map, fit_photo, scale, typeface
-from suite.report.pictures import load
+from suite.report.pictures import load, newer
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok
 from suite.report.style import GRID, INK, PALETTE, WIDTH, label
 from suite.report.words import as_words
@@ -253,7 +253,7 @@ def draw_cascades(run_dir: Path, manifest: dict[str, Any], study: str, title: st
         for source in sorted((run_dir / "images" / about["folder"]).glob(f"{study}-*.npz")):
             path = source.with_suffix(".png")
             arrays = load(source)
-            if not path.exists() or path.stat().st_mtime_ns < source.stat().st_mtime_ns:
+            if not newer(path, source):
                 _cascade(arrays, manifest, path, title)
             alt = f"Maps of {arrays['id']} on {model}: methods down; across: {title}."
             drawn.append((path, f"{title} · {model}", alt))

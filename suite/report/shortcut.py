@@ -71,8 +71,10 @@ def _detection(lines: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(WIDTH, 0.9 + 0.42 * len(lines)))
     axes = figure.add_subplot()
     places = range(len(lines))[::-1]
-    for name, shift, colour, marker in (("detection", 0.1, "own", "o"), ("false_alarm", -0.1, "captum", "s")):
-        words = "the network uses the patch: detection" if marker == "o" else "it does not: false alarm"
+    for name, words, shift, colour, marker in (
+        ("detection", "the network uses the patch: detection", 0.1, "own", "o"),
+        ("false_alarm", "it does not: false alarm", -0.1, "captum", "s"),
+    ):
         middle, low, high = (lines[name + end] for end in ("", "_low", "_high"))
         axes.errorbar(
             middle, [p + shift for p in places], xerr=[middle - low, high - middle], fmt=marker, color=COLOURS[colour],

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from suite.report.overlay import INK as DARK
 from suite.report.overlay import PAPER, QUIET, TILE, typeface, wrap
-from suite.report.pictures import load, save_png
+from suite.report.pictures import load, newer, save_png
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok
 from suite.report.style import COLOURS, PALETTE, WIDTH, label
 
@@ -195,7 +195,7 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[tuple[Path, str, str]
             str(arrays[name]) for name in ("id", "style", "note", "model", "form", "steps")
         )
         path = source.with_suffix(".png")
-        if not path.exists() or path.stat().st_mtime_ns < source.stat().st_mtime_ns:
+        if not newer(path, source):
             snapshots = {words: arrays[f"step{k}"] for k, words in enumerate(steps.split("\n"))}
             below = [f"{photo} painted as {painting} on {model}, {form} losses", *filter(None, [note])]
             save_png(strip(arrays["content_picture"], arrays["style_picture"], snapshots, below), path)

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from suite.report.overlay import EMPTY, PAPER, QUIET, clip, typeface, wrap
 from suite.report.overlay import INK as DARK
-from suite.report.pictures import load, save_png
+from suite.report.pictures import load, newer, save_png
 from suite.report.sections import Plot, Section, Tables, groups, ok
 from suite.report.style import PALETTE, WIDTH, label
 
@@ -201,7 +201,7 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[tuple[Path, str, str]
         path = run_dir / "plots" / f"{stem}.png"
         found = {model: load(source) for model, source in sources.items()}
         job = str(next(iter(found.values()))["title"])
-        if not path.exists() or path.stat().st_mtime_ns < max(s.stat().st_mtime_ns for s in sources.values()):
+        if not newer(path, *sources.values()):
             save_png(_sheet(job, found), path)
         models = " and ".join(found)
         drawn.append((path, f"{job} · {models}", f"Pictures of {job}, made for {models}: a row a target."))

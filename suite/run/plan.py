@@ -73,7 +73,7 @@ def plan(config: RunConfig, models: Sequence[str], count: int, studies: Mapping[
         for name, study in studies.items()
         if study.once
         for part in range(study.parts(config))
-        for model in models
+        for model in (models[:1] if study.own_networks else models)
         if model in config.asked(name, models)
     ]
     return items

@@ -121,8 +121,8 @@ def prepare(
         images = list_images(
             data.source, labels=data.labels or None, classes=classes[0], limit=data.limit, seed=config.seed
         )
-    if config.data.boxes:
-        check_boxes(config.data.boxes)
+    if config.data.objects:
+        check_boxes(config.data.objects)
     for network in networks.values():
         check_layers(network, methods)
     for study in studies.values():

@@ -5,7 +5,7 @@ is averaged over photos and draws first; S is the ratio of means, and is not cli
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import ceil, isfinite, nan
 from typing import Any, cast
@@ -183,6 +183,7 @@ class Similarities:
     controls: frozenset[str]
     blocks: int
     noise: float
+    known: dict[tuple[Any, ...], Sensitivity | None] = field(default_factory=dict)  # of `sensitivity_at`
 
     def find(
         self, method: str, stage: str, count: int, kind: str, noise: float, cell: int, metric: str
@@ -226,15 +227,18 @@ def arrange(rows: pd.DataFrame, noise: float) -> Similarities:
 def sensitivity_at(
     found: Similarities, method: str, stage: str, count: int, noise: float, cell: int, metric: str, resamples: int
 ) -> Sensitivity | None:
-    """S of one method at one stage, or None where a similarity was not measured."""
+    """S of one method at one stage, or None where a similarity was not measured; worked out once."""
+    key = (method, stage, count, noise, cell, metric, resamples)
+    if key in found.known:
+        return found.known[key]
     parts = [
         found.find(method, "intact", 0, "self", noise, cell, metric),
         found.find(method, stage, count, "stage", noise, cell, metric),
         found.find(method, stage, count, "null", noise, cell, metric),
     ]
-    if any(part is None for part in parts):
-        return None
-    return sensitivity(*parts, resamples=resamples)  # type: ignore[arg-type]
+    measured = all(part is not None for part in parts)
+    found.known[key] = sensitivity(*parts, resamples=resamples) if measured else None  # type: ignore[arg-type]
+    return found.known[key]
 
 
 def judgement(

@@ -24,7 +24,8 @@ from suite.attribution.controls import luminance
 from suite.attribution.fused import attribute_each, plan_cost
 from suite.attribution.passes import Cost
 from suite.config import AttacksConfig, RunConfig
-from suite.errors import ConfigError, NotApplicable
+from suite.errors import ConfigError, NotApplicable, SuiteError
+from suite.metrics.localisation import filled
 from suite.metrics.similarity import spearman, ssim, top_overlap
 from suite.models.network import scores_of
 from suite.models.state import in_use
@@ -189,7 +190,7 @@ class Attacks(Study):
             "attack": (found.images - work.images[right]).abs().sum(1),
             "noise": (noise.images - work.images[right]).abs().sum(1),
         }
-        rows: list[Row] = []
+        rows = self._in_object(work, what, pushes, right)
         for label, before in work.maps.items():
             results = [moved[label], noisy[label], new[label]]
             if not isinstance(before, Tensor) or any(not isinstance(r, Tensor) for r in results):
@@ -205,9 +206,24 @@ class Attacks(Study):
                     work, right, label, "shows_perturbation", spearman(aimed, push), stage=stage, **place
                 )
                 for whose, chart in (("source", old), ("target", aimed)):
-                    value = _energy_in_top(push, chart)
+                    value = _energy_inside(push, _top(chart))
                     rows += self._rows(work, right, label, f"energy_in_{whose}_map", value, stage=stage, **place)
         return rows, moved
+
+    def _in_object(self, work: Work, what: str, pushes: Mapping[str, Tensor], right: Tensor) -> list[Row]:
+        """The share of the perturbation in the object's boxes; spread evenly, it is the share of their area."""
+        if work.objects is None:
+            return []
+        places = [work.objects[i] for i in right.tolist()]
+        size = (work.images.shape[2], work.images.shape[3])
+        boxes = [[] if isinstance(place, SuiteError) else place for place in places]
+        inside = torch.stack([filled(some, size) for some in boxes]).to(work.images.device)
+        why = "the photo has no box, or one that is all of it"
+        rows: list[Row] = []
+        for stage, push in pushes.items():
+            value = _energy_inside(push, inside)
+            rows += self._rows(work, right, "", "energy_in_object", value, stage=stage, other=what, undefined=why)
+        return rows
 
     def _alignment(self, work: Work) -> list[Row]:
         """Whether maps follow what is bright in the picture: on digits, the digit (after Etmann et al. 2019)."""
@@ -318,13 +334,16 @@ def _run(work: Work, made: Attack, epsilon: float | Tensor | None, index: Tensor
     return attack(work.model, work.images[index], work.targets[index], made, **call)
 
 
-def _energy_in_top(push: Tensor, chart: Tensor) -> Tensor:
-    """(B, H, W) twice -> (B,): the share of the squared perturbation on the tenth of pixels where a map is largest."""
-    energy = push.double().square().flatten(1)
-    flat = chart.flatten(1)
-    top = flat >= flat.quantile(0.9, dim=1, keepdim=True)
-    share = (energy * top).sum(1) / energy.sum(1)
-    return share.masked_fill(flat.amax(1) == flat.amin(1), torch.nan)
+def _energy_inside(push: Tensor, inside: Tensor) -> Tensor:
+    """(B, H, W) twice -> (B,): the share of the squared perturbation where `inside`; NaN if nowhere or all over."""
+    energy, covered = push.double().square(), inside.double().mean((1, 2))
+    share = (energy * inside).sum((1, 2)) / energy.sum((1, 2))
+    return share.masked_fill((covered == 0) | (covered == 1), torch.nan)
+
+
+def _top(chart: Tensor) -> Tensor:
+    """(B, H, W) bool: the tenth of pixels where a map is largest; all of a constant one."""
+    return chart >= chart.flatten(1).quantile(0.9, dim=1).view(-1, 1, 1)
 
 
 def _keep(

@@ -16,6 +16,7 @@ from suite.attribution.base import Attribution
 from suite.attribution.fused import attribute_each
 from suite.attribution.passes import Cost
 from suite.config import RunConfig
+from suite.data.boxes import Places, boxes_for
 from suite.data.sources import ImageFile
 from suite.errors import DataError, NotApplicable, SuiteError
 from suite.metrics.similarity import Comparable
@@ -109,6 +110,21 @@ class Work:
                 )
         given = [t if file.label is None else file.label for file, t in zip(self.files, top.tolist(), strict=True)]
         return torch.tensor(given, device=top.device)
+
+    @cached_property
+    def objects(self) -> Places | None:
+        """Each photo's boxes in the pixels that the network sees, or why it has none; None in a run without boxes."""
+        folder, card, crop = self.config.data.objects, self.model.card, (self.images.shape[2], self.images.shape[3])
+        if not folder:
+            return None
+        places: Places = []
+        for name, target in zip(self.ids, self.targets.tolist(), strict=True):
+            synset = None if card.classes.synsets is None else card.classes.synsets[target]
+            try:
+                places.append(boxes_for(folder, name, synset=synset, resize=card.resize, crop=crop))
+            except SuiteError as error:
+                places.append(error)
+        return places
 
     @cached_property
     def found(self) -> dict[str, Tensor | Exception]:
@@ -225,10 +241,12 @@ class Study(ABC):
     Attributes:
         name: in rows, configurations and the registry.
         once: its items are on the first chunk of images, one a network and part, instead of one a chunk.
+        own_networks: brings them itself, so that its items go to the first of the run's networks alone.
     """
 
     name: ClassVar[str]
     once: ClassVar[bool] = False
+    own_networks: ClassVar[bool] = False
 
     def parts(self, config: RunConfig) -> int:
         """Items a chunk, or a network where `once`; more than one where that takes long."""

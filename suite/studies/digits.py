@@ -20,10 +20,11 @@ from suite.studies.base import Outcome, Row, Study, Work
 
 
 class Digits(Study):
-    """The studies of `studies.digits` on its own networks and pictures; one item, of the run's first network."""
+    """The studies of `studies.digits` on its own networks and pictures, as one item."""
 
     name: ClassVar[str] = "digits"
     once: ClassVar[bool] = True
+    own_networks: ClassVar[bool] = True
 
     def prepare(self, config: RunConfig) -> None:
         inner = _inner(config)
@@ -44,8 +45,6 @@ class Digits(Study):
 
     def run(self, work: Work) -> Outcome:
         inner = _inner(work.config)
-        if work.model.card.name != work.config.models[0].title:
-            return Outcome([])
         networks = [load_model(part).to(work.images).requires_grad_(False) for part in inner.models]
         classes = networks[0].card.classes
         data = inner.data
@@ -56,9 +55,16 @@ class Digits(Study):
             for name, study in _studies(inner).items():
                 for one in works:
                     if one.model.card.name in inner.asked(name):
-                        for one.part in range(study.parts(inner)):
-                            rows += study.run(one).rows
+                        rows += _all_parts(study, one)
         return Outcome(rows)
+
+
+def _all_parts(study: Study, work: Work) -> list[Row]:
+    rows: list[Row] = []
+    for part in range(study.parts(work.config)):
+        work.part = part
+        rows += study.run(work).rows
+    return rows
 
 
 def _works(inner: RunConfig, networks: list[Network], images: ImageList, first: int, outer: Work) -> list[Work]:

@@ -27,7 +27,7 @@ from suite.attribution.integrated_gradients import IntegratedGradients
 from suite.attribution.memory import images_per_pass
 from suite.attribution.passes import Cost
 from suite.config import RunConfig, ScoresConfig
-from suite.data.boxes import Box, boxes_for
+from suite.data.boxes import Box, Places
 from suite.data.classes import ClassNames
 from suite.data.sources import ImageFile
 from suite.errors import NotApplicable, SuiteError
@@ -48,8 +48,6 @@ _SHIFT = 0.25  # of input invariance, in pixel units
 _LEAST = {"probability": 0.05, "score": 1.0}  # fall from clean to wholly perturbed that a curve can be divided by
 _ON_CPU = 8  # copies in one forward pass: more only leave the cache
 _ELSEWHERE = 4  # times the images of a pass with gradients: a forward pass keeps nothing for a backward one
-
-Places = list[list[Box] | SuiteError]
 
 
 class Scores(Study):
@@ -420,20 +418,9 @@ class Scoring:
             self._place(label, "composites", evidence, ranks, truth, boxes, why)
 
     def _boxes(self) -> None:
-        places, card = self.places, self.work.model.card
+        places = self.work.objects if self.places is None else self.places
         if places is None:
-            folder = self.work.config.data.boxes
-            if not folder:
-                return
-            places = []
-            for name, target in zip(self.work.ids, self.work.targets.tolist(), strict=True):
-                synset = None if card.classes.synsets is None else card.classes.synsets[target]
-                try:
-                    places.append(
-                        boxes_for(folder, name, synset=synset, resize=card.resize, crop=(self.size[0], self.size[1]))
-                    )
-                except SuiteError as error:
-                    places.append(error)
+            return
         boxes = [[] if isinstance(place, SuiteError) else place for place in places]
         reasons = [str(place) if isinstance(place, SuiteError) else "" for place in places]
         truth = torch.stack([localisation.filled(some, self.size) for some in boxes]).to(self.work.images.device)
