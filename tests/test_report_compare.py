@@ -139,3 +139,16 @@ def test_other_photos_are_refused_and_other_settings_left_out(
     assert found.notes == ["scores: left out, its settings differ (steps 8, now 20)"]
     assert not found.regressed
     assert not [change for change in found.changes if change.study == "scores"]
+
+
+def test_a_metric_of_another_version_is_left_out_with_its_studys_verdicts(base: Path, tmp_path: Path) -> None:
+    new = run(tmp_path, worse=0.1, differs=3)
+    versions = {"scores.deletion": 2, "agreement.bit_equal": 3, "scores.insertion": 1}
+    write_manifest(new, read_manifest(new) | {"metric_versions": versions})
+    found = compare(base, new)
+    assert found.notes == [
+        "scores.deletion: left out, version 1, now 2; so are the verdicts of scores",
+        "agreement.bit_equal: left out, version 1, now 3; so are the verdicts of agreement",
+    ]
+    assert {change.metric for change in found.changes if change.study == "scores"} == {"insertion", "passes"}
+    assert not [verdict for verdict in found.verdicts if "agreement" in verdict.what]

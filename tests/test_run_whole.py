@@ -18,6 +18,7 @@ from suite.config import load
 from suite.report.html import _took
 from suite.report.tables import build_tables
 from suite.results import KEY, RunLock, read, read_manifest
+from suite.results.schema import METRIC_VERSIONS
 from suite.run.runner import execute, prepare
 from suite.studies.base import Outcome, Work
 from suite.studies.differentiate import Differentiate
@@ -80,11 +81,16 @@ def test_files_csv_gives_the_same_rows(whole: tuple[Path, Path, pd.DataFrame], t
     pd.testing.assert_frame_equal(again, rows)
 
 
-def test_a_run_of_something_else_is_refused(whole: tuple[Path, Path, pd.DataFrame], tmp_path: Path) -> None:
+def test_a_run_of_something_else_is_refused(
+    whole: tuple[Path, Path, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, run_dir, _ = whole
     with pytest.raises(Exception, match="another configuration") as caught:
         execute(prepare(load(path, ["seed=3"])), run_dir)
     assert "--run-dir" in str(caught.value)
+    with monkeypatch.context() as changed, pytest.raises(Exception, match="its metrics are of other versions"):
+        changed.setitem(METRIC_VERSIONS, "agreement.spearman", 2)
+        execute(prepare(load(path)), run_dir)
     with RunLock(run_dir), pytest.raises(Exception, match="another run is at work"):
         execute(prepare(load(path)), run_dir)
     listed = tiny.config(tmp_path)

@@ -133,7 +133,18 @@ def compare(base_dir: Path, new_dir: Path) -> Comparison:
     if not shared:
         raise SuiteError(f"{base_dir} and {new_dir} share no study with the same settings ({'; '.join(notes)})")
     frames = tuple(f[f["study"].isin(shared) & (f["implementation"] != "self-test")] for f in frames)
+    versions = tuple(m.get("metric_versions", {}) for m in manifests)
+    redefined = set[str]()
+    for name in {**versions[0], **versions[1]}:
+        old, new = (known.get(name, 1) for known in versions)
+        study, _, metric = name.partition(".")
+        if old != new:
+            redefined.add(study)
+            notes.append(f"{name}: left out, version {old}, now {new}; so are the verdicts of {study}")
+            frames = tuple(f[(f["study"] != study) | (f["metric"] != metric)] for f in frames)
     tables = [build_tables(frame, manifest) for frame, manifest in zip(frames, manifests, strict=True)]
+    unjudged = {section.verdicts for section in SECTIONS if section.study in redefined}
+    tables = [{name: table for name, table in made.items() if name not in unjudged} for made in tables]
     return Comparison(notes, list(_verdicts(*tables)), _changes(*frames), list(_lost(*frames)))
 
 

@@ -32,6 +32,10 @@ SCHEMA: pa.Schema = pa.schema(
 )
 KEY = tuple(name for name in SCHEMA.names if name not in ("value", "unit", "status", "message", "control"))
 
+# "study.metric" -> version, 1 where it is not listed. A change that gives another number for the same photo raises it:
+# runs of two versions are neither resumed nor compared in that metric.
+METRIC_VERSIONS: dict[str, int] = {}
+
 _DEFAULTS: dict[str, Any] = dict.fromkeys(SCHEMA.names, "") | {
     "target": None,
     "x": None,

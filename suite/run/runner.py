@@ -30,7 +30,7 @@ from suite.models.load import load_model
 from suite.models.network import Network, black
 from suite.quiet import quiet
 from suite.results.manifest import RunLock, read_manifest, write_manifest
-from suite.results.schema import row
+from suite.results.schema import METRIC_VERSIONS, row
 from suite.results.store import compact, done, mend, names, scan, write_shard
 from suite.run.bench import HALVED, Bench, Progress, ShardWriter
 from suite.run.environment import commit, hardware, versions
@@ -274,6 +274,11 @@ def _claim(prepared: Prepared, run_dir: Path, threads: int) -> dict[str, Any]:
             raise SuiteError(
                 f"{run_dir}: belongs to a run of another {what} ({old}, this one's is {new}); give another --run-dir"
             )
+    if before.get("metric_versions", {}) != METRIC_VERSIONS:
+        raise SuiteError(
+            f"{run_dir}: its metrics are of other versions ({before.get('metric_versions', {})}, this one's are "
+            f"{METRIC_VERSIONS}); give another --run-dir"
+        )
     for title, about in fresh["models"].items():
         known = before.get("models", {}).get(title, {}).get("digest")
         if known is not None and about["digest"] is not None and known != about["digest"]:
@@ -296,6 +301,7 @@ def _manifest(prepared: Prepared, threads: int) -> dict[str, Any]:
         "seed": config.seed,
         "started": now,
         "versions": versions(),
+        "metric_versions": METRIC_VERSIONS,
         "hardware": hardware(),
         "commit": commit(),
         "threads": threads,
