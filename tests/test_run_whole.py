@@ -88,9 +88,10 @@ def test_a_run_of_something_else_is_refused(
     with pytest.raises(Exception, match="another configuration") as caught:
         execute(prepare(load(path, ["seed=3"])), run_dir)
     assert "--run-dir" in str(caught.value)
-    with monkeypatch.context() as changed, pytest.raises(Exception, match="its metrics are of other versions"):
-        changed.setitem(METRIC_VERSIONS, "agreement.spearman", 2)
+    monkeypatch.setitem(METRIC_VERSIONS, "agreement.spearman", 2)
+    with pytest.raises(Exception, match="its metrics are of other versions"):
         execute(prepare(load(path)), run_dir)
+    monkeypatch.delitem(METRIC_VERSIONS, "agreement.spearman")
     with RunLock(run_dir), pytest.raises(Exception, match="another run is at work"):
         execute(prepare(load(path)), run_dir)
     listed = tiny.config(tmp_path)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from suite.attribution.fused import Method, as_methods, attribute_each
@@ -27,7 +28,7 @@ class AttributionAudit(pl.Callback):
 
     What is random, the training flags, the gradients and the weights are left as they were, so the training goes on
     to the same bits as without it. Numbers go through `LightningModule.log` (to any logger), as `audit/<method>/S`
-    and `audit/<method>/mass`; maps to loggers that take images (TensorBoard, Weights & Biases).
+    and `audit/<method>/mass`; maps, side by side, to loggers that take images (TensorBoard, Weights & Biases).
 
     Args:
         images: (B, 3, H, W), a few of the validation set, at least two.
@@ -54,6 +55,11 @@ class AttributionAudit(pl.Callback):
     ) -> None:
         if len(images) < 2 or every < 1 or draws < 1:
             raise ConfigError("AttributionAudit: give at least two images, and every and draws of at least 1")
+        if region is not None and region.shape != (len(images), *images.shape[2:]):
+            raise ConfigError(
+                f"AttributionAudit: region has shape {tuple(region.shape)}, expected (B, H, W) of the images, "
+                f"{(len(images), *images.shape[2:])}"
+            )
         if stop_above is not None and region is None:
             raise ConfigError("AttributionAudit: stop_above needs the region of the suspected shortcut")
         self.images, self.targets, self.region = images, targets, region
@@ -83,9 +89,10 @@ class AttributionAudit(pl.Callback):
             if isinstance(found, Exception):
                 log.warning("AttributionAudit: %s has no map: %s", label, found)
                 continue
-            size = found.abs().sum(1)
-            maps[label] = size[0] / size[0].amax().clamp_min(1e-12)
-            if self.region is not None and size.shape[1:] == self.region.shape[1:]:
+            size = F.interpolate(found.abs().sum(1, keepdim=True), images.shape[2:], mode="bilinear")[:, 0]
+            scaled = size / size.amax((1, 2), keepdim=True).clamp_min(1e-12)
+            maps[label] = torch.cat([*scaled], 1)  # (H, B W): the images side by side
+            if self.region is not None:
                 share = (size * self.region.to(size)).sum((1, 2)) / size.sum((1, 2))
                 numbers[f"audit/{label}/mass"] = float(share.nanmean())
         ids = [str(i) for i in range(len(images))]
@@ -107,7 +114,7 @@ class AttributionAudit(pl.Callback):
 
     @staticmethod
     def _show(trainer: pl.Trainer, name: str, one: Tensor) -> None:
-        """(H, W) in [0, 1], to loggers that take images."""
+        """A grey picture in [0, 1], to loggers that take images."""
         for logger in trainer.loggers:
             experiment: Any = getattr(logger, "experiment", None)
             if hasattr(logger, "log_image"):
