@@ -1,6 +1,7 @@
 """What the README promises: its example method works as printed, its links lead somewhere, its configurations exist."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,18 @@ def test_links_lead_somewhere_and_every_configuration_is_named() -> None:
         f"configs/{path.name}" for path in (ROOT / "configs").glob("*.yaml")
     }
     assert not re.search(r"@[A-Z]+@", README)
+
+
+def test_the_architecture_page_names_every_folder_in_the_order_that_the_linter_keeps() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    table = page.partition("| folder |")[2].partition("\n\n")[0]
+    told = [set(re.findall(r"`(\w+)(?:/|\.py)`", line.split("|")[1])) for line in table.splitlines()[2:]]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = [re.findall(r"suite\.(\w+)", layer) for layer in contracts[0]["layers"]]
+    place = {name: i for i, layer in enumerate(layers) for name in layer}
+    assert set().union(*told) == place.keys() - {"_torchvision"}
+    order = [place[name] for names in told for name in sorted(names, key=place.__getitem__)]
+    assert order == sorted(order)
+    homes = {path.name for path in (ROOT / "suite").iterdir() if path.is_dir() and not path.name.startswith("__")}
+    assert homes <= set().union(*told)
+    assert not [name for name in re.findall(r"`(\w+/\w+\.py)`", page) if not (ROOT / "suite" / name).exists()]
