@@ -17,6 +17,7 @@ import torch
 import torchattacks
 
 import suite
+from suite.attacks.attack import bf16_supported
 from suite.data.images import load_image
 from suite.data.sources import list_images
 
@@ -53,11 +54,13 @@ def main() -> None:
             "ours": lambda r=radius: ours(r),
             "ours, early stop": lambda r=radius: ours(r, early_stop=True),
         }
+        if bf16_supported(images.device):
+            jobs["ours, bf16 search"] = lambda r=radius: ours(r, early_stop=True, precision="bf16")
         seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
         fooled: dict[str, int] = {}
         for turn in range(rounds):
             names = list(jobs)
-            for name in names[turn % 3 :] + names[: turn % 3]:
+            for name in names[turn % len(names) :] + names[: turn % len(names)]:
                 found, cpu, wall = timed(jobs[name])
                 seconds[name].append((cpu, wall))
                 fooled[name] = int(found.sum())

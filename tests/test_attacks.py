@@ -12,7 +12,7 @@ from networks import CLASSES, PIXELS, Conv, Linear, Raises, seeded
 from torch import Tensor, nn
 
 import suite
-from suite.attacks.attack import make_attack
+from suite.attacks.attack import bf16_supported, make_attack
 from suite.attacks.fgsm import FGSM
 from suite.attacks.fooling import Fooling, fooling_image
 from suite.attacks.pgd import PGD, PGDL2, MomentumFGSM, minimal_epsilon, pgd
@@ -89,6 +89,21 @@ def test_targets_as_torchattacks_chooses_them(mode) -> None:
         expected = theirs(images, labels)
     own = suite.attack(model, images, labels, PGD(steps=4, random_start=False), epsilon=8 / 255, targets=aim)
     assert torch.equal(own.images, expected)
+
+
+@pytest.mark.skipif(not bf16_supported(torch.device("cpu")), reason="this processor has no bfloat16 arithmetic")
+@pytest.mark.parametrize("epsilon", [0.02, 0.1])
+def test_a_search_in_bfloat16_is_verified_in_single_precision_and_finds_as_much(epsilon) -> None:
+    model, images, labels = case(12)
+    exact, quick = (
+        suite.attack(model, images, labels, PGD(early_stop=True, precision=precision), epsilon=epsilon, seed=1)
+        for precision in ("fp32", "bf16")
+    )
+    assert quick.images.dtype == torch.float32
+    assert torch.equal(quick.success, model(quick.images).argmax(1) != labels)
+    assert quick.success.sum() >= exact.success.sum() > 0  # what bfloat16 leaves is tried again in single precision
+    assert (quick.images - images).abs().max() <= epsilon + 1e-6
+    assert bool((quick.forwards > exact.forwards).any())  # one forward verifies
 
 
 def test_ffgsm_is_one_step_of_pgd() -> None:
