@@ -77,7 +77,13 @@ def test_whole_study_gives_rows_tables_and_a_page(done) -> None:
     ).all()
     right = rows[(rows["metric"] == "correct") & (rows["value"] == 1)].groupby("model").size()
     assert right["one"] == 5
-    assert tables["attacks_verdicts"].groupby("model").size()["one"] == len(LINES)
+    audited = tables["attacks_verdicts"].query("model == 'one'")
+    assert len(audited) == len(LINES) + 1
+    overall = audited.iloc[0]
+    passed = int((audited["verdict"].iloc[1:] == "pass").sum())
+    assert overall["measure"] == "overall"
+    assert f"{passed} of {len(LINES)} lines pass" in overall["reason"]
+    assert overall["verdict"] == next((v for v in ("fail", "warn") if v in set(audited["verdict"].iloc[1:])), "pass")
     assert len(tables["attacks_targeted"])
     assert set(tables["attacks_transfer"]["other"]) <= {"one", "two"}
     inside = study[study["metric"] == "energy_in_object"]

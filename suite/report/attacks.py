@@ -130,9 +130,27 @@ def _verdicts(rows: pd.DataFrame) -> pd.DataFrame:
         verdict = about.verdict(line["value"]) if run else "not run"
         lines.append({"model": line["model"], "method": line["method"], "measure": about.title, "verdict": verdict})
         lines[-1] |= {"reason": reason, "value": line["value"], "limit": about.limit, "source": about.source}
+    if not lines:
+        return pd.DataFrame()
     order = {about.title: i for i, about in enumerate(LINES.values())}
-    made = pd.DataFrame(lines)
-    return made.sort_values("measure", key=lambda s: s.map(order), kind="stable") if lines else made
+    made = pd.DataFrame(lines).sort_values("measure", key=lambda s: s.map(order), kind="stable")
+    overall = [
+        {"model": model, "method": method, "measure": "overall"} | _in_all(part)
+        for (model, method), part in groups(made, "model", "method")
+    ]
+    return pd.concat([pd.DataFrame(overall), made], ignore_index=True)
+
+
+def _in_all(lines: pd.DataFrame) -> dict[str, str]:
+    """The worst of an audit's lines, and which did not pass."""
+    named = {
+        verdict: list(lines.loc[lines["verdict"] == verdict, "measure"]) for verdict in ("fail", "warn", "not run")
+    }
+    passed = int((lines["verdict"] == "pass").sum())
+    reason = f"Its own audit: {passed} of {len(lines)} lines pass"
+    reason += "".join(f"; {verdict}: {', '.join(some)}" for verdict, some in named.items() if some)
+    verdict = next((v for v in ("fail", "warn") if named[v]), "pass" if passed else "not run")
+    return {"verdict": verdict, "reason": reason}
 
 
 def _success(rows: pd.DataFrame) -> pd.DataFrame:

@@ -223,7 +223,7 @@ def _verdicts(section: Section, tables: Tables, shown: list[Table]) -> list[dict
     judged = [] if table is None else headline(table).to_dict("records")
     found_also: list[dict[Any, Any]] = list(section.findings(tables))
     lines: list[dict[str, str]] = []
-    for found in judged + found_also:
+    for found in found_also + judged:
         line = {str(key): number(value) for key, value in found.items()}
         tone = section.tone(line["verdict"])
         mark = MARKS[tone] if "measure" in found else ""  # a finding judges nothing
