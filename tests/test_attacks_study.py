@@ -86,6 +86,7 @@ def test_whole_study_gives_rows_tables_and_a_page(done) -> None:
     assert overall["verdict"] == next((v for v in ("fail", "warn") if v in set(audited["verdict"].iloc[1:])), "pass")
     assert len(tables["attacks_targeted"])
     assert set(tables["attacks_transfer"]["other"]) <= {"one", "two"}
+    assert set(tables["attacks_confusion"]["prediction"]) <= set("abcdefghij")
     inside = study[study["metric"] == "energy_in_object"]
     noise = inside[(inside["stage"] == "noise") & (inside["other"] == "pgd")].set_index("image")["value"]
     assert noise.isna().groupby(level=0).all().sum() == 1

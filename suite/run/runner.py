@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytorch_lightning as pl
 import torch
@@ -387,7 +388,8 @@ def _gleaned(run_dir: Path) -> tuple[list[int], list[str]]:
     """The classes that rows speak of, and where memory did not hold a chunk."""
     classes, halved = set[float](), set[str]()
     for rows in scan(run_dir, columns=("model", "metric", "status", "value", "target", "message")):
-        predicted = pc.and_(pc.equal(rows["metric"], "top1"), pc.equal(rows["status"], "ok"))
+        is_class = pc.is_in(rows["metric"], pa.array(["top1", "prediction"]))
+        predicted = pc.and_(is_class, pc.equal(rows["status"], "ok"))
         classes |= {*rows["value"].filter(predicted).unique().to_pylist(), *rows["target"].unique().to_pylist()}
         told = rows.filter(pc.match_substring(rows["message"], HALVED)).select(["study", "model", "message"])
         for line in told.group_by(told.column_names).aggregate([]).to_pylist():
