@@ -1,5 +1,6 @@
 """Killed or stopped at any moment and given again, on one process and on two: real processes, real signals."""
 
+import os
 import random
 import shutil
 import signal
@@ -184,6 +185,24 @@ def test_two_processes_killed_in_the_middle_give_the_rows_of_one(
     again = zygote.rows(path, run_dir)  # the digest knows nothing of devices
     assert again.code() == 0, again.said
     assert not again.begun
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_death_of_the_second_process_ends_the_first_and_the_run_goes_on(
+    zygote: Zygote, whole: tuple[Path, int, pd.DataFrame], tmp_path: Path
+) -> None:
+    path, items, rows = whole
+    run_dir = tmp_path / "run"
+    first = zygote.rows(path, run_dir, *DDP)
+    assert first.until(reach(run_dir, items // 3)), first.said
+    (second,) = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+    os.kill(int(second), signal.SIGKILL)
+    assert first.code() != 0, first.said
+    assert read_manifest(run_dir)["status"] != "done"
+    again = zygote.rows(path, run_dir, *DDP)
+    assert again.code() == 0, again.said
+    pd.testing.assert_frame_equal(tiny.timeless(read(run_dir)), rows)
 
 
 @pytest.mark.slow
