@@ -51,6 +51,11 @@ def run(
 
     conditions = _conditions(fail_on)
     settings = load(config, overrides or [], data__limit=limit, seed=seed)
+    chosen = settings.studies.chosen()
+    for study, verdict in conditions:
+        if study not in chosen and "digits" not in chosen and study in type(settings.studies).model_fields:
+            asked = ", ".join(chosen) or "none"
+            raise ConfigError(f"--fail-on {study}:{verdict}: this run has no study {study!r}; it has {asked}")
     folder = run_dir or Path("reports") / settings.name
     from suite.run.plan import passes
     from suite.run.runner import execute, prepare
@@ -134,8 +139,8 @@ def explain(
     from suite.run.explain import explain as explain_one
 
     names = method or ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"]
+    folder = _folder(out or Path("explained") / image.stem)
     found = explain_one(image, model, weights, names, target)
-    folder = out or Path("explained") / image.stem
     written = write_explained(
         folder, found.photo, found.maps, found.masks, found.boxes, found.signed, crop=crop, mask=mask
     )
@@ -170,23 +175,20 @@ def attack(
     debug: Debug = False,
 ) -> None:
     """Fools the network with one photo: a PNG that is still fooled when read back, a figure, a line of numbers."""
-    import yaml
-
     from suite.attacks.photo import attack_photo
     from suite.config import parse_number
     from suite.report.attacks import strip
 
-    pairs = dict(text.partition("=")[::2] for text in parameter or [])
     found = attack_photo(
         image,
-        out,
+        _folder(out),
         model=model,
         method=method,
         epsilon=parse_number("--epsilon", epsilon) if epsilon else None,
         target=target,
         label=label,
         seed=seed,
-        parameters={key: yaml.safe_load(value) for key, value in pairs.items()},
+        parameters=_settings(parameter),
     )
     numbers = found.numbers
     line = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in numbers.items() if v != "")
@@ -214,14 +216,13 @@ def stylize(
     debug: Debug = False,
 ) -> None:
     """Paints a photo as a painting: the picture, a strip, the numbers. Ctrl-C keeps what there is."""
-    import yaml
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from suite.report.style_transfer import strip
     from suite.synthesis.stylize import stylize as paint
 
-    pairs = dict(text.partition("=")[::2] for text in parameter or [])
+    changes = _settings(parameter)
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=Console(stderr=True)) as progress:
         bar = progress.add_task("loading", total=None)
@@ -234,11 +235,11 @@ def stylize(
         found = paint(
             content,
             style,
-            out,
+            _folder(out),
             preset=preset,
             model=model,
             size=size,
-            parameters={key: yaml.safe_load(value) for key, value in pairs.items()},
+            parameters=changes,
             begin=lambda steps: progress.update(bar, total=steps),
             watch=watch,
         )
@@ -276,7 +277,6 @@ def visualize(
     debug: Debug = False,
 ) -> None:
     """What does a class look like to the network? A picture, a strip of steps, numbers. Ctrl-C keeps what there is."""
-    import yaml
     from rich.console import Console
     from rich.progress import Progress
 
@@ -285,7 +285,11 @@ def visualize(
     from suite.synthesis.class_visualization import Ascent
     from suite.synthesis.picture import make_picture
 
-    changes = {k: yaml.safe_load(v) for k, _, v in (text.partition("=") for text in parameter or [])}
+    changes = _settings(parameter)
+    if channel is not None and not layer:
+        raise ConfigError(f"--channel {channel}: a channel is of a layer; give --layer, and no class")
+    if steps is not None and "steps" in changes:
+        raise ConfigError("--steps and --set steps=...: give one of the two")
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task(wanted or layer, total=None)
 
@@ -295,7 +299,7 @@ def visualize(
             progress.update(bar, total=ascent.wishes[0].recipe.steps, completed=ascent.step, description=told)
 
         made = make_picture(
-            wanted, out, model=model, preset=preset, layer=layer, channel=channel, start=init, seed=seed,
+            wanted, _folder(out), model=model, preset=preset, layer=layer, channel=channel, start=init, seed=seed,
             changes=changes | ({} if steps is None else {"steps": steps}), watch=watch,
         )  # fmt: skip
     numbers, file = made.numbers, Path(made.numbers["picture"])
@@ -451,6 +455,28 @@ def _conditions(fail_on: str) -> list[tuple[str, str]]:
             raise ConfigError(f"--fail-on {part!r}: no such verdict{hint}; {', '.join(known[study])}")
         pairs.append((study, verdict))
     return pairs
+
+
+def _settings(parameters: list[str] | None) -> dict[str, Any]:
+    """`--set key=value`, each once, values read as YAML."""
+    import yaml
+
+    found: dict[str, Any] = {}
+    for text in parameters or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key or key in found:
+            raise ConfigError(f"--set {text!r}: expected key=value, each key once, for example steps=40")
+        found[key] = yaml.safe_load(value)
+    return found
+
+
+def _folder(out: Path) -> Path:
+    """The folder for results, made before the work and not after it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--out {str(out)!r} cannot be a folder: {error.strerror or error}; give another") from None
+    return out
 
 
 def _close(folder: Path, conditions: list[tuple[str, str]], *, as_json: bool, interrupted: bool) -> int:

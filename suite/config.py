@@ -33,10 +33,11 @@ def parse_number(what: str, text: str) -> float:
 
 
 Number = Annotated[float, BeforeValidator(_fraction)]
+Side = Annotated[int, Field(ge=1, le=10_000)]  # pixels
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class NetworkConfig(_Part):
@@ -52,8 +53,8 @@ class NetworkConfig(_Part):
     parameters: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the factory")
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
-    input_size: int | tuple[int, int] | None = None
-    resize: int | None = None
+    input_size: Side | tuple[Side, Side] | None = None
+    resize: Side | None = None
     classes: str = Field("", description="a file with one class name a line; bare indices without it")
     layer: str = Field("", description="target layer of the CAM family; found by architecture by default")
     optional: bool = Field(False, description="when it cannot be had: skipped rows instead of failed ones")
@@ -65,8 +66,12 @@ class NetworkConfig(_Part):
 
     @model_validator(mode="after")
     def _named(self) -> "NetworkConfig":
-        if bool(self.factory) == bool(self.name) and not self.name:
+        if not self.factory and not self.name:
             raise ValueError("a network needs `name` or `factory`")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std go together: give both or neither")
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError(f"std {self.std}: expected three numbers above 0, in [0, 1] pixel units")
         return self
 
     @property
@@ -403,8 +408,10 @@ class RunConfig(_Part):
     """One run. Two runs with equal digests compute the same rows."""
 
     name: str = "run"
-    seed: int = 0
-    threads: int | None = Field(None, ge=1, description="torch's CPU threads a process; torch's own choice by default")
+    seed: int = Field(0, ge=0, lt=2**63)
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="torch's CPU threads a process; torch's own choice by default"
+    )
     models: tuple[NetworkConfig, ...] = Field((NetworkConfig(name="squeezenet1_1"),), min_length=1)
     data: DataConfig = DataConfig()
     methods: tuple[MethodConfig, ...] = Field(
@@ -423,6 +430,13 @@ class RunConfig(_Part):
             if "models" in value:
                 raise ValueError("give `model` or `models`, not both")
             return {k: v for k, v in value.items() if k != "model"} | {"models": [value["model"]]}
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _no_path(cls, value: str) -> str:
+        if value in ("", ".", "..") or set("/\\\0") & set(value):
+            raise ValueError(f"{value!r} is no name: the run lands in reports/<name>; --run-dir takes a path")
         return value
 
     @field_validator("models", "methods")
@@ -458,6 +472,18 @@ class RunConfig(_Part):
         return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
 
 
+class _Unique(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set[str]()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load(path: Path, overrides: Sequence[str] = (), **changes: object) -> RunConfig:
     """Reads a YAML file, applies `key.path=value` overrides, and validates.
 
@@ -470,7 +496,7 @@ def load(path: Path, overrides: Sequence[str] = (), **changes: object) -> RunCon
         ConfigError: in one line, with the path of the key that is wrong.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), _Unique)
     except FileNotFoundError:
         shipped = sorted(str(p) for p in Path("configs").glob("*.yaml"))
         raise ConfigError(f"{path}: no such configuration{did_you_mean(str(path), shipped)}") from None

@@ -5,6 +5,7 @@ import importlib.metadata
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def check_parameters(
         skip: leading arguments that are not parameters.
 
     Raises:
-        ConfigError: a name that it does not take, or a value of another type.
+        ConfigError: a name that it does not take, a value of another type, NaN or infinity.
     """
     signature = _signature(maker)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in signature)
@@ -165,6 +166,9 @@ def check_parameters(
         except ValidationError as error:
             reason = error.errors(include_url=False)[0]["msg"]
             raise ConfigError(f"{kind} {what!r}: parameter {name!r}: {reason} (got {value!r:.80})") from None
+    for name, value in checked.items():
+        if isinstance(value, float) and not isfinite(value):
+            raise ConfigError(f"{kind} {what!r}: parameter {name!r} is {value}, expected a finite number")
     return checked
 
 
@@ -173,6 +177,8 @@ def _signature(maker: Callable[..., Any]) -> list[inspect.Parameter]:
         found = inspect.signature(maker, eval_str=True)
     except NameError:  # annotations that only a type checker can read
         found = inspect.signature(maker)
+    except (TypeError, ValueError):  # what is written in C may have none
+        return [inspect.Parameter("parameters", inspect.Parameter.VAR_KEYWORD)]
     return list(found.parameters.values())
 
 

@@ -10,7 +10,10 @@ import tiny
 import torch
 from PIL import Image
 
-from suite.results import RunLock, read_manifest
+from suite.config import load
+from suite.errors import SuiteError
+from suite.results import RunLock, read, read_manifest
+from suite.run.runner import execute, prepare
 
 Capture = pytest.CaptureFixture[str]
 
@@ -46,6 +49,9 @@ def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ({"data": {"source": "list.csv"}}, ["10", "out of range 0..9"]),
         ({"data": {"source": "named.csv"}}, ["'zebra'", "is not a class"]),
         ({"sed": 1}, ["sed: unknown key", "'seed'"]),
+        ({"methods": [{"name": "smoothgrad", "sigma": float("nan")}]}, ["'smoothgrad'", "'sigma' is nan", "finite"]),
+        ({"trainer": {"accelerator": "cpu", "devices": 99}}, ["trainer.devices: 99 processes on", "cores"]),
+        ({"trainer": {"accelerator": "tpu"}}, ["trainer: "]),
     ],
 )
 def test_what_is_refused(
@@ -79,6 +85,8 @@ def nan_weights(path: Path) -> None:
         (lambda p: None, {}, ["w.pth"]),
         (lambda p: None, {"weights": "default", "factory": "tiny:broken_factory"}, ["no such disk second line"]),
         (lambda p: None, {"weights": "default", "resize": 16}, ["resize 16", "32"]),
+        (lambda p: None, {"weights": "default", "factory": "tiny:NanScores"}, ["scores of a black image hold NaN"]),
+        (lambda p: None, {"weights": "default", "factory": "torch:zeros"}, ["torch:zeros"]),
     ],
 )
 def test_a_network_that_cannot_be_used(
@@ -142,7 +150,7 @@ def test_a_whole_run_and_fail_on(at: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert "--fail-on: agreement:equal" in capsys.readouterr().err
     assert tiny.main(monkeypatch, "run", path, "--fail-on", "agreement:differs,agreement:failed") == 0
     capsys.readouterr()
-    for wrong in ("agreement", "agrement:differs", "agreement:difers"):
+    for wrong in ("agreement", "agrement:differs", "agreement:difers", "sanity:FAIL"):
         assert tiny.main(monkeypatch, "run", path, "--fail-on", wrong) == 2
         assert "--fail-on" in one_line(capsys)
 
@@ -163,6 +171,44 @@ def test_only_optional_networks_and_none_to_be_had(at: Path, monkeypatch: pytest
     path = tiny.config(at, model=tiny.network(at, weights="none.pth", optional=True))
     assert tiny.main(monkeypatch, "run", path) == 0
     assert "none.pth" in capsys.readouterr().out
+
+
+def test_a_network_without_parameters_gives_rows(at: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    studies = {"sharpness": {}}
+    path = tiny.config(at, count=2, model=tiny.network(at, factory="tiny:Brightness"), studies=studies)
+    assert tiny.main(monkeypatch, "run", path) == 0
+    rows = read(at / "reports" / "tiny")
+    assert (rows[(rows["study"] == "sharpness") & (rows["method"] == "saliency")]["status"] == "ok").all()
+
+
+def test_a_run_whose_items_left_no_rows_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tiny.config(tmp_path, count=2, studies={}, methods=["saliency"])
+    monkeypatch.setattr("suite.run.runner._predict", lambda *_: None)
+    with pytest.raises(SuiteError, match="1 of 1 items left no rows, first predictions/00-000000"):
+        execute(prepare(load(path)), tmp_path / "run")
+    assert read_manifest(tmp_path / "run")["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["visualize", "goose", "--channel", "3"], "--channel 3: a channel is of a layer"),
+        (["visualize", "goose", "--set", "steps=3", "--steps", "2"], "give one of the two"),
+        (["visualize", "goose", "--set", "rate=.nan"], "'rate' is nan"),
+        (["stylize", "astronaut", "text", "--set", "rate=.nan"], "'rate' is nan"),
+        (["attack", "photo.png", "--set", "steps=3", "--set", "steps=4"], "each key once"),
+        (["attack", "photo.png", "--set", "steps"], "expected key=value"),
+        (["attack", "photo.png", "--set", "step_size=.nan"], "'step_size' is nan"),
+        (["attack", "photo.png", "--out", "photo.png"], "cannot be a folder"),
+        (["explain", "photo.png", "--out", "photo.png/x"], "cannot be a folder"),
+    ],
+)
+def test_settings_that_would_be_ignored_or_do_harm_are_refused(
+    words: list[str], said: str, at: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    Image.new("RGB", (64, 64), (200, 90, 20)).save(at / "photo.png")
+    assert tiny.main(monkeypatch, *words) == 2
+    assert said in one_line(capsys)
 
 
 @pytest.mark.parametrize("words", [["run"], ["rum", "x"], ["run", "x.yaml", "--nope"], ["list", "methods"]])

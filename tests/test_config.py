@@ -49,6 +49,16 @@ def said(text: str, tmp_path: Path, *overrides: str, **changes: object) -> str:
         ("a: [1", ["not valid YAML"]),
         ("a: b: c", ["not valid YAML"]),
         ("1: 2", ["1"]),
+        ("threads: 1\nseed: 3\nthreads: 2", ["'threads' stands twice", "line 3"]),
+        ("data: {limit: 1, limit: 2}", ["'limit' stands twice"]),
+        ("name: ../../elsewhere", ["name:", "is no name", "--run-dir"]),
+        ("threads: 100000", ["threads", "1024"]),
+        ("seed: -1", ["seed", "greater than or equal to 0"]),
+        ("studies: {sanity: {noise: .nan}}", ["studies.sanity.noise", "finite"]),
+        ("model: {name: a, mean: [0, 0, 0]}", ["models.0", "mean and std go together"]),
+        ("model: {name: a, mean: [0, 0, 0], std: [1, 1, 0]}", ["models.0", "std", "above 0"]),
+        ("model: {name: a, mean: [0, 0, .nan], std: [1, 1, 1]}", ["models.0.mean.2", "finite"]),
+        ("model: {name: a, input_size: 0}", ["models.0.input_size", "greater than or equal to 1"]),
     ],
 )
 def test_bad_input_is_one_line_that_names_it(text: str, parts: list[str], tmp_path: Path) -> None:

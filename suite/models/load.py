@@ -17,7 +17,7 @@ from torch import nn
 
 from suite.config import NetworkConfig, validate
 from suite.data.classes import ClassNames
-from suite.errors import NetworkError, NotApplicable, did_you_mean
+from suite.errors import NetworkError, NotApplicable, SuiteError, did_you_mean
 from suite.models import embedded
 from suite.models.layers import default_layer
 from suite.models.network import Card, Network, black, scores_of
@@ -254,7 +254,12 @@ def _from_timm(config: NetworkConfig, timm: Any, others: list[str]) -> _Source:
 
 def _from_factory(config: NetworkConfig) -> _Source:
     factory = load_object(config.factory)
-    body = _seeded(lambda: build("factory", config.factory, factory, config.parameters), config.seed)
+    try:
+        body = _seeded(lambda: build("factory", config.factory, factory, config.parameters), config.seed)
+    except SuiteError:
+        raise
+    except Exception as error:  # somebody's own code may raise anything
+        raise NetworkError(f"factory {config.factory}: {type(error).__name__}: {error}") from error
     if not isinstance(body, nn.Module):
         raise NetworkError(f"factory {config.factory}: returned a {type(body).__name__}, expected a torch.nn.Module")
     return _Source(
@@ -265,7 +270,10 @@ def _from_factory(config: NetworkConfig) -> _Source:
 def _count_scores(body: nn.Module, size: tuple[int, int], title: str) -> int:
     try:
         with in_use(body), torch.no_grad():
-            return scores_of(body, black(body, size)).shape[1]
+            scores = scores_of(body, black(body, size))
+        if not bool(torch.isfinite(scores).all()):
+            raise NetworkError("its scores of a black image hold NaN or infinity; expected finite, unnormalised scores")
+        return scores.shape[1]
     except NetworkError as error:
         raise NetworkError(f"network {title!r}: {error}") from None
     except Exception as error:

@@ -80,7 +80,7 @@ def scores_of(model: nn.Module, images: Tensor) -> Tensor:
     first = next((p for p in model.parameters() if p.is_floating_point()), None)
     if first is not None and first.dtype != images.dtype:
         raise NetworkError(f"the network's weights are {first.dtype}, its images {images.dtype}: convert one (`.to`)")
-    out = model(images)
+    out = model(images if isinstance(model, Network) else images.clone())  # which may change its input in place
     if not isinstance(out, Tensor):
         raise NetworkError(
             f"the network returned a {type(out).__name__}, expected a tensor of scores (B, K): "

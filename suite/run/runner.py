@@ -3,6 +3,7 @@
 import suite._torchvision  # noqa: F401
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -193,6 +194,11 @@ def execute(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
                         study.prepare(prepared.config)
                     _predict(prepared, run_dir, trainer, todo, manifest["threads"])
             if first:
+                if missing := {prepared.shard(item) for item in prepared.items} - names(run_dir):
+                    raise SuiteError(
+                        f"{run_dir}: {len(missing)} of {len(prepared.items)} items left no rows, first "
+                        f"{min(missing)}; give the same command again"
+                    )
                 for name in prepared.studies:
                     shards = {prepared.shard(item).partition("/")[2] for item in prepared.items if item.study == name}
                     compact(run_dir / "rows" / name, shards)
@@ -231,6 +237,9 @@ def _stoppable() -> Iterator[None]:
 
 def _trainer(prepared: Prepared, run_dir: Path) -> pl.Trainer:
     settings = prepared.config.trainer
+    cores = os.cpu_count() or 1
+    if settings.accelerator == "cpu" and isinstance(settings.devices, int) and settings.devices > cores:
+        raise ConfigError(f"trainer.devices: {settings.devices} processes on {cores} cores; give at most {cores}")
     try:
         return pl.Trainer(
             accelerator=settings.accelerator,
@@ -244,7 +253,7 @@ def _trainer(prepared: Prepared, run_dir: Path) -> pl.Trainer:
             inference_mode=False,
             callbacks=[ShardWriter(run_dir, prepared.places, prepared.run), Progress()],
         )
-    except (MisconfigurationException, ValueError, TypeError) as error:
+    except (MisconfigurationException, ImportError, ValueError, TypeError) as error:
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
 
 
