@@ -1,8 +1,10 @@
 """Controls: maps that must lose. Their shapes, their determinism an image, and Sobel against scipy's."""
 
+import networks as nets
 import numpy as np
 import pytest
 import torch
+from networks import pictures, seeded
 
 from suite.attribution.controls import Center, Constant, Edges, Luminance, Noise, OtherImage, SmoothNoise, luminance
 from suite.attribution.fused import attribute, make_method
@@ -10,8 +12,6 @@ from suite.attribution.passes import Cost
 from suite.attribution.saliency import Saliency
 from suite.errors import NotApplicable
 from suite.registry import ATTRIBUTIONS
-from tests import networks as nets
-from tests.networks import pictures, seeded
 
 CONTROLS = [name for name in ATTRIBUTIONS if name.startswith("control_")]
 

@@ -3,8 +3,10 @@
 from contextlib import contextmanager
 from itertools import pairwise
 
+import networks as nets
 import pytest
 import torch
+from networks import pictures, seeded
 from torch import nn
 
 from suite.attribution import fused, memory
@@ -18,8 +20,6 @@ from suite.attribution.passes import Cost
 from suite.attribution.smoothgrad import SmoothGrad, VarGrad
 from suite.errors import ConfigError, DataError, NetworkError, NotApplicable
 from suite.studies.clock import peak_bytes
-from tests import networks as nets
-from tests.networks import pictures, seeded
 
 FOUR = ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"]
 RIDERS = [*FOUR, "gradient", "input_x_gradient", "deconvolution"]

@@ -1,7 +1,9 @@
 """Bad input: the right answer, or one clear line."""
 
+import networks as nets
 import pytest
 import torch
+from networks import pictures, seeded
 from torch import nn
 
 from suite.attribution.fused import attribute
@@ -12,8 +14,6 @@ from suite.attribution.layer_conductance import LayerConductance
 from suite.attribution.neuron_gradient import NeuronGradient
 from suite.errors import DataError, NetworkError, NotApplicable, SuiteError
 from suite.models.layers import default_layer, layer_names
-from tests import networks as nets
-from tests.networks import pictures, seeded
 
 FOUR = ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"]
 

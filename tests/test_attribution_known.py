@@ -1,8 +1,10 @@
 """Methods against answers known by hand: linear networks, explicit matrices, a 1x1 convolution under a mean."""
 
+import networks as nets
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import pictures, seeded
 from torch import Tensor, nn
 
 from suite.attribution.base import Attribution
@@ -22,8 +24,6 @@ from suite.attribution.occlusion import Occlusion, windows
 from suite.attribution.saliency import Saliency
 from suite.attribution.smoothgrad import SmoothGrad, VarGrad
 from suite.errors import ConfigError, DataError, NetworkError, NotApplicable
-from tests import networks as nets
-from tests.networks import pictures, seeded
 
 DOUBLE = torch.float64
 TARGETS = torch.tensor([0, 3, 4, 3])

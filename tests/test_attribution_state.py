@@ -3,9 +3,11 @@
 import gc
 import weakref
 
+import networks as nets
 import numpy as np
 import pytest
 import torch
+from networks import pictures, seeded
 from torch import nn
 
 from suite.attribution.fused import as_methods, attribute
@@ -15,8 +17,6 @@ from suite.attribution.integrated_gradients import IntegratedGradients
 from suite.attribution.layer_conductance import LayerConductance
 from suite.attribution.smoothgrad import SmoothGrad, VarGrad
 from suite.registry import ATTRIBUTIONS
-from tests import networks as nets
-from tests.networks import pictures, seeded
 
 SMALL = {
     "integrated_gradients": IntegratedGradients(steps=3),
@@ -186,3 +186,26 @@ def test_kept_maps_do_not_hold_the_graph():
     assert died
     assert len(kept) == 4
     assert torch.overrides._get_current_function_mode() is None
+
+
+class ChangesItsInput(nn.Module):
+    """Normalises in place, as many a network's own code does."""
+
+    def __init__(self, in_place: bool) -> None:
+        super().__init__()
+        self.body, self.in_place = seeded(nets.Conv), in_place
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x.sub_(0.5).div_(0.25) if self.in_place else (x - 0.5) / 0.25)
+
+
+def test_a_network_that_changes_its_input_gives_the_maps_of_one_that_does_not():
+    images = pictures(4)
+    before = images.clone()
+    changes, leaves = (attribute(ChangesItsInput(flag), images, TARGETS, METHODS) for flag in (True, False))
+    assert torch.equal(images, before)
+    for name, found in changes.items():
+        assert torch.equal(found, leaves[name]), name
+    for name, method in METHODS.items():  # alone, too
+        alone = attribute(ChangesItsInput(True), images, TARGETS, {name: method})[name]
+        torch.testing.assert_close(alone, leaves[name], atol=1e-6, rtol=1e-4)

@@ -6,10 +6,12 @@ import os
 import pickle
 import socket
 
+import networks as nets
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from networks import seeded
 from torch import nn
 
 from suite.config import NetworkConfig
@@ -19,8 +21,6 @@ from suite.data.sources import list_images
 from suite.errors import ConfigError, NetworkError, SuiteError
 from suite.models import embedded
 from suite.models.load import known_networks, load_model, weights_digest
-from tests import networks as nets
-from tests.networks import seeded
 
 
 def make_toy(norm: bool = False) -> nn.Module:

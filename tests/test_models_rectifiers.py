@@ -2,14 +2,14 @@
 
 from suite._torchvision import torchvision
 
+import networks as nets
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import pictures, seeded
 from torch import nn
 
 from suite.models.rectifiers import Rectifying, rectifier_report
-from tests import networks as nets
-from tests.networks import pictures, seeded
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Every method beside Captum's: to the bit where that is promised, and by the definition where Captum parts from it."""
 
+import networks as nets
 import pytest
 import torch
 from captum import attr
+from networks import pictures, seeded
 from torch import nn
 
 from suite.attribution import memory
@@ -20,8 +22,6 @@ from suite.metrics.similarity import relative_l2
 from suite.models.load import load_model
 from suite.models.rectifiers import rectifier_report
 from suite.reference.captum import COUNTERPARTS, LibraryDraws, counterpart
-from tests import networks as nets
-from tests.networks import pictures, seeded
 
 FOUR = ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"]
 METHODS = {

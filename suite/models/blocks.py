@@ -180,7 +180,7 @@ def _in_order(model: nn.Module, image: Tensor, blocks: list[Block]) -> list[Bloc
     handles = [m.register_forward_pre_hook(note(m)) for block in blocks for m, _, _ in block.parts]
     try:
         with in_use(model), torch.no_grad():
-            model(image)
+            model(image.clone())
     finally:
         for handle in handles:
             handle.remove()

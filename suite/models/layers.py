@@ -82,7 +82,7 @@ def _last_map(model: nn.Module, image: Tensor) -> str:
     handles = [module.register_forward_hook(note(name)) for name, module in body_of(model).named_modules() if name]
     try:
         with in_use(model), torch.no_grad():
-            model(image)
+            model(image.clone())  # which may change its input in place
     finally:
         for handle in handles:
             handle.remove()
