@@ -67,6 +67,8 @@ def run(
         print(passes(settings, len(prepared.networks), count, prepared.studies, prepared.methods))
         raise typer.Exit(0)
     if is_first():
+        if not chosen:
+            print("no studies asked for: predictions only", file=sys.stderr)
         print(f"run directory: {folder}", file=sys.stderr)
     manifest = execute(prepared, folder)
     if not is_first():
@@ -90,7 +92,8 @@ def check(
     for title, (reason, optional) in prepared.lost.items():
         print(f"network {title}: {'skipped' if optional else 'missing'}: {reason}")
     networks, count = ", ".join(prepared.networks), len(prepared.images.files)
-    print(f"{config}: ok; {count} of {prepared.images.total} images on {networks or 'no network'}")
+    studies = ", ".join(settings.studies.chosen()) or "none, predictions only"
+    print(f"{config}: ok; {count} of {prepared.images.total} images on {networks or 'no network'}; studies: {studies}")
     if any(not optional for _, optional in prepared.lost.values()):
         raise typer.Exit(1)
 
@@ -128,7 +131,7 @@ def explain(
     weights: Annotated[str, typer.Option(help="default, random, or a file")] = "default",
     method: Annotated[list[str] | None, typer.Option(help="A method; may be given several times.")] = None,
     target: Annotated[str, typer.Option(help="The class explained; the network's top class by default.")] = "",
-    out: Annotated[Path | None, typer.Option(help="A folder for the files; explained/<image> by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder; reports/explain/<image> by default.")] = None,
     crop: Annotated[bool, typer.Option("--crop", help="Write the box that each map puts around the object.")] = False,
     mask: Annotated[bool, typer.Option("--mask", help="Write the region that each map takes for the object.")] = False,
     as_json: Json = False,
@@ -139,7 +142,7 @@ def explain(
     from suite.run.explain import explain as explain_one
 
     names = method or ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"]
-    folder = _folder(out or Path("explained") / image.stem)
+    folder = _folder(out or Path("reports/explain") / image.stem)
     found = explain_one(image, model, weights, names, target)
     written = write_explained(
         folder, found.photo, found.maps, found.masks, found.boxes, found.signed, crop=crop, mask=mask
