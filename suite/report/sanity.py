@@ -90,8 +90,10 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
 
 def mean_similarity(name: str, values: judging.Array) -> dict[str, float]:
     """Mean over photos, with its interval; a photo's is the mean over its draws."""
-    by_photo = [float(np.mean(row[np.isfinite(row)])) for row in values if np.isfinite(row).any()]
-    return with_ends(name, pd.Series(by_photo, dtype=float).mean(), bootstrap_interval(by_photo, resamples=1000))
+    known = np.isfinite(values)
+    some = known.any(axis=1)
+    by_photo = np.where(known, values, 0).sum(axis=1)[some] / known.sum(axis=1)[some]
+    return with_ends(name, by_photo.mean() if some.any() else np.nan, bootstrap_interval(by_photo, resamples=1000))
 
 
 def _stages(found: judging.Similarities, rows: pd.DataFrame) -> pd.DataFrame:

@@ -121,16 +121,16 @@ def _scores(scored: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """A line for each network, measure and method."""
     lines: list[dict[str, Any]] = []
     failed = rows[rows["status"] == "failed"]
+    unread = {model: unreadable(failed, model) for model in scored["model"].unique()}
     for (model, metric, measure), group in groups(scored, "model", "metric", "measure"):
         wide = ok(group).pivot(index="image", columns="method", values="value")
         asked = {metric, _GROUPS.get(metric, ""), *group["stage"], "map"}
-        bad = failed[(failed["model"] == model) & failed["metric"].isin(asked)]
-        unread = unreadable(failed, str(model))
+        bad = failed[(failed["model"] == model) & failed["metric"].isin(asked)].groupby("method")["image"].agg(set)
         columns, absent = {name: wide[name].to_numpy(float) for name in wide}, np.full(len(wide), np.nan)
         block = []
         for method, mine in group.groupby("method"):
             values = wide[method].dropna() if method in wide else pd.Series(dtype=float)
-            lost = set(bad.loc[bad["method"] == method, "image"]) | unread
+            lost = bad.get(method, set()) | unread[model]
             line = {"model": model, "measure": measure, "metric": metric, "stage": mine["stage"].iloc[0]}
             line |= {"method": method, "control": bool(mine["control"].any()), "failed": len(lost)}
             line |= mean_with_interval("mean", values)

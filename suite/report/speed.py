@@ -7,17 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from suite.report.sections import (
-    Plot,
-    Section,
-    Tables,
-    groups,
-    median_with_quartiles,
-    methods_in,
-    ok,
-    records,
-    summarise,
-)
+from suite.report.sections import Plot, Section, Tables, groups, median_with_quartiles, methods_in, ok, summarise
 from suite.report.style import COLOURS, INK, PAPER, Figure, canvas, label
 from suite.report.words import as_words, number
 
@@ -123,7 +113,7 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
 
 def _findings(tables: Tables) -> Iterable[dict[str, Any]]:
     table = tables.get("speed", pd.DataFrame())
-    for line in records(table[table["stage"] == "batch"]) if "own_passes" in table else []:
+    for line in table[table["stage"] == "batch"].to_dict("records") if "own_passes" in table else []:
         if pd.isna(line["own_passes"]):
             continue
         ratio = line.get("captum_over_own", np.nan)

@@ -29,24 +29,13 @@ from suite.report.agreement import unreadable
 from suite.report.sections import Section, Tables, by_metric, ok, records, share_with_interval, summarise
 from suite.report.words import class_name
 
-SECTIONS: tuple[Section, ...] = (
-    coursework.SECTION,
-    agreement.SECTION,
-    sanity.SECTION,
-    labels.SECTION,
-    shortcut.SECTION,
-    scores.SECTION,
-    attacks.SECTION,
-    style_transfer.SECTION,
-    comparison.SECTION,
-    sharpness.SECTION,
-    between_networks.SECTION,
-    differentiate.SECTION,
-    visualization.SECTION,
-    speed.SECTION,
-)
-
-
+SECTIONS: tuple[Section, ...] = tuple(
+    part.SECTION
+    for part in (
+        coursework, agreement, sanity, labels, shortcut, scores, attacks, style_transfer, comparison, sharpness,
+        between_networks, differentiate, visualization, speed,
+    )
+)  # fmt: skip
 Rows = pd.DataFrame | Callable[[Sequence[str]], pd.DataFrame]  # all of them, or what reads those of some studies
 
 
