@@ -17,7 +17,7 @@ from suite.metrics.cards import CARDS
 from suite.metrics.statistics import bootstrap_interval, holm, kendall_w, wilcoxon_p
 from suite.report.agreement import unreadable
 from suite.report.overlay import PAPER, draw_map, fit_photo, scale, write
-from suite.report.pictures import Picture, load, save_png, signed_methods
+from suite.report.pictures import Picture, load, newer, save_png, signed_methods
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, records, square, with_ends
 from suite.report.style import COLOURS, PALETTE, Figure, canvas, draw_matrix, label, methods_down, slug
 from suite.report.words import as_words, number
@@ -439,36 +439,47 @@ def _cost(passes: "pd.Series[float]", ranks: "pd.Series[float]") -> Figure:
 
 def _pictures(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     """A sheet a network: each method's best and worst photo with its map."""
+    drawn: list[Picture] = []
+    shards = list((run_dir / "rows" / "scores").glob("*"))
+    for model, about in manifest.get("models", {}).items() if shards else ():
+        path = run_dir / "plots" / f"scores-photos-{slug(model)}.png"
+        if not newer(path, *shards, *(run_dir / "images" / about["folder"]).glob("[0-9]*.npz")):
+            if (sheet := _sheet(run_dir, manifest, model)) is None:
+                continue
+            save_png(sheet, path)
+        title = f"{model}: best and worst photo of each method"
+        drawn.append((path, title, "A row a method: photo and map, twice."))
+    return drawn
+
+
+def _sheet(run_dir: Path, manifest: dict[str, Any], model: str) -> Image.Image | None:
+    """None where no map of these photos was saved."""
     from suite.results import read
 
-    table, signed = _photos(_named(read(run_dir, ("scores",)))), signed_methods(manifest)
-    place = {file["id"]: i for i, file in enumerate(manifest.get("data", {}).get("files", []))}
-    drawn: list[Picture] = []
-    for model, lines in groups(table, "model"):
-        folder, tile, left = run_dir / "images" / manifest["models"][model]["folder"], 150, 190
-        sheet = Image.new("RGB", (left + 4 * (tile + 10) + 20, 40 + len(lines) * (tile + 34)), PAPER)
-        draw, found = ImageDraw.Draw(sheet), 0
-        for row, line in enumerate(records(lines)):
-            method, top = line["method"], 40 + row * (tile + 34)
-            write(draw, (12, top + tile / 2), method, 14, width=left - 20, bold=True)
-            for k, end in enumerate(("best", "worst")):
-                path = folder / f"{place.get(line[end], -1):06d}.npz"
-                if not path.is_file():
-                    continue
-                arrays, found = load(path), found + 1
-                photo, values, x = fit_photo(arrays, tile), arrays.get(f"own|{method}"), left + 2 * k * (tile + 10)
-                words = f"{end}: {line['measure']} {number(line[f'{end}_value'])}, {line[end]}"
-                write(draw, (x, top - 17), words, 12, width=2 * tile)
-                sheet.paste(photo, (x, top))
-                if values is not None:
-                    shown = draw_map(values, photo, scale(values), signed.get(method, bool((values < 0).any())))
-                    sheet.paste(shown, (x + tile + 10, top))
-        if found:
-            path = run_dir / "plots" / f"scores-photos-{slug(model)}.png"
-            save_png(sheet, path)
-            title = f"{model}: best and worst photo of each method"
-            drawn.append((path, title, "A row a method: photo and map, twice."))
-    return drawn
+    rows = read(run_dir, ("scores",))
+    lines, signed = _photos(_named(rows[rows["model"] == model])), signed_methods(manifest)
+    folder, tile, left = run_dir / "images" / manifest["models"][model]["folder"], 150, 190
+    files = enumerate(manifest.get("data", {}).get("files", []))
+    saved = {file["id"]: path for i, file in files if (path := folder / f"{i:06d}.npz").is_file()}
+    if lines.empty or not lines[["best", "worst"]].isin(saved.keys()).any(axis=None):
+        return None
+    sheet = Image.new("RGB", (left + 4 * (tile + 10) + 20, 40 + len(lines) * (tile + 34)), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for row, line in enumerate(records(lines)):
+        method, top = line["method"], 40 + row * (tile + 34)
+        write(draw, (12, top + tile / 2), method, 14, width=left - 20, bold=True)
+        for k, end in enumerate(("best", "worst")):
+            if line[end] not in saved:
+                continue
+            arrays = load(saved[line[end]])
+            photo, values, x = fit_photo(arrays, tile), arrays.get(f"own|{method}"), left + 2 * k * (tile + 10)
+            words = f"{end}: {line['measure']} {number(line[f'{end}_value'])}, {line[end]}"
+            write(draw, (x, top - 17), words, 12, width=2 * tile)
+            sheet.paste(photo, (x, top))
+            if values is not None:
+                shown = draw_map(values, photo, scale(values), signed.get(method, bool((values < 0).any())))
+                sheet.paste(shown, (x + tile + 10, top))
+    return sheet
 
 
 SECTION = Section(
