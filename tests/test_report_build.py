@@ -12,13 +12,14 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from report_fixture import EVIL, METHODS, make_run, photo_names
 from rich.console import Console
 
 from suite.errors import SuiteError
-from suite.report import build, terminal_summary
+from suite.report import build, sanity, terminal_summary
 from suite.report.overlay import overlay, scale
 from suite.report.pictures import PICTURE_BYTES
 from suite.report.plots import draw_plots
@@ -264,3 +265,12 @@ def test_terminal_summary_shows_names_as_they_are(run_dir: Path) -> None:
     ratio = build_tables(read(run_dir), read_manifest(run_dir))["speed"]["captum_over_own"].iloc[-1]
     for words in ("✓ equal", "✗ differs", "✓ within tolerance", f"{ratio:.3g}", "<img src=x"):
         assert words in text
+
+
+def test_a_cascade_holds_more_methods_than_there_are_colours() -> None:
+    numbers = ("similarity", "similarity_low", "similarity_high", "null_low", "null_high")
+    line = {"metric": "spearman_abs", "order": "cascade_top", "x": 1, **dict.fromkeys(numbers, 0.5)}
+    table = pd.DataFrame([line | {"method": f"method {k}"} for k in range(12)])
+    nulls = pd.DataFrame(columns=["metric", "kind", "method", "similarity"])
+    figure = sanity._similarity(table, nulls, "cascade_top", "blocks")
+    assert len(figure.axes[0].lines) == 12

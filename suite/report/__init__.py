@@ -46,14 +46,13 @@ def build_with_tables(run_dir: Path | str) -> tuple[Path, Tables]:
 
 def terminal_summary(tables: Tables) -> Group:
     """The verdicts, the speed and what failed, for a rich console. Names are shown as they are, never as markup."""
-    tones = {s.verdicts: s.tone for s in SECTIONS}
-    titles = {s.verdicts: s.title for s in SECTIONS}
+    judging = {section.verdicts: section for section in SECTIONS}
     shown: list[Table | Text] = []
-    for name in (*tones, "accuracy", "speed", "speed_floor", "failures"):
+    for name in (*judging, "accuracy", "speed", "speed_floor", "failures"):
         if name not in tables:
             continue
         table = tables[name]
-        if name in tones:
+        if name in judging:
             table = headline(table)
             wanted = ["model", "method", "verdict", "stability", "reason"]
             table = table[[c for c in wanted if c in table]]
@@ -65,13 +64,12 @@ def terminal_summary(tables: Tables) -> Group:
             if table.empty:
                 continue
         text = display(table, name)
-        made = Table(
-            title=Text(titles.get(name, TEXTS[name][0]), style="bold"), title_justify="left", box=None, pad_edge=False
-        )
+        title = Text(judging[name].title if name in judging else TEXTS[name][0], style="bold")
+        made = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for column in text.columns:
             made.add_column(Text(column), overflow="fold")
         for line in text.to_dict("records"):
-            tone = tones[name](line["verdict"]) if name in tones else ""
+            tone = judging[name].tone(line["verdict"]) if name in judging else ""
             style = {"good": "green", "bad": "bold red", "plain": "blue"}.get(tone, "")
             marked = line | ({"verdict": f"{MARKS[tone]} {line['verdict']}"} if tone else {})
             made.add_row(*(Text(cell, style if column == "verdict" else "") for column, cell in marked.items()))

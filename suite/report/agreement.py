@@ -1,15 +1,14 @@
 """The section on agreement: rows to one verdict a method, how far the maps are apart. Pure; no torch, no files."""
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Iterable, Set
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from suite.report.sections import Plot, Section, Tables, groups, methods_in, ok
-from suite.report.style import COLOURS, GRID, WIDTH, label
+from suite.report.sections import Plot, Section, Tables, by_metric, groups, methods_in, ok, summarise
+from suite.report.style import COLOURS, GRID, Figure, canvas, methods_down
 
 # What a row of agreement promises: the first to the bit, the second up to a stated tolerance.
 PROMISES = ("bit_equal", "within_tolerance")
@@ -52,21 +51,13 @@ def agreement_verdicts(rows: pd.DataFrame) -> pd.DataFrame:
 
 def memory_format(rows: pd.DataFrame) -> pd.DataFrame:
     """How far maps in channels_last are from those in the usual format; empty where the run used the latter."""
-    lines = []
-    for (model, method), group in groups(ok(rows[rows["implementation"] == OTHER_FORMAT]), "model", "method"):
-        worst = group.iloc[int(group["value"].argmax())]
-        lines.append(
-            {
-                "model": model,
-                "method": method,
-                "n": len(group),
-                "median": group["value"].median(),
-                "largest": worst["value"],
-                "worst_photo": worst["image"],
-                "above_1e-5": int((group["value"] > 1e-5).sum()),
-            }
-        )
-    return pd.DataFrame(lines)
+
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        values, worst = group["value"], group.iloc[int(group["value"].argmax())]
+        made = {"n": len(group), "median": values.median(), "largest": worst["value"], "worst_photo": worst["image"]}
+        return made | {"above_1e-5": int((values > 1e-5).sum())}
+
+    return summarise(ok(rows[rows["implementation"] == OTHER_FORMAT]), ["model", "method"], line)
 
 
 def unreadable(rows: pd.DataFrame, model: str) -> frozenset[str]:
@@ -132,41 +123,23 @@ def agreement(rows: pd.DataFrame) -> pd.DataFrame:
     if study.empty:
         return pd.DataFrame()
     # A row that failed before the layer was known belongs to the only layer that its method has.
-    known = (
-        study[study["layer"] != ""]
-        .groupby(["model", "method"])["layer"]
-        .agg(lambda s: s.iloc[0] if s.nunique() == 1 else "")
-    )
-    only = pd.Series(
-        [known.get(key, "") for key in zip(study["model"], study["method"], strict=True)], index=study.index
-    )
-    study["layer"] = study["layer"].where((study["layer"] != "") | (study["status"] == "ok"), only)
-    lines = []
-    for (model, method, layer), group in study.groupby(["model", "method", "layer"]):
-        ok = group[group["status"] == "ok"]
-        values = {str(metric): part["value"] for metric, part in ok.groupby("metric")}
-        promised = pd.concat([values.get(name, pd.Series(dtype=float)) for name in ("bit_equal", "within_tolerance")])
-        lines.append(
-            {
-                "model": model,
-                "method": method,
-                "layer": layer,
-                "n": len(promised),
-                "bit_equal_n": int((values["bit_equal"] == 1).sum()) if "bit_equal" in values else None,
-                "within_tolerance_n": int((values["within_tolerance"] == 1).sum())
-                if "within_tolerance" in values
-                else None,
-                "max_abs_difference": _of(values, "max_abs_difference", pd.Series.max),
-                "relative_l2": _of(values, "relative_l2", pd.Series.median),
-                "spearman": _of(values, "spearman", pd.Series.median),
-                "verdict": judge(group, unreadable(rows, str(model))).verdict,
-            }
-        )
-    return pd.DataFrame(lines).astype({"bit_equal_n": "Int64", "within_tolerance_n": "Int64"})
+    for _, part in study.groupby(["model", "method"]):
+        layers = set(part["layer"]) - {""}
+        if len(layers) == 1:
+            study.loc[part.index[(part["layer"] == "") & (part["status"] != "ok")], "layer"] = layers.pop()
 
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        values = by_metric(ok(group))
+        nothing = pd.Series(dtype=float)
+        made: dict[str, Any] = {"n": sum(len(values.get(name, nothing)) for name in PROMISES)}
+        made |= {f"{name}_n": (values[name] == 1).sum() if name in values else None for name in PROMISES}
+        made["max_abs_difference"] = values.get("max_abs_difference", nothing).max()
+        made |= {name: values.get(name, nothing).median() for name in ("relative_l2", "spearman")}
+        return made | {"verdict": judge(group, unreadable(rows, group["model"].iloc[0])).verdict}
 
-def _of(values: dict[str, "pd.Series[float]"], metric: str, reduce: Callable[..., Any]) -> float:
-    return float(reduce(values[metric])) if metric in values else np.nan
+    study = study.sort_values(["model", "method", "layer"], kind="stable")
+    made = summarise(study, ["model", "method", "layer"], line)
+    return made.astype({f"{name}_n": "Int64" for name in PROMISES})
 
 
 def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
@@ -186,8 +159,7 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
 
 def _difference(rows: pd.DataFrame, order: list[str]) -> Figure:
     """A dot a photo on a log axis; exact zeros stand in a labelled band at the left, with their count."""
-    figure = Figure(figsize=(WIDTH, 1.5 + 0.42 * len(order)), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
+    figure, axes = canvas(1.5 + 0.42 * len(order), 1, 2, sharey=True)
     units = {
         "max_abs_difference": "max |own − Captum|\n(score per pixel unit)",
         "relative_l2": "‖own − Captum‖ / ‖Captum‖\n(no unit)",
@@ -203,30 +175,20 @@ def _difference(rows: pd.DataFrame, order: list[str]) -> Figure:
         ax.set_xscale("log")
         ax.set_xlim(left, right)
         ax.axvspan(left, edge, color=GRID, alpha=0.55, lw=0)
+        band = np.sqrt(left * edge)
         for y, method in enumerate(order):
             values = part.loc[part["method"] == method, "value"].to_numpy(float)
-            zeros = int((values == 0).sum())
-            x = np.where(values == 0, np.sqrt(left * edge), values)
-            ax.scatter(
-                x[values != 0],
-                y + rng.uniform(-0.2, 0.2, int((values != 0).sum())),
-                s=20,
-                color=COLOURS["own"],
-                alpha=0.7,
-                lw=0,
-            )
-            if zeros:
-                ax.text(np.sqrt(left * edge), y, f"{zeros} of {len(values)}", ha="center", va="center")
+            there = values[values != 0]
+            ax.scatter(there, y + rng.uniform(-0.2, 0.2, len(there)), s=20, color=COLOURS["own"], alpha=0.7, lw=0)
+            if len(there) < len(values):
+                ax.text(band, y, f"{len(values) - len(there)} of {len(values)}", ha="center", va="center")
         ax.set_xlabel(unit)
-        ax.annotate(
-            "bit-equal", (np.sqrt(left * edge), -0.5), (0, 4), textcoords="offset points", ha="center", fontsize=9
-        )
+        ax.annotate("bit-equal", (band, -0.5), (0, 4), textcoords="offset points", ha="center", fontsize=9)
         powers = np.arange(np.ceil(np.log10(edge)), np.floor(np.log10(right)) + 1) if len(positive) else np.array([])
         powers = powers[:: max(1, int(np.ceil(len(powers) / 5)))]
         ax.set_xticks(10.0**powers, [f"10{str(int(power)).translate(_SUPERSCRIPT)}" for power in powers])
         ax.minorticks_off()
-        ax.set_yticks(range(len(order)), [label(method) for method in order])
-        ax.set_ylim(len(order) - 0.5, -0.5)
+        methods_down(ax, order)
     return figure
 
 

@@ -7,19 +7,29 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from suite.attacks.audit_lines import LINES, SCOPE
 from suite.metrics.statistics import wilson_interval
 from suite.report.overlay import INK as DARK
-from suite.report.overlay import PAPER, QUIET, TILE, typeface, wrap
-from suite.report.pictures import load, newer, photo_grid, save_png
-from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok
-from suite.report.style import COLOURS, INK, PALETTE, WIDTH, label
-from suite.report.words import number
+from suite.report.overlay import PAPER, QUIET, TILE, write, write_lines
+from suite.report.pictures import Picture, load, newer, photo_grid, save_png, signed_methods, titles_of
+from suite.report.sections import (
+    Plot,
+    Section,
+    Tables,
+    by_metric,
+    groups,
+    mean_with_interval,
+    ok,
+    records,
+    share_with_interval,
+    summarise,
+    with_ends,
+)  # fmt: skip
+from suite.report.style import COLOURS, INK, MARKERS, PALETTE, Figure, canvas, draw_sides, label, methods_down
+from suite.report.words import class_name, number
 
 MARGIN, GAP = 22, 14
 
@@ -42,14 +52,13 @@ def strip(photo: NDArray[Any], adversarial: NDArray[Any], before: str, after: st
     draw = ImageDraw.Draw(canvas)
     for k, (tile, title, text) in enumerate(zip(tiles, titles, below, strict=True)):
         x = MARGIN + k * (TILE + GAP)
-        draw.text((x, MARGIN), title, DARK, typeface(14, bold=True))
+        write(draw, (x, MARGIN), title, 14, bold=True)
         drawn = Image.fromarray((np.clip(tile, 0, 1) * 255).round().astype(np.uint8))
         method = Image.Resampling.NEAREST if drawn.width < 100 else Image.Resampling.BILINEAR
         canvas.paste(drawn.resize((TILE, TILE), method), (x, MARGIN + 22))
-        for line, part in enumerate(wrap(text, typeface(13), TILE, 2)):
-            draw.text((x, MARGIN + 28 + TILE + 17 * line), part, DARK if k < 2 else QUIET, typeface(13, bold=k < 2))
+        write_lines(draw, (x, MARGIN + 28 + TILE), text, 13, TILE, 2, 17, bold=k < 2, colour=DARK if k < 2 else QUIET)
     for line, text in enumerate(words):
-        draw.text((MARGIN, MARGIN + TILE + 68 + 18 * line), text, QUIET, typeface(12))
+        write(draw, (MARGIN, MARGIN + TILE + 68 + 18 * line), text, 12, colour=QUIET)
     return canvas
 
 
@@ -113,14 +122,9 @@ TEXTS = {
 }
 
 
-def _share(name: str, hits: "pd.Series[float]") -> dict[str, float]:
-    low, high = wilson_interval(int(hits.sum()), len(hits))
-    return {"n": len(hits), name: float(hits.mean()), f"{name}_low": low, f"{name}_high": high}
-
-
 def _verdicts(rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
-    for line in rows[rows["metric"] == "audit"].to_dict("records"):
+    for line in records(rows[rows["metric"] == "audit"]):
         about = LINES.get(line["other"])
         if about is None:
             continue
@@ -153,15 +157,20 @@ def _in_all(lines: pd.DataFrame) -> dict[str, str]:
     return {"verdict": verdict, "reason": reason}
 
 
+def _bounded(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of attacks within an epsilon, under the tables' names."""
+    study = rows[rows["stage"].isin(["linf", "l2"])].dropna(subset=["x"])
+    return study.rename(columns={"stage": "norm", "x": "epsilon"})
+
+
 def _success(rows: pd.DataFrame) -> pd.DataFrame:
-    study = ok(rows[rows["stage"].isin(["linf", "l2"])])
     lines = []
-    for (model, norm, method, x), group in groups(study.dropna(subset=["x"]), "model", "stage", "method", "x"):
-        values = {str(metric): part["value"] for metric, part in group.groupby("metric")}
+    for (model, norm, method, x), group in groups(ok(_bounded(rows)), "model", "norm", "method", "epsilon"):
+        values = by_metric(group)
         line = {"model": model, "norm": norm, "method": method, "control": bool(group["control"].any()), "epsilon": x}
         if norm == "linf":
             line["epsilon_255"] = x * 255
-        line |= _share("success", values["success"])
+        line |= share_with_interval("success", values["success"])
         attacked = values.get("saved_success", pd.Series(dtype=float))
         line |= {"attacked": len(attacked), "saved_success": float(attacked.mean()) if len(attacked) else np.nan}
         for name in ("iterations", "confidence", "l0", "l2", "linf", "ssim"):
@@ -174,67 +183,55 @@ def _success(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _robust(rows: pd.DataFrame) -> pd.DataFrame:
     """Pointwise worst case: a photo counts as right where it is right and no attack of that norm fools it."""
-    study = rows[(rows["metric"] == "success") & rows["stage"].isin(["linf", "l2"]) & ~rows["control"]]
-    lines = []
-    for (model, norm, x), group in groups(study.dropna(subset=["x"]), "model", "stage", "x"):
-        right = group[group["status"] == "ok"].groupby("image")["value"].max()
-        photos = group["image"].nunique()
-        kept, clean = int((right == 0).sum()), len(right)
-        low, high = wilson_interval(kept, photos)
-        line = {"model": model, "norm": norm, "epsilon": x, "photos": photos, "clean_accuracy": clean / photos}
-        line |= {"robust_at_most": kept / photos, "robust_at_most_low": low, "robust_at_most_high": high}
-        lines.append(line | {"attacks": ", ".join(sorted(set(group["method"])))})
-    return pd.DataFrame(lines)
+
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        right = ok(group).groupby("image")["value"].max()  # 1 where some attack fools it
+        photos, kept = group["image"].nunique(), int((right == 0).sum())
+        made = {"photos": photos, "clean_accuracy": len(right) / photos}
+        made |= with_ends("robust_at_most", kept / photos, wilson_interval(kept, photos))
+        return made | {"attacks": ", ".join(sorted(set(group["method"])))}
+
+    study = _bounded(rows[(rows["metric"] == "success") & ~rows["control"]])
+    return summarise(study, ["model", "norm", "epsilon"], line)
 
 
 def _minimal(rows: pd.DataFrame) -> pd.DataFrame:
-    lines = []
-    for (model, norm, method), group in groups(rows[rows["metric"] == "minimal_epsilon"], "model", "stage", "method"):
-        scale = 255 if norm == "linf" else 1
-        values = group["value"].fillna(np.inf) * scale
-        quantiles = {
-            f"q{q:02.0f}": float(values.quantile(q / 100, interpolation="lower")) for q in (10, 25, 50, 75, 90)
-        }
-        lines.append({"model": model, "norm": norm, "method": method, "n": len(group)} | quantiles)
-    return pd.DataFrame(lines)
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        values = group["value"].fillna(np.inf) * (255 if group["norm"].iloc[0] == "linf" else 1)
+        percents = (10, 25, 50, 75, 90)
+        return {"n": len(group)} | {f"q{q}": values.quantile(q / 100, interpolation="lower") for q in percents}
+
+    least = rows[rows["metric"] == "minimal_epsilon"].rename(columns={"stage": "norm"})
+    return summarise(least, ["model", "norm", "method"], line)
 
 
 def _targeted(rows: pd.DataFrame) -> pd.DataFrame:
-    lines = []
-    study = ok(rows[rows["stage"] == "targeted"])
-    for (model, method, other), group in groups(study, "model", "method", "other"):
-        values = {str(metric): part["value"] for metric, part in group.groupby("metric")}
-        line = {"model": model, "method": method, "other": other, "epsilon": group["x"].iloc[0]}
-        line |= _share("success", values["success"]) | {"saved_success": float(values["saved_success"].mean())}
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        values = by_metric(group)
+        made = {"epsilon": group["x"].iloc[0]} | share_with_interval("success", values["success"])
+        made["saved_success"] = values["saved_success"].mean()
         names = [name for name in ("iterations", "l2", "linf", "ssim") if name in values]
-        lines.append(line | {name: float(values[name].median()) for name in names})
-    return pd.DataFrame(lines)
+        return made | {name: values[name].median() for name in names}
+
+    return summarise(ok(rows[rows["stage"] == "targeted"]), ["model", "method", "other"], line)
 
 
 def _confusion(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
-    study = ok(rows[rows["stage"].isin(["linf", "l2"]) & ~rows["control"]]).dropna(subset=["x"])
-    keys = ["model", "method", "image", "x"]
+    study = ok(_bounded(rows[~rows["control"]]))
+    keys = ["model", "method", "image", "epsilon"]
     hit = study[(study["metric"] == "success") & (study["value"] == 1) & (study["message"] == "")]
     seen = study[study["metric"] == "prediction"].merge(hit[keys], on=keys)
-
-    def words(model: str, index: float) -> str:
-        names = manifest.get("class_names", {}) if model in manifest.get("models", {}) else {}  # digits have no names
-        return str(names.get(str(int(index)), f"class {int(index)}"))
-
-    lines = [
-        {"model": model, "method": method, "photos": len(group)}
-        | {"label": words(model, label), "prediction": words(model, value)}
-        for (model, method, label, value), group in groups(seen, "model", "method", "target", "value")
-    ]
+    lines = []
+    for (model, method, target, value), group in groups(seen, "model", "method", "target", "value"):
+        known = manifest if model in manifest.get("models", {}) else {}  # digits have no names
+        line = {"model": model, "method": method, "photos": len(group)}
+        lines.append(line | {"label": class_name(target, known), "prediction": class_name(value, known)})
     return pd.DataFrame(lines)
 
 
 def _transfer(rows: pd.DataFrame) -> pd.DataFrame:
-    study = ok(rows[rows["metric"] == "transfer_success"])
-    return pd.DataFrame(
-        {"model": model, "other": other, "epsilon": x} | _share("success", group["value"])
-        for (model, other, x), group in groups(study, "model", "other", "x")
-    )
+    study = ok(rows[rows["metric"] == "transfer_success"]).rename(columns={"x": "epsilon"})
+    return summarise(study, ["model", "other", "epsilon"], lambda group: share_with_interval("success", group["value"]))
 
 
 _OF_MAPS = (
@@ -244,49 +241,40 @@ _OF_MAPS = (
 
 
 def _maps(rows: pd.DataFrame) -> pd.DataFrame:
-    study = ok(rows[rows["metric"].isin(_OF_MAPS)])
-    lines = []
-    for (model, other, method, metric), group in groups(study, "model", "other", "method", "metric"):
-        line: dict[str, Any] = {"metric": metric, "model": model, "other": other, "method": method}
-        sides = {stage: part.set_index("image")["value"] for stage, part in group.groupby("stage")}
-        for stage in ("attack", "noise"):
-            line |= mean_with_interval(stage, sides.get(stage, pd.Series(dtype=float)))
-        both = (sides["attack"] - sides["noise"]).dropna()
-        lines.append(line | mean_with_interval("attack_less_noise", both))
-    return pd.DataFrame(lines)
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        wide = group.pivot(index="image", columns="stage", values="value").reindex(columns=["attack", "noise"])
+        made = mean_with_interval("attack", wide["attack"].dropna()) | mean_with_interval(
+            "noise", wide["noise"].dropna()
+        )
+        return made | mean_with_interval("attack_less_noise", (wide["attack"] - wide["noise"]).dropna())
+
+    return summarise(ok(rows[rows["metric"].isin(_OF_MAPS)]), ["metric", "model", "other", "method"], line)
 
 
 def _alignment(rows: pd.DataFrame) -> pd.DataFrame:
     study = ok(rows[rows["metric"] == "alignment"])
-    return pd.DataFrame(
-        {"model": model, "method": method} | mean_with_interval("alignment", group["value"])
-        for (model, method), group in groups(study, "model", "method")
-    )
+    return summarise(study, ["model", "method"], lambda group: mean_with_interval("alignment", group["value"]))
 
 
 def _limits(rows: pd.DataFrame) -> pd.DataFrame:
-    study = ok(rows[rows["stage"].isin(["swept", "past"])])
-    lines = []
-    for (model, stage, x), group in groups(study, "model", "stage", "x"):
-        values = group.groupby("metric")["value"]
-        means = values.mean()
-        line = {"model": model, "stage": stage, "x": x, "n": group["image"].nunique()}
-        for name in ("success", "saved_success", "confidence", "outside", "ssim", "l2", "linf", "iterations"):
-            line[name] = float(means.get(name, np.nan))
-        lines.append(line)
-    return pd.DataFrame(lines)
+    names = ["success", "saved_success", "confidence", "outside", "ssim", "l2", "linf", "iterations"]
+
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        means = group.groupby("metric")["value"].mean()
+        return {"n": group["image"].nunique(), **means.reindex(names)}
+
+    return summarise(ok(rows[rows["stage"].isin(["swept", "past"])]), ["model", "stage", "x"], line)
 
 
 def _agreement(rows: pd.DataFrame) -> pd.DataFrame:
-    study = ok(rows[rows["stage"] == "agreement"])
-    lines = []
-    for (model, method, x), group in groups(study, "model", "method", "x"):
-        values = {str(metric): part["value"] for metric, part in group.groupby("metric")}
-        line = {"model": model, "method": method, "epsilon": x, "n": len(values["bit_equal"])}
-        line |= {f"{name}_n": int(values[name].sum()) for name in ("bit_equal", "verdict_equal", "unequal_pixels")}
-        norms = ("own_l2", "library_l2", "own_linf", "library_linf")
-        lines.append(line | {name: float(values[name].median()) for name in norms})
-    return pd.DataFrame(lines)
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        values = by_metric(group)
+        made: dict[str, float] = {"n": len(values["bit_equal"])}
+        made |= {f"{name}_n": int(values[name].sum()) for name in ("bit_equal", "verdict_equal", "unequal_pixels")}
+        return made | {name: values[name].median() for name in ("own_l2", "library_l2", "own_linf", "library_linf")}
+
+    study = ok(rows[rows["stage"] == "agreement"]).rename(columns={"x": "epsilon"})
+    return summarise(study, ["model", "method", "epsilon"], line)
 
 
 def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
@@ -324,42 +312,31 @@ def _findings(tables: Tables) -> Iterable[dict[str, Any]]:
         noise = table[(table["model"] == model) & (table["norm"] == norm) & table["control"].astype(bool)]
         noise = noise.loc[noise["epsilon"] == at["epsilon"], "success"]
         beside = f"; noise of that size fools {noise.iloc[0]:.0%}" if len(noise) else ""
-        yield {
-            "model": model,
-            "method": method,
-            "verdict": f"{norm.title()} {size}" if len(half) else f"beyond {norm.title()} {size}",
-            "reason": f"The smallest epsilon tried that fools half of the {at['n']:.0f} photos that were right: there "
-            f"{at['success']:.0%} are fooled{beside}"
-            if len(half)
-            else f"Fools {at['success']:.0%} of the {at['n']:.0f} photos that were right at the largest tried{beside}",
-        }
+        verdict, photos = f"{norm.title()} {size}", f"the {at['n']:.0f} photos that were right"
+        if len(half):
+            reason = f"The smallest epsilon tried that fools half of {photos}: there {at['success']:.0%} are fooled"
+        else:
+            verdict, reason = f"beyond {verdict}", f"Fools {at['success']:.0%} of {photos} at the largest tried"
+        yield {"model": model, "method": method, "verdict": verdict, "reason": reason + beside}
 
 
 _NORMS = {"linf": "the largest change of a pixel (Linf)", "l2": "L2"}
 
 
 def _curve(table: pd.DataFrame, norm: str) -> Figure:
-    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = canvas(3.4)
     scale = 255 if norm == "linf" else 1
     positive = table.loc[table["epsilon"] > 0, "epsilon"] * scale
     for k, (method, part) in enumerate(groups(table, "method")):
         x = part["epsilon"] * scale
         control = bool(part["control"].any())
-        colour = COLOURS["bare"] if control else PALETTE[k % 10]
-        ax.plot(
-            x,
-            part["success"],
-            marker="os^Dv"[k % 5],
-            ms=5,
-            color=colour,
-            ls=":" if control else "-",
-            label=label(method),
-        )
+        colour, line = (COLOURS["bare"], ":") if control else (PALETTE[k % 10], "-")
+        ax.plot(x, part["success"], line, marker=MARKERS[k % 5], ms=5, color=colour, label=label(method))
         ax.fill_between(x, part["success_low"], part["success_high"], color=colour, alpha=0.12, lw=0)
     if len(positive):
+        ticks = [0, *sorted(set(positive))]
         ax.set_xscale("symlog", base=2, linthresh=float(positive.min()))
-        ax.set_xticks([0, *sorted(set(positive))], [number(v) for v in [0, *sorted(set(positive))]], fontsize=8)
+        ax.set_xticks(ticks, map(number, ticks), fontsize=8)
         ax.minorticks_off()
     ax.set_ylim(-0.03, 1.03)
     ax.set_xlabel("epsilon in 255ths" if norm == "linf" else "epsilon, L2 in pixels of [0, 1]")
@@ -369,9 +346,10 @@ def _curve(table: pd.DataFrame, norm: str) -> Figure:
 
 
 def _least(table: pd.DataFrame, norm: str) -> Figure:
+    from matplotlib.ticker import LogLocator
+
     methods = list(dict.fromkeys(table["method"]))
-    figure = Figure(figsize=(WIDTH, 1.3 + 0.5 * len(methods)), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = canvas(1.3 + 0.5 * len(methods))
     rng = np.random.default_rng(0)
     for y, method in enumerate(methods):
         values = table.loc[table["method"] == method, "value"].dropna() * (255 if norm == "linf" else 1)
@@ -381,8 +359,7 @@ def _least(table: pd.DataFrame, norm: str) -> Figure:
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter("{x:g}")
     ax.minorticks_off()
-    ax.set_yticks(range(len(methods)), [label(method) for method in methods])
-    ax.set_ylim(len(methods) - 0.5, -0.5)
+    methods_down(ax, methods)
     ax.set_xlabel(
         f"smallest epsilon that fools{' in 255ths' if norm == 'linf' else ', L2'}; the bar is the median; log axis"
     )
@@ -390,26 +367,14 @@ def _least(table: pd.DataFrame, norm: str) -> Figure:
 
 
 def _moved(table: pd.DataFrame) -> Figure:
-    methods = list(dict.fromkeys(table["method"]))
-    figure = Figure(figsize=(WIDTH, 1.4 + 0.4 * len(methods)), layout="constrained")
-    ax = figure.subplots()
-    for side, colour, marker, shift in (
-        ("noise", COLOURS["bare"], "s", -0.12),
-        ("attack", COLOURS["captum"], "o", 0.12),
-    ):
-        y = np.arange(len(methods)) + shift
-        ax.hlines(y, table[f"{side}_low"], table[f"{side}_high"], color=colour, lw=1.6)
-        ax.scatter(table[side], y, color=colour, marker=marker, s=30, zorder=3, label=f"under {side}")
-    ax.set_yticks(range(len(methods)), [label(method) for method in methods])
-    ax.set_ylim(len(methods) - 0.5, -0.5)
+    sides = {"noise": ("under noise", "bare", "s"), "attack": ("under attack", "captum", "o")}
+    figure, ax = draw_sides(table, sides)
     ax.set_xlabel("Spearman of the map before and after: mean over photos, 95% interval")
-    figure.legend(loc="outside upper left", ncols=2)
     return figure
 
 
-def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[tuple[Path, str, str]]:
-    titles = {info["folder"]: title for title, info in manifest.get("models", {}).items()}
-    signed = {label: bool(info.get("signed")) for label, info in manifest.get("methods", {}).items()}
+def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
+    titles, signed = titles_of(manifest), signed_methods(manifest)
     pictures = []
     for source in sorted((run_dir / "images").glob("*/attacks-*.npz")):
         arrays = load(source)
@@ -422,14 +387,12 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[tuple[Path, str, str]
             save_png(strip(photo, adversarial, words["before"], words["after"], below), path)
         alt = f"{words['id']}: {words['before']}; after the attack ({words['title']}) {words['after']}."
         pictures.append((path, f"{words['title']} · {model}", alt))
-        lines = [
-            (when, words[when], {f"own|{k[len(when) + 1 :]}": a for k, a in arrays.items() if k.startswith(f"{when}|")})
-            for when in ("before", "after")
-        ]
-        if lines[0][2]:
+        lines = []
+        for when, name in (("before", "photo"), ("after", "adversarial")):
+            maps = {f"own|{k[len(when) + 1 :]}": values for k, values in arrays.items() if k.startswith(f"{when}|")}
+            lines.append((when, words[when], maps | {"photo": arrays[name]}))
+        if len(lines[0][2]) > 1:
             beside = path.with_name(f"{path.stem}-maps.png")
-            for (_, _, maps), name in zip(lines, ("photo", "adversarial"), strict=True):
-                maps["photo"] = arrays[name]
             if not newer(beside, source):
                 save_png(photo_grid(lines, signed), beside)
             alt = f"{words['id']}: maps of the class {words['before'].rpartition(',')[0]} before and after the attack."

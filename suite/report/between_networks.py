@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from suite.metrics.statistics import paired_bootstrap
 from suite.report.comparison import MEASURES, draw_pairs
 from suite.report.pictures import GRID_ROWS, Picture, load, photo_grid, save_png
-from suite.report.sections import Plot, Section, Tables, draw_intervals, groups, mean_with_interval, ok
-from suite.report.style import INK, PALETTE, WIDTH, label, slug
+from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, records, with_ends
+from suite.report.style import INK, WIDTH, Figure, canvas, draw_parts, label, slug
 from suite.report.words import as_words
 
 SHARPER = {"entropy": -1, "gini": 1, "largest_component_mass": 1}  # the sign that says sharper
@@ -59,20 +58,19 @@ def _sharpness(rows: pd.DataFrame, pair: tuple[str, str]) -> Iterable[dict[str, 
     for (metric, method), part in groups(rows[rows["model"].isin(pair)], "metric", "method"):
         values = part.pivot(index="image", columns="model", values="value").reindex(columns=list(pair)).dropna()
         if len(values):
-            low, high = paired_bootstrap(*(values[model] for model in pair))
-            mean = (values[pair[0]] - values[pair[1]]).mean()
+            first, second = (values[model] for model in pair)
             line = dict(zip(_KEYS, (*pair, method), strict=True)) | {"metric": metric, "n": len(values)}
-            yield line | {"mean": mean, "mean_low": low, "mean_high": high}
+            yield line | with_ends("mean", (first - second).mean(), paired_bootstrap(first, second))
 
 
 def _verdict(sharper: pd.DataFrame, alike: pd.DataFrame) -> tuple[str, str]:
     """On one method of one pair, from its lines of the two tables: the verdict, and the numbers behind it."""
     told, says = [], {}
-    for line in sharper.to_dict("records"):
+    for line in records(sharper):
         metric, mean, low, high = (line[key] for key in ("metric", "mean", "mean_low", "mean_high"))
         says[metric] = SHARPER[metric] * (int(low > 0) - int(high < 0))
         told.append(f"{as_words(metric)} {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
-    for line in alike.to_dict("records"):
+    for line in records(alike):
         told.append(f"Spearman of their maps {line['mean']:.2f}, of unrelated photos' {line['unrelated_mean']:.2f}")
     total = says.get("entropy", 0) + says.get("gini", 0)
     return {2: "sharper", -2: "less sharp"}.get(total, "unclear"), "; ".join(told)
@@ -106,29 +104,26 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
         yield Plot("between-networks-sharpness", text, partial(_differences, tables["between_networks_sharpness"]))
     for metric, table in groups(tables.get("between_networks", pd.DataFrame()), "metric"):
         text = f"{MEASURES[metric]} of networks' maps of one photo: mean and 95% interval, beside unrelated photos."
-        triples = zip(table["method"], table["model"], table["other"], strict=True)
-        names = [f"{label(method, 18)}: {label(a, 18)} · {label(b, 18)}" for method, a, b in triples]
-        yield Plot(f"between-networks-{metric}", text, partial(draw_pairs, table.assign(name=names), MEASURES[metric]))
+        draw = partial(draw_pairs, table, MEASURES[metric], "{method}: {model} · {other}", 18)
+        yield Plot(f"between-networks-{metric}", text, draw)
 
 
 def _differences(table: pd.DataFrame) -> Figure:
     methods = list(dict.fromkeys(table["method"]))
     pairs = list(dict.fromkeys(zip(table["model"], table["other"], strict=True)))
-    figure = Figure(figsize=(WIDTH * 1.25, 1.5 + 0.16 * len(methods) * (1.5 + len(pairs))), layout="constrained")
-    axes = figure.subplots(1, len(SHARPER), sharey=True)
-    for ax, metric in zip(axes, SHARPER, strict=True):
-        for k, (a, b) in enumerate(pairs):
-            part = table[(table["metric"] == metric) & (table["model"] == a) & (table["other"] == b)]
-            part = part.assign(**{end: part[end] * SHARPER[metric] for end in ("mean", "mean_low", "mean_high")})
-            y = part["method"].map(methods.index).to_numpy(float) + 0.7 * ((k + 0.5) / len(pairs) - 0.5)
-            text = f"{label(a, 24)} less {label(b, 24)}"
-            draw_intervals(ax, part, y, text, PALETTE[k % 10], "os^Dv"[k % 5])
+    height = 1.5 + 0.16 * len(methods) * (1.5 + len(pairs))
+    figure, axes = canvas(height, 1, len(SHARPER), width=WIDTH * 1.25, sharey=True)
+    for ax, (metric, sign) in zip(axes, SHARPER.items(), strict=True):
+        part = table[table["metric"] == metric]
+        part = part.assign(**{end: part[end] * sign for end in ("mean", "mean_low", "mean_high")})
+        parts = {
+            f"{label(a, 24)} less {label(b, 24)}": part[(part["model"] == a) & (part["other"] == b)] for a, b in pairs
+        }
+        draw_parts(ax, methods, parts)
         ax.axvline(0, color=INK, lw=1, ls=":")
         ax.set_xlabel(_AXES[metric])
         ax.margins(x=0.12)
         ax.locator_params(axis="x", nbins=4)
-    axes[0].set_yticks(range(len(methods)), [label(method) for method in methods])
-    axes[0].set_ylim(len(methods) - 0.5, -0.5)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return figure
 

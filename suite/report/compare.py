@@ -11,7 +11,7 @@ import pandas as pd
 from suite.errors import SuiteError
 from suite.metrics.cards import CARDS
 from suite.metrics.statistics import holm, paired_bootstrap, wilcoxon_p
-from suite.report.sections import MARKS, Tables
+from suite.report.sections import MARKS, Tables, ok
 from suite.report.tables import SECTIONS, build_tables
 from suite.report.words import as_words, number
 from suite.results import read, read_manifest
@@ -97,10 +97,8 @@ class Comparison:
         for kind, mark in (("worse", bad), ("better", good)):
             found = [change for change in self.changes if change.verdict == kind]
             for c in found[:LINES_SHOWN]:
-                spread = f"{c.new - c.base:+.3g} [{c.low:+.3g}, {c.high:+.3g}]"
-                lines.append(
-                    f"{mark} {kind}: {c.what}: {number(c.base)}, now {number(c.new)}: {spread}, n {c.n}, p {c.p:.2g}"
-                )
+                spread = f"{c.new - c.base:+.3g} [{c.low:+.3g}, {c.high:+.3g}], n {c.n}, p {c.p:.2g}"
+                lines.append(f"{mark} {kind}: {c.what}: {number(c.base)}, now {number(c.new)}: {spread}")
             lines += [f"… and {len(found) - LINES_SHOWN} more"] if len(found) > LINES_SHOWN else []
         plain_ones = pd.Series([f"{c.study}: {as_words(c.metric)}" for c in self.changes if c.verdict == "changed"])
         lines += [f"{plain} changed: {name}, in {count} settings" for name, count in plain_ones.value_counts().items()]
@@ -164,9 +162,8 @@ def _notes(manifests: tuple[dict[str, Any], ...], frames: tuple[pd.DataFrame, ..
         notes.append("speed: left out, another machine or other threads")
     studies = [m.get("config", {}).get("studies", {}) for m in manifests]
     for study in sorted(set(frames[0]["study"]) | set(frames[1]["study"])):
-        missing = [
-            side for side, frame in zip(("base", "new run"), frames, strict=True) if study not in set(frame["study"])
-        ]
+        sides = zip(("base", "new run"), frames, strict=True)
+        missing = [side for side, frame in sides if study not in set(frame["study"])]
         if missing:
             notes.append(f"{study}: not in the {missing[0]}")
         elif found := list(_differences(studies[0].get(study), studies[1].get(study))):
@@ -204,8 +201,7 @@ def _verdicts(base: Tables, new: Tables) -> Iterator[Verdict]:
 
 def _lost(base: pd.DataFrame, new: pd.DataFrame) -> Iterator[str]:
     """What was a number and failed in the new run."""
-    keys = [*_NUMBER, "image"]
-    had = base.loc[base["status"] == "ok", keys].drop_duplicates()
+    had = ok(base)[["study", "model", "image", "method"]].drop_duplicates()
     failed = new[new["status"] == "failed"].merge(had, on=["study", "model", "image"], suffixes=("", "_had"))
     failed = failed[(failed["method"] == failed["method_had"]) | (failed["method"] == "")]
     for (study, model, method), group in failed.groupby(["study", "model", "method"]):
@@ -217,15 +213,12 @@ def _changes(base: pd.DataFrame, new: pd.DataFrame) -> list[Change]:
     unit = ["image", "draw"]
     means = []
     for frame in (base, new):
-        ok = frame[frame["status"] == "ok"]
-        ok = ok[~pd.MultiIndex.from_frame(ok[["study", "metric"]]).isin(_SKIPPED)]
+        kept = ok(frame)
+        kept = kept[~pd.MultiIndex.from_frame(kept[["study", "metric"]]).isin(_SKIPPED)]
         # Of a photo, random networks and targets are averaged; rounds of the clock are units of their own.
-        clock = ok["study"] == "speed"
-        ok = ok.assign(draw=ok["draw"].where(clock), control=ok["control"])
-        means.append(
-            ok.groupby([*_NUMBER, *unit], dropna=False).agg(value=("value", "mean"), control=("control", "any"))
-        )
-    both = means[0].reset_index().merge(means[1].reset_index(), on=[*_NUMBER, *unit], suffixes=("_base", "_new"))
+        groups = kept.assign(draw=kept["draw"].where(kept["study"] == "speed")).groupby([*_NUMBER, *unit], dropna=False)
+        means.append(groups.agg(value=("value", "mean"), control=("control", "any")).reset_index())
+    both = means[0].merge(means[1], on=[*_NUMBER, *unit], suffixes=("_base", "_new"))
     found = []
     for key, group in both.groupby(_NUMBER, dropna=False, sort=True):
         named = dict(zip(_NUMBER, key, strict=True))

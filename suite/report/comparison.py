@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from suite.report.sections import Plot, Section, Tables, draw_intervals, groups, mean_with_interval, ok
-from suite.report.style import COLOURS, INK, PAPER, WIDTH, label
+from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, records, square, summarise
+from suite.report.style import COLOURS, INK, PAPER, Figure, canvas, draw_intervals, draw_matrix, label
 from suite.report.words import as_words
 
 PAIRS_SHOWN = 40
@@ -38,18 +37,14 @@ def comparison(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
         for pair in zip(study["method"], study["other"], strict=True)
     ]
     study = study.assign(method=[a for a, _ in pairs], other=[b for _, b in pairs])
-    lines = []
-    for key, group in study.groupby(["model", "metric", "method", "other"], sort=False):
+
+    def line(group: pd.DataFrame) -> dict[str, Any]:
         same = group[group["stage"] == "same_photo"].groupby("image")["value"].mean()
-        unrelated = group.loc[group["stage"] == "unrelated_photos", "value"]
-        line = dict(zip(["model", "metric", "method", "other"], key, strict=True)) | mean_with_interval("mean", same)
-        line |= {
-            "unrelated_n": len(unrelated),
-            "unrelated_mean": unrelated.mean(),
-            "unrelated_p95": unrelated.quantile(0.95),
-        }
-        lines.append(line)
-    return pd.DataFrame(lines)
+        apart = group.loc[group["stage"] == "unrelated_photos", "value"]
+        beside = {"unrelated_n": len(apart), "unrelated_mean": apart.mean(), "unrelated_p95": apart.quantile(0.95)}
+        return mean_with_interval("mean", same) | beside
+
+    return summarise(study, ["model", "metric", "method", "other"], line)
 
 
 def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
@@ -61,73 +56,45 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
         text = f"{words}, {model}: how alike the methods' maps of the same photo are; neighbours are most alike."
         yield Plot(f"heatmap-{model}-{metric}", text, partial(_heatmap, pairs, metric))
         text = f"{words}, {model}: mean and 95% interval for each pair, beside the level that unrelated photos reach."
-        names = [f"{label(a, 20)} · {label(b, 20)}" for a, b in zip(pairs["method"], pairs["other"], strict=True)]
-        yield Plot(f"pairs-{model}-{metric}", text, partial(draw_pairs, pairs.assign(name=names), words))
+        yield Plot(f"pairs-{model}-{metric}", text, partial(draw_pairs, pairs, words, "{method} · {other}", 20))
 
 
 def _heatmap(pairs: pd.DataFrame, metric: str) -> Figure:
-    # What draws alone is imported when something is drawn.
-    import seaborn as sns
     from scipy.cluster.hierarchy import dendrogram, leaves_list, linkage
     from scipy.spatial.distance import squareform
 
-    methods = list(dict.fromkeys([*pairs["method"], *pairs["other"]]))
-    n = len(methods)
-    values = np.full((n, n), np.nan)
-    np.fill_diagonal(values, 1.0)
-    for a, b, mean in zip(pairs["method"], pairs["other"], pairs["mean"], strict=True):
-        i, j = methods.index(a), methods.index(b)
-        values[i, j] = values[j, i] = mean
-    # A pair without a value is put as far apart as any pair can be.
-    distance = np.nan_to_num(1 - values, nan=2.0)
-    np.fill_diagonal(distance, 0)
+    values = square(pairs, "method", "other", "mean")
+    distance = np.nan_to_num(1 - values.to_numpy(), nan=2.0)  # without a value: as far apart as any pair can be
     tree = linkage(squareform(np.clip(distance, 0, None), checks=False), method="average", optimal_ordering=True)
-    side = 0.62 * n
-    figure = Figure(figsize=(side + 3.6, side + 1.5), layout="constrained")
-    ax = figure.subplots()
+    side = 0.62 * len(values)
+    figure, ax = canvas(side + 1.5, width=side + 3.6)
     branches = ax.inset_axes((1.01, 0, 0.6 / side, 1))
     dendrogram(tree, orientation="right", ax=branches, no_labels=True, link_color_func=lambda _: INK)
-    order = leaves_list(tree)
     branches.axis("off")
     branches.invert_yaxis()
-    span = (
-        {"vmin": 0, "vmax": 1, "cmap": "cividis"}
-        if metric.endswith("overlap")
-        else {"vmin": -1, "vmax": 1, "cmap": "vlag"}
-    )
-    names = [label(methods[i], 24) for i in order]
-    sns.heatmap(
-        values[np.ix_(order, order)], annot=True, fmt=".2f", ax=ax, square=True, linewidths=1.5, linecolor=PAPER,
-        xticklabels=names, yticklabels=names, annot_kws={"fontsize": 9}, cbar=False, **span,
-    )  # fmt: skip
-    for text in ax.texts:
-        text.set_in_layout(False)  # they lie inside their cells; measuring hundreds of them takes seconds
-    ax.grid(False)
-    ax.tick_params(length=0)
-    ax.set_xticks(ax.get_xticks(), names, rotation=40, ha="right", rotation_mode="anchor")
-    ax.set_yticks(ax.get_yticks(), names, rotation=0)
+    order = leaves_list(tree)
+    values = values.iloc[order, order]
+    low, colours = (0, "cividis") if metric.endswith("overlap") else (-1, "vlag")
+    look = {"vmin": low, "vmax": 1, "cmap": colours, "linewidths": 1.5, "linecolor": PAPER}
+    draw_matrix(ax, values.to_numpy(), [label(name, 24) for name in values.index], 9, **look)
     ax.set_title(f"{MEASURES.get(metric, as_words(metric))}: mean over photos")
     return figure
 
 
-def draw_pairs(pairs: pd.DataFrame, words: str) -> Figure:
-    """The most alike first: `name`, the mean on one photo with its interval, and what unrelated photos reach."""
+def draw_pairs(pairs: pd.DataFrame, words: str, name: str, length: int) -> Figure:
+    """The most alike first: the mean on one photo with its interval, and what unrelated photos reach.
+
+    A pair's `name` is made of its columns, each cut to `length` characters.
+    """
     shown = pairs.sort_values("mean", ascending=False).head(PAIRS_SHOWN)
-    figure = Figure(figsize=(WIDTH, 1.5 + 0.3 * len(shown)), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = canvas(1.5 + 0.3 * len(shown))
     y = np.arange(len(shown))
     ax.scatter(shown["unrelated_mean"], y, marker="|", s=90, color=INK, lw=1.5, label="unrelated photos: mean")
-    ax.hlines(
-        y,
-        shown["unrelated_mean"],
-        shown["unrelated_p95"],
-        color=COLOURS["captum"],
-        lw=5,
-        alpha=0.6,
-        label="to their 95th percentile",
-    )
+    band = {"color": COLOURS["captum"], "lw": 5, "alpha": 0.6, "label": "to their 95th percentile"}
+    ax.hlines(y, shown["unrelated_mean"], shown["unrelated_p95"], **band)
     draw_intervals(ax, shown, y, "same photo: mean, 95% interval")
-    ax.set_yticks(y, shown["name"])
+    cut = shown[["method", "model", "other"]].map(lambda text: label(text, length))
+    ax.set_yticks(y, [name.format(**line) for line in records(cut)])
     ax.set_ylim(len(shown) - 0.4, -0.6)
     left_out = f" ({len(shown)} most alike of {len(pairs)} pairs)" if len(pairs) > len(shown) else ""
     ax.set_xlabel(f"{words}; 1 is the same{left_out}")

@@ -4,7 +4,7 @@ Every answer is worked out from the tables of the other sections; a question who
 this section where its name begins with "coursework". Pure but for its pictures; no torch.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from suite.report import attacks, sanity, style_transfer, visualization
-from suite.report.pictures import Picture, load, photo_grid, save_png
-from suite.report.sections import Section, Tables
+from suite.report.pictures import Picture, load, photo_grid, save_png, signed_methods
+from suite.report.sections import Section, Tables, records
 from suite.report.style import slug
 from suite.report.words import number
 
@@ -21,9 +21,10 @@ NAME = "coursework"
 HELD, PART, BROKE, UNCLEAR, NOT_RUN = "held", "held in part", "did not hold", "unclear", "not run"
 GUIDED = ("guided_backprop", "grad_cam", "guided_grad_cam")
 LAYERS = ("layer_conductance", "grad_cam", "neuron_gradient")
-SHORT = dict(
-    zip((*GUIDED, *LAYERS), ("Guided BP", "Grad-CAM", "Guided CAM", "conductance", "Grad-CAM", "neuron"), strict=True)
-)
+SHORT = {
+    "guided_backprop": "Guided BP", "grad_cam": "Grad-CAM", "guided_grad_cam": "Guided CAM",
+    "layer_conductance": "conductance", "neuron_gradient": "neuron",
+}  # fmt: skip
 SQUEEZE = {"model": "squeezenet1_1"}  # the network that the courses ask about
 STANDS = ". The courses' photos are in no package; the nearest ones stand in"
 SURE = 0.94  # confidence from which a picture counts as seen
@@ -75,8 +76,14 @@ def one(tables: Tables, name: str, column: str, **where: object) -> float:
     return float(find(tables, name, **where)[column].iloc[0])
 
 
-def judged(parts: Sequence[bool | None]) -> str:
+def told(table: pd.DataFrame, form: str, between: str = "; ") -> str:
+    """The lines of a table, each in a form that names its columns."""
+    return between.join(form.format(**line) for line in records(table))
+
+
+def judged(parts: Iterable[Any]) -> str:
     """All true: held; none: did not hold; None where the numbers leave it open."""
+    parts = list(parts)
     if all(parts):
         return HELD
     return PART if any(parts) else UNCLEAR if any(part is None for part in parts) else BROKE
@@ -84,40 +91,28 @@ def judged(parts: Sequence[bool | None]) -> str:
 
 def _larger(t: Tables) -> Answer:
     lines = find(t, "between_networks_verdicts", method="saliency")
-    words = {"sharper": HELD, "less sharp": BROKE}
-    said = dict.fromkeys(words.get(verdict, UNCLEAR) for verdict in lines["verdict"])
-    told = "; ".join(f"{line['model']} {line['reason']}" for line in lines.to_dict("records"))
-    return (
-        next(iter(said)) if len(said) == 1 else UNCLEAR
-    ), f"{told}. Sharper is not truer: nothing here knows objects"
+    said = {{"sharper": HELD, "less sharp": BROKE}.get(verdict, UNCLEAR) for verdict in lines["verdict"]}
+    verdict = said.pop() if len(said) == 1 else UNCLEAR
+    return verdict, f"{told(lines, '{model} {reason}')}. Sharper is not truer: nothing here knows objects"
 
 
 def _captum(*methods: str) -> Callable[[Tables], Answer]:
     def answer(t: Tables) -> Answer:
         lines = find(t, "agreement_verdicts", method=methods)
-        told = [
-            f"{line['method']} on {line['model']}: "
-            + (line["reason"] if line["verdict"] == "differs" else line["reason"].partition(": ")[0])
-            for line in _rows(lines)
-        ]
-        parts = [
-            verdict in ("equal", "within tolerance") for verdict in lines["verdict"] if verdict != "not applicable"
-        ]
-        return judged(parts or [None]), "; ".join(told)
+        brief = lines["reason"].str.partition(": ")[0].where(lines["verdict"] != "differs", lines["reason"])
+        verdicts = lines.loc[lines["verdict"] != "not applicable", "verdict"]
+        parts = verdicts.isin(["equal", "within tolerance"])
+        return judged(parts if len(parts) else [None]), told(lines.assign(brief=brief), "{method} on {model}: {brief}")
 
     return answer
 
 
-def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(key): value for key, value in line.items()} for line in table.to_dict("records")]
-
-
 def _layers(t: Tables) -> Answer:
-    verdict, told = _captum(*LAYERS)(t)
+    verdict, captum = _captum(*LAYERS)(t)
     alike = find(t, "comparison", metric="spearman", method=("grad_cam", "layer_conductance"))
     alike = alike[alike["other"].isin(["layer_conductance", "neuron_gradient"]) & (alike["n"] > 0)]
-    pairs = [f"{line['method']} with {line['other']} {line['mean']:.2f}" for line in _rows(alike)]
-    return verdict, f"{told}. Spearman of |maps| of one photo: {', '.join(pairs)}"
+    pairs = told(alike, "{method} with {other} {mean:.2f}", ", ")
+    return verdict, f"{captum}. Spearman of |maps| of one photo: {pairs}"
 
 
 def _saliency_or_cam(t: Tables) -> Answer:
@@ -126,12 +121,12 @@ def _saliency_or_cam(t: Tables) -> Answer:
     if place.empty or detail.empty:
         raise Missing("no scores of place and of deletion")
     wins = place["better"].value_counts()
-    cam, own, line = wins.get("grad_cam", 0), wins.get("saliency", 0), _rows(detail)[0]
+    cam, own, line = wins.get("grad_cam", 0), wins.get("saliency", 0), records(detail)[0]
     finer = None if line["better"] == "undecided" else line["better"] == "saliency"
-    told = f"placing an object (composites, n = {place['n'].max()}): Grad-CAM is better in {cam} of {len(place)} "
-    told += f"measures, saliency in {own}; deletion, where lower is better: saliency {line['saliency']:.3f}, "
-    told += f"Grad-CAM {line['grad_cam']:.3f}, p = {number(line['p'])}, n = {line['n']}"
-    return judged([cam > len(place) / 2 if cam + own else None, finer]), told
+    says = f"placing an object (composites, n = {place['n'].max()}): Grad-CAM is better in {cam} of {len(place)} "
+    says += f"measures, saliency in {own}; deletion, where lower is better: saliency {line['saliency']:.3f}, "
+    says += f"Grad-CAM {line['grad_cam']:.3f}, p = {number(line['p'])}, n = {line['n']}"
+    return judged([cam > len(place) / 2 if cam + own else None, finer]), says
 
 
 def _sum(t: Tables) -> Answer:
@@ -139,26 +134,25 @@ def _sum(t: Tables) -> Answer:
         find(t, "speed_batching", method=method).iloc[0] for method in ("all methods", "forward_and_gradient")
     )
     x = one(t, "speed", "x", stage="batch", method="all methods")
-    told = f"one backward does give all gradients, {ours['gain']:.2f} times as fast as photo by photo (a bare pass "
-    told += f"{bare['gain']:.2f}): a factor, at most the batch's {x:.0f}, and nothing exponential"
-    return BROKE if ours["gain"] <= x else HELD, told
+    says = f"one backward does give all gradients, {ours['gain']:.2f} times as fast as photo by photo (a bare pass "
+    says += f"{bare['gain']:.2f}): a factor, at most the batch's {x:.0f}, and nothing exponential"
+    return BROKE if ours["gain"] <= x else HELD, says
 
 
 def _differentiate(t: Tables) -> Answer:
-    lines = find(t, "differentiate_verdicts", measure="what to differentiate").set_index("method")
-    parts = [(verdict == "own class alone") == (name == "score") for name, verdict in lines["verdict"].items()]
-    told = "; ".join(
-        f"{name}: {line['verdict']} ({line['reason']})" for name, line in lines.iterrows() if name != "score"
-    )
-    return judged(parts), f"score: {lines['verdict'].get('score', 'absent')}; {told}"
+    lines = find(t, "differentiate_verdicts", measure="what to differentiate")
+    score = lines["method"] == "score"
+    own = [*lines.loc[score, "verdict"], "absent"][0]
+    says = f"score: {own}; {told(lines[~score], '{method}: {verdict} ({reason})')}"
+    return judged((lines["verdict"] == "own class alone") == score), says
 
 
 def _fooling(t: Tables) -> Answer:
     lines = find(t, "attacks_targeted", method="fooling")
     form = "{other}: {success:.0%} of {n} photos in {iterations:.0f} steps (median), largest change {levels:.0f}/255, "
     form += "SSIM {ssim:.3f}, {saved_success:.0%} as saved"
-    told = [form.format(**line, levels=line["linf"] * 255) for line in _rows(lines)]
-    return judged([bool((lines["success"] >= 0.95).all()), bool((lines["ssim"] >= 0.95).all())]), "; ".join(told)
+    parts = (lines["success"] >= 0.95).all(), (lines["ssim"] >= 0.95).all()
+    return judged(parts), told(lines.assign(levels=lines["linf"] * 255), form)
 
 
 def _change(t: Tables) -> Answer:
@@ -167,11 +161,11 @@ def _change(t: Tables) -> Answer:
     lies = find(t, "attacks_maps", metric="energy_in_object", **known).iloc[0]
     on_map = find(t, "attacks_maps", metric="energy_in_source_map", **of_map).iloc[0]
     shows = find(t, "attacks_maps", metric="shows_perturbation", **of_map).iloc[0]
-    told = f"{lies['attack']:.0%} of the change's energy lies in the object's boxes, of noise {lies['noise']:.0%}; "
-    told += f"{on_map['attack']:.0%} on the tenth of pixels where the label's saliency is largest, of noise "
-    told += f"{on_map['noise']:.0%}; the new class's saliency correlates with the change at {shows['attack']:.2f}, "
-    told += f"with noise at {shows['noise']:.2f}"
-    return judged([bool(line["attack_less_noise_low"] > 0) for line in (lies, on_map, shows)]), told
+    says = f"{lies['attack']:.0%} of the change's energy lies in the object's boxes, of noise {lies['noise']:.0%}; "
+    says += f"{on_map['attack']:.0%} on the tenth of pixels where the label's saliency is largest, of noise "
+    says += f"{on_map['noise']:.0%}; the new class's saliency correlates with the change at {shows['attack']:.2f}, "
+    says += f"with noise at {shows['noise']:.2f}"
+    return judged(line["attack_less_noise_low"] > 0 for line in (lies, on_map, shows)), says
 
 
 def _stronger(t: Tables) -> Answer:
@@ -182,38 +176,31 @@ def _stronger(t: Tables) -> Answer:
         raise Missing("FGSM, PGD and noise")
     most = wide["pgd"] >= 0.9
     least = float(wide.index[most].min()) if most.any() else float("inf")
-    told = "; ".join(
-        f"{x:g}/255: FGSM {line['fgsm']:.0%}, PGD {line['pgd']:.0%}, noise {line['control_noise']:.0%}"
-        for x, line in wide.iterrows()
-        if x
-    )
-    parts = [bool((wide["pgd"] >= wide["fgsm"]).all() and (wide["pgd"] > wide["fgsm"]).any()), least < naive]
-    return judged(
-        parts
-    ), f"fooled at {told}. The naive image, towards a class, changes a pixel by {naive:.0f}/255 at most (median)"
+    form = "{epsilon_255:g}/255: FGSM {fgsm:.0%}, PGD {pgd:.0%}, noise {control_noise:.0%}"
+    says = f"fooled at {told(wide[wide.index > 0].reset_index(), form)}. "
+    says += f"The naive image, towards a class, changes a pixel by {naive:.0f}/255 at most (median)"
+    stronger = (wide["pgd"] >= wide["fgsm"]).all() and (wide["pgd"] > wide["fgsm"]).any()
+    return judged([stronger, least < naive]), says
 
 
 def _training(t: Tables) -> Answer:
     before, after = (find(t, "attacks_robust", model=model, norm="linf") for model in ("digits", "digits adversarial"))
     a, b = (table.iloc[(table["epsilon"] - 0.1).abs().argmin()] for table in (before, after))
-    follow = [
-        find(t, "attacks_alignment", model=m, method="saliency").iloc[0] for m in ("digits", "digits adversarial")
-    ]
-    told = f"right under attack at epsilon {a['epsilon']:g}: {a['robust_at_most']:.0%} before, "
-    told += f"{b['robust_at_most']:.0%} after (n = {a['photos']}), clean {a['clean_accuracy']:.0%} and "
-    told += f"{b['clean_accuracy']:.0%}; saliency follows the digit (Spearman) at {follow[0]['alignment']:.2f} before, "
-    told += f"{follow[1]['alignment']:.2f} after"
-    parts = [
-        b["robust_at_most_low"] > a["robust_at_most_high"],
-        follow[1]["alignment_low"] > follow[0]["alignment_high"],
-    ]
-    return judged([bool(part) for part in parts]), told
+    first, then = (
+        find(t, "attacks_alignment", model=model, method="saliency").iloc[0]
+        for model in ("digits", "digits adversarial")
+    )
+    says = f"right under attack at epsilon {a['epsilon']:g}: {a['robust_at_most']:.0%} before, "
+    says += f"{b['robust_at_most']:.0%} after (n = {a['photos']}), clean {a['clean_accuracy']:.0%} and "
+    says += f"{b['clean_accuracy']:.0%}; saliency follows the digit (Spearman) at {first['alignment']:.2f} before, "
+    says += f"{then['alignment']:.2f} after"
+    robust = b["robust_at_most_low"] > a["robust_at_most_high"]
+    return judged([robust, then["alignment_low"] > first["alignment_high"]]), says
 
 
 def _classes(t: Tables) -> Answer:
     lines = find(t, "visualization_pictures", job="classes", **SQUEEZE, image=("gorilla", "Yorkshire terrier"))
-    told = [f"{line['image']}: {_seen(line)}" for line in _rows(lines)]
-    return judged([bool(c >= SURE) for c in lines["confidence"]]), "; ".join(told)
+    return judged(lines["confidence"] >= SURE), "; ".join(f"{line['image']}: {_seen(line)}" for line in records(lines))
 
 
 def _seen(line: dict[str, Any]) -> str:
@@ -229,30 +216,27 @@ def _sweep(t: Tables, job: str) -> pd.DataFrame:
 def _rates(t: Tables) -> Answer:
     lines = _sweep(t, "learning rate")
     form = "{x:g}: {confidence:.1%}, total variation {total_variation:.3f}, contrast {contrast:.3f}"
-    told = [form.format(**line) for line in _rows(lines)]
     first, last = lines.iloc[0], lines.iloc[-1]
-    parts = [
-        first["confidence"] <= lines["confidence"].max() - 0.01,
-        last["total_variation"] > 1.1 * first["total_variation"],
-    ]
-    return judged([bool(part) for part in parts]), "confidence by rate " + "; ".join(told)
+    little = first["confidence"] <= lines["confidence"].max() - 0.01
+    noisy = last["total_variation"] > 1.1 * first["total_variation"]
+    return judged([little, noisy]), "confidence by rate " + told(lines, form)
 
 
 def _iterations(t: Tables) -> Answer:
     lines = find(t, "visualization_iterations", job="iterations").sort_values("iterations")
     gains = lines["score"].diff().dropna()
-    told = [f"{line['iterations']:.0f}: score {line['score']:.1f}, {line['confidence']:.1%}" for line in _rows(lines)]
-    return judged([bool((gains > 0).all()), bool(gains.iloc[-1] < gains.iloc[0])]), "; ".join(told)
+    parts = (gains > 0).all(), gains.iloc[-1] < gains.iloc[0]
+    return judged(parts), told(lines, "{iterations:.0f}: score {score:.1f}, {confidence:.1%}")
 
 
 def _grey(t: Tables) -> Answer:
     lines = _sweep(t, "lambda")
-    told = [f"{line['x']:g}: contrast {line['contrast']:.3f}, {line['confidence']:.1%}" for line in _rows(lines)]
-    return judged([bool(lines["contrast"].iloc[-1] < 0.9 * lines["contrast"].iloc[0])]), "by lambda " + "; ".join(told)
+    greyer = lines["contrast"].iloc[-1] < 0.9 * lines["contrast"].iloc[0]
+    return judged([greyer]), "by lambda " + told(lines, "{x:g}: contrast {contrast:.3f}, {confidence:.1%}")
 
 
 def _from_photo(t: Tables) -> Answer:
-    line = _rows(find(t, "visualization_pictures", job="from a photo"))[0]
+    line = records(find(t, "visualization_pictures", job="from a photo"))[0]
     start = str(line["image"]).rpartition("start ")[2]
     stands = "" if "hay" in start else f" ({start} stands in for hay)"
     return judged([line["confidence"] >= SURE]), f"{line['image']}{stands}: {_seen(line)}"
@@ -261,32 +245,31 @@ def _from_photo(t: Tables) -> Answer:
 def _second(t: Tables) -> Answer:
     lines = find(t, "visualization_elsewhere", job="classes")
     form = "made for {model}: {confidence_here:.1%} there, {confidence_there:.1%} on {other}"
-    told = [form.format(**line) for line in _rows(lines)]
     there = lines.set_index("model")["confidence_there"]
     ours = there.get("squeezenet1_1", float("nan"))
     rest = there.drop("squeezenet1_1", errors="ignore")
     if rest.empty or ours != ours:
         raise Missing("two networks")
     gain = float(rest.mean() - ours)
-    return judged([None if abs(gain) < 0.1 else gain > 0]), f"{'; '.join(told)} (means of {lines['n'].max()} classes)"
+    says = f"{told(lines, form)} (means of {lines['n'].max()} classes)"
+    return judged([None if abs(gain) < 0.1 else gain > 0]), says
 
 
 def _mistake(t: Tables) -> Answer:
     found = find(t, "visualization_variants", job="saliency instead of the gradient").set_index("variant")
     right, wrong = (dict(found.loc[name]) for name in ("gradient", "saliency"))
-    told = f"the gradient: {_seen(right)}; the saliency in its place: {_seen(wrong)}"
-    return judged([right["confidence"] >= SURE and wrong["confidence"] < 0.5]), told
+    says = f"the gradient: {_seen(right)}; the saliency in its place: {_seen(wrong)}"
+    return judged([right["confidence"] >= SURE and wrong["confidence"] < 0.5]), says
 
 
 def _regularised(t: Tables) -> Answer:
     found = find(t, "visualization_variants", job="regularisation").set_index("variant")
-    told = [
-        f"{name}: high frequencies {line['high_frequency']:.3f}, {_seen(dict(line))}" for name, line in found.iterrows()
-    ]
+    lines = [(name, dict(line)) for name, line in found.iterrows()]
+    says = "; ".join(f"{name}: high frequencies {line['high_frequency']:.3f}, {_seen(line)}" for name, line in lines)
     both, none = found.loc["both"], found.loc["neither"]
-    parts = [bool(none["high_frequency"] > 1.5 * both["high_frequency"])]
-    parts += [bool(none["elsewhere"] < both["elsewhere"])] if both["elsewhere"] == both["elsewhere"] else []
-    return judged(parts), "; ".join(told)
+    parts = [none["high_frequency"] > 1.5 * both["high_frequency"]]
+    parts += [none["elsewhere"] < both["elsewhere"]] if both["elsewhere"] == both["elsewhere"] else []
+    return judged(parts), says
 
 
 def _painted(course: bool) -> Callable[[Tables], Answer]:
@@ -295,44 +278,38 @@ def _painted(course: bool) -> Callable[[Tables], Answer]:
         lines = lines[(lines["photo"] == "tubingen") == course]
         if lines.empty:
             raise Missing("a network that did not paint, to judge these pairs")
-        form = "{photo} as {painting}: content {content_distance:.2f}, style {style_distance:.2f}"
-        told = [form.format(**line) + f" ({line['note']})" * bool(line["note"]) for line in _rows(lines)]
-        parts = [bool(line["content_distance"] < 1 and line["style_distance"] < 1) for line in _rows(lines)]
-        return judged(parts), f"judged by {lines['judge'].iloc[0]}, 1 is as far as the other picture: {'; '.join(told)}"
+        form = "{photo} as {painting}: content {content_distance:.2f}, style {style_distance:.2f}{noted}"
+        noted = [f" ({note})" * bool(note) for note in lines["note"]]
+        says = f"judged by {lines['judge'].iloc[0]}, 1 is as far as the other picture: "
+        parts = (lines["content_distance"] < 1) & (lines["style_distance"] < 1)
+        return judged(parts), says + told(lines.assign(noted=noted), form)
 
     return answer
 
 
 def _sanity(t: Tables) -> Answer:
     expected = {"saliency": "PASS", "grad_cam": "PASS", "guided_backprop": "FAIL", "guided_grad_cam": "FAIL"}
-    lines = find(t, "sanity_verdicts", method=tuple(expected), measure="overall", **SQUEEZE).set_index("method")
-    told = [
-        f"{name} {line['verdict']} (S {line['s_half']:.2f} [{line['s_half_low']:.2f}, {line['s_half_high']:.2f}])"
-        for name, line in lines.iterrows()
-    ]
-    parts = [
-        None if v not in ("PASS", "FAIL") else bool(v == expected[str(name)]) for name, v in lines["verdict"].items()
-    ]
-    photos, draws = lines["photos"], lines["draws"].iloc[0]
-    return judged(parts), f"{', '.join(told)}; {photos.min()} to {photos.max()} photos, {draws} random networks"
+    lines = find(t, "sanity_verdicts", method=tuple(expected), measure="overall", **SQUEEZE)
+    form = "{method} {verdict} (S {s_half:.2f} [{s_half_low:.2f}, {s_half_high:.2f}])"
+    pairs = zip(lines["verdict"], lines["method"].map(expected), strict=True)
+    parts = [verdict == other if verdict in ("PASS", "FAIL") else None for verdict, other in pairs]
+    says, photos, draws = told(lines, form, ", "), lines["photos"], lines["draws"].iloc[0]
+    return judged(parts), f"{says}; {photos.min()} to {photos.max()} photos, {draws} random networks"
 
 
 def _bias(t: Tables) -> Answer:
     lines = find(t, "shortcut_verdicts", control=False)
-    told = [
-        f"{line['method']} {line['verdict']} (detection {line['detection']:.0%}, false alarm {line['false_alarm']:.0%})"
-        for line in _rows(lines)
-    ]
+    form = "{method} {verdict} (detection {detection:.0%}, false alarm {false_alarm:.0%})"
     parts = [{"PASS": True, "FAIL": False}.get(verdict) for verdict in lines["verdict"]]
-    return judged(parts), ", ".join(told)
+    return judged(parts), told(lines, form, ", ")
 
 
 def _cropping(t: Tables) -> Answer:
     lines = find(t, "scores", metric=("box_iou", "mask_iou"), method="saliency", **SQUEEZE)
-    told = [f"{line['measure']} {line['mean']:.2f}, {line['verdict']} (n = {line['n']})" for line in _rows(lines)]
+    says = told(lines, "{measure} {mean:.2f}, {verdict} (n = {n})")
     best = find(t, "scores", metric="box_iou", control=False, **SQUEEZE).sort_values("mean").iloc[-1]
     parts = [None if v == "too few photos" else v == "better than controls" for v in lines["verdict"]]
-    return judged(parts), f"saliency: {'; '.join(told)}; best box: {best['method']} {best['mean']:.2f}"
+    return judged(parts), f"saliency: {says}; best box: {best['method']} {best['mean']:.2f}"
 
 
 QUESTIONS: tuple[Question, ...] = (
@@ -466,11 +443,11 @@ def tables(made: Tables, manifest: dict[str, Any]) -> Tables:
     lines = []
     for place, question in enumerate(QUESTIONS, start=1):
         try:
-            verdict, told = question.answer(made)
+            verdict, says = question.answer(made)
         except Missing as why:
-            verdict, told = NOT_RUN, str(why)
+            verdict, says = NOT_RUN, str(why)
         line = {"model": "all", "measure": str(place), "method": question.text, "usual": question.usual}
-        line |= {"verdict": verdict, "reason": told, "where": ", ".join(question.where)}
+        line |= {"verdict": verdict, "reason": says, "where": ", ".join(question.where)}
         lines.append(line)
     return {f"{NAME}_verdicts": pd.DataFrame(lines)}
 
@@ -483,8 +460,7 @@ def _five(run_dir: Path, manifest: dict[str, Any]) -> Iterable[Picture]:
             found.setdefault(path.stem, {})[model] = load(path)
     if not found:
         return
-    signed = {label: bool(info.get("signed")) for label, info in manifest["methods"].items()}
-    models = list(manifest["models"])
+    signed, models = signed_methods(manifest), list(manifest["models"])
     names, both = manifest.get("class_names", {}), {"own": "own", "captum": "Captum"}
     labels = {file["id"]: names.get(str(file["label"]), file["id"]) for file in manifest["data"]["files"]}
     pages = {

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, median_with_quartiles, ok
-from suite.report.style import COLOURS, GRID, INK, WIDTH
+from suite.report.style import COLOURS, GRID, INK, Axes, Figure, canvas
 from suite.report.words import number
 
 MIXES, VANISHES = 0.05, 0.1  # median share through other classes; norm of the most confident photo's over the score's
@@ -124,10 +122,8 @@ def _verdicts(model: str, rows: pd.DataFrame) -> Iterable[dict[str, str]]:
         yield line("score", "saturation", "saturates" if saturates else "does not saturate", reason)
     for interaction in _values(rows, "interaction", "metric").values():
         middle = median_with_quartiles("i", interaction)
-        reason = (
-            f"{middle['i']:.0%} [{middle['i_low']:.0%}, {middle['i_high']:.0%}] of what touching squares do together "
-            "is no sum of what each does alone"
-        )
+        reason = f"{middle['i']:.0%} [{middle['i_low']:.0%}, {middle['i_high']:.0%}] of what touching squares do "
+        reason += "together is no sum of what each does alone"
         yield line("score", "interactions", "interacts" if middle["i"] > LIMIT else "nearly additive", reason)
 
 
@@ -149,8 +145,7 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
 
 
 def _log_log(across: str, up: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = canvas(3.6)
     ax.set(xscale="log", yscale="log", xlabel=across, ylabel=up)
     ax.minorticks_off()
     ax.yaxis.set_major_formatter("{x:g}")
@@ -188,8 +183,7 @@ def _vanishing(rows: pd.DataFrame) -> Figure:
 
 
 def _limits(rows: pd.DataFrame) -> Figure:
-    figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = canvas(2.3, 1, 2)
     parts = _values(rows, "share_of_change", "stage", "method")
     names = [name for stage, name in parts if stage == "photo"]
     _strip(left, [parts["photo", name] for name in names], [parts.get(("toy", name)) for name in names], 1)

@@ -43,7 +43,6 @@ def write_explained(
             made[f"{slug(name)}-mask"] = Image.fromarray(masks[name].astype(np.uint8) * 255)
     for name, picture in made.items():
         save_png(picture, folder / f"{name}.png")
-    np.savez_compressed(
-        folder / "maps.npz", allow_pickle=False, **{slug(name): values for name, values in maps.items()}
-    )
+    arrays = {slug(name): values for name, values in maps.items()}
+    np.savez_compressed(folder / "maps.npz", allow_pickle=False, **arrays)
     return [*(folder / f"{name}.png" for name in made), folder / "maps.npz"]

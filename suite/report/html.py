@@ -16,11 +16,11 @@ from markupsafe import Markup
 from suite.report import coursework
 from suite.report.pictures import Picture, Tiles, thumbnail
 from suite.report.plots import Drawn
-from suite.report.present import TEXTS, display, header, is_numeric
-from suite.report.sections import MARKS, Section, Tables, headline
+from suite.report.present import TEXTS, columns_shown, display, is_numeric
+from suite.report.sections import MARKS, Section, Tables, headline, records
 from suite.report.style import GRID, INK, PAPER, slug
 from suite.report.tables import SECTIONS
-from suite.report.words import number
+from suite.report.words import as_words, number
 from suite.results.atomic import write_bytes
 
 PICTURES_SHOWN, ROWS_SHOWN = 24, 400
@@ -111,23 +111,14 @@ def write_html(
 ) -> Path:
     """Writes report.html, under 10 MB whatever the run: what does not fit is linked, and said to be.
 
-    Args:
-        run_dir: the page's folder; links are relative to it.
-        manifest: run.json.
-        tables: by name.
-        plots: figures on disk.
-        pictures: by study.
-        maps: of the photos.
+    Tables are by name, `pictures` by study, `maps` those of the photos; links are relative to `run_dir`.
     """
+    loader = PackageLoader("suite.report", "templates")
     environment = Environment(
-        loader=PackageLoader("suite.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = number
-    style, script = (_source(environment, name) for name in ("report.css", "report.js"))
+    style, script = (loader.get_source(environment, name)[0] for name in ("report.css", "report.js"))
     shown = {name: _table(name, table) for name, table in tables.items()}
     chapters = _chapters(run_dir, tables, shown, plots, pictures)
     photos = _photos(run_dir, maps)
@@ -159,11 +150,7 @@ def write_html(
 
 
 def _chapters(
-    run_dir: Path,
-    tables: Tables,
-    shown: dict[str, Table],
-    plots: list[Drawn],
-    pictures: dict[str, list[Picture]],
+    run_dir: Path, tables: Tables, shown: dict[str, Table], plots: list[Drawn], pictures: dict[str, list[Picture]]
 ) -> list[Chapter]:
     """The studies that left anything, in the order of the page; plots are embedded up to a size, in all."""
     chapters, taken = [], 0
@@ -187,12 +174,6 @@ def _said_already(section: Section, name: str, tables: Tables) -> bool:
     return name == section.verdicts and len(table.columns) <= 5 and len(table) == len(headline(table))
 
 
-def _source(environment: Environment, name: str) -> str:
-    loader = environment.loader
-    assert loader is not None
-    return loader.get_source(environment, name)[0]
-
-
 def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
@@ -208,9 +189,8 @@ def _link(run_dir: Path, path: Path) -> str:
 def _took(manifest: dict[str, Any]) -> str:
     if not (manifest.get("started") and manifest.get("finished")):
         return ""
-    seconds = (
-        datetime.fromisoformat(manifest["finished"]) - datetime.fromisoformat(manifest["started"])
-    ).total_seconds()
+    begun, ended = (datetime.fromisoformat(manifest[key]) for key in ("started", "finished"))
+    seconds = (ended - begun).total_seconds()
     if seconds < 0:  # the clock was set back
         return ""
     minutes, rest = divmod(round(seconds), 60)
@@ -220,11 +200,10 @@ def _took(manifest: dict[str, Any]) -> str:
 def _verdicts(section: Section, tables: Tables, shown: list[Table]) -> list[dict[str, str]]:
     """What the page says first of a study, and where its evidence is."""
     table = tables.get(section.verdicts)
-    judged = [] if table is None else headline(table).to_dict("records")
-    found_also: list[dict[Any, Any]] = list(section.findings(tables))
+    judged = [] if table is None else records(headline(table))
     lines: list[dict[str, str]] = []
-    for found in found_also + judged:
-        line = {str(key): number(value) for key, value in found.items()}
+    for found in (*section.findings(tables), *judged):
+        line = {key: number(value) for key, value in found.items()}
         tone = section.tone(line["verdict"])
         mark = MARKS[tone] if "measure" in found else ""  # a finding judges nothing
         evidence = shown[0].name if shown else f"study-{section.study}"
@@ -263,11 +242,8 @@ def _methods(manifest: dict[str, Any], lines: list[dict[str, str]], photos: list
     made = []
     for i, (label, info) in enumerate(manifest.get("methods", {}).items()):
         mine = [line for line in lines if line["method"] == number(label)]
-        places = [
-            (k, list(photo.tiles.methods).index(label))
-            for k, photo in enumerate(photos)
-            if label in photo.tiles.methods
-        ]
+        columns = [list(photo.tiles.methods) for photo in photos]
+        places = [(k, names.index(label)) for k, names in enumerate(columns) if label in names]
         made.append(Method(f"method-{i}-{slug(label)}", label, info, mine, places))
     return made
 
@@ -277,22 +253,15 @@ def _table(name: str, table: pd.DataFrame) -> Table:
     if "method" in table and name != "failures" and table.get("model", pd.Series()).nunique() == 1:
         table = table.drop(columns="model")  # the same in every line
     shown = display(table.head(ROWS_SHOWN), name)
-    columns = [column for column in table.columns if header(column, name) in shown.columns]
+    columns = columns_shown(table)
     numeric = [is_numeric(table[column]) for column in columns]
     keys = [[str(value) if pd.notna(value) else "" for value in table[column].head(ROWS_SHOWN)] for column in columns]
     rows = [
         [(cell, key[i] if is_number else cell) for cell, key, is_number in zip(line, keys, numeric, strict=True)]
         for i, line in enumerate(shown.itertuples(index=False, name=None))
     ]
-    return Table(
-        name,
-        title,
-        note,
-        list(zip(shown.columns, numeric, strict=True)),
-        rows,
-        max(0, len(table) - ROWS_SHOWN),
-        columns,
-    )
+    heads = list(zip(shown.columns, numeric, strict=True))
+    return Table(name, title, note, heads, rows, max(0, len(table) - ROWS_SHOWN), columns)
 
 
 def _plot(run_dir: Path, plot: Drawn) -> Figure:
@@ -312,13 +281,12 @@ def _thumbnail(run_dir: Path, path: Path, title: str, alt: str) -> Figure:
 
 
 def _environment(manifest: dict[str, Any]) -> list[tuple[str, str]]:
-    plain = {
-        key: manifest.get(key) for key in ("id", "config_digest", "commit", "seed", "threads", "started", "finished")
-    }
+    known = ("id", "config_digest", "commit", "seed", "threads", "started", "finished")
+    plain = {key: manifest.get(key) for key in known}
     data = {f"data {key}": value for key, value in manifest.get("data", {}).items() if key != "files"}
     parts = plain | data | manifest.get("hardware", {}) | manifest.get("versions", {})
     return [
-        (key.replace("_", " "), number(value if isinstance(value, int | float) else str(value)))
+        (as_words(key), number(value if isinstance(value, int | float) else str(value)))
         for key, value in parts.items()
         if value not in (None, "")
     ]

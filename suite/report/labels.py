@@ -2,17 +2,15 @@
 
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from suite.metrics.statistics import wilson_interval
 from suite.report.sanity import CELL, draw_cascades, mean_similarity
 from suite.report.sanity import SECTION as SANITY
-from suite.report.sections import Plot, Section, Tables, groups
-from suite.report.style import INK, PALETTE, WIDTH, label
+from suite.report.sections import Plot, Section, Tables, groups, records, with_ends
+from suite.report.style import INK, PALETTE, Figure, canvas, methods_down
 from suite.report.words import as_words
 from suite.sanity import verdict as judging
 
@@ -41,7 +39,7 @@ TEXTS = {
 def gates(rows: pd.DataFrame) -> pd.DataFrame:
     """What each network knows, and whether that is what it should."""
     lines = []
-    for line in rows[rows["other"] == "gate"].to_dict("records"):
+    for line in records(rows[rows["other"] == "gate"]):
         low, high = wilson_interval(round(line["value"] * line["x"]), int(line["x"]), confidence=0.99)
         part, permuted = line["metric"].removeprefix("accuracy_"), line["stage"] == "permuted"
         needed, held = "", True
@@ -53,7 +51,7 @@ def gates(rows: pd.DataFrame) -> pd.DataFrame:
             least = 0.9 if line["model"].startswith("mlp") else 0.95
             needed, held = f"at least {least}", line["value"] >= least
         shown = {"model": line["model"], "labels": line["stage"], "pictures": part, "seed": line["draw"]}
-        shown |= {"accuracy": line["value"], "accuracy_low": low, "accuracy_high": high}
+        shown |= with_ends("accuracy", line["value"], (low, high))
         why = f"{line['stage']} labels: {part} accuracy {line['value']:.3f}, needed {needed}"
         lines.append(shown | {"needed": needed, "held": "yes" if held else "no", "why": why})
     return pd.DataFrame(lines)
@@ -103,24 +101,16 @@ def _plots(rows: pd.DataFrame, made: Tables) -> Iterable[Plot]:
 
 
 def _side_by_side(table: pd.DataFrame) -> Figure:
-    methods = list(table["method"])
-    figure = Figure(figsize=(WIDTH, 1.3 + 0.36 * len(methods)), layout="constrained")
-    ax = figure.subplots()
-    palette = PALETTE
-    ax.hlines(range(len(methods)), table["r_null"], table["r_self"], color=INK, lw=1, alpha=0.4)
-    for k, (column, words) in enumerate(
-        {"r_self": "same network, noisy copy", "r_permuted": "permuted labels", "r_null": "another photo"}.items()
-    ):
-        ax.scatter(table[column], range(len(methods)), s=36, marker="osD"[k], color=palette[k], label=words, zorder=3)
-    ax.set_yticks(range(len(methods)), [label(m) for m in methods])
-    ax.set_ylim(len(methods) - 0.5, -0.5)
+    figure, ax = canvas(1.3 + 0.36 * len(table))
+    y = range(len(table))
+    ax.hlines(y, table["r_null"], table["r_self"], color=INK, lw=1, alpha=0.4)
+    marks = {"r_self": "same network, noisy copy", "r_permuted": "permuted labels", "r_null": "another photo"}
+    for k, (column, words) in enumerate(marks.items()):
+        ax.scatter(table[column], y, s=36, marker="osD"[k], color=PALETTE[k], label=words, zorder=3)
+    methods_down(ax, list(table["method"]))
     ax.set_xlabel(f"{as_words('spearman_abs')}: how alike the maps are")
     figure.legend(loc="outside upper left", ncols=3)
     return figure
-
-
-def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[tuple[Path, str, str]]:
-    return draw_cascades(run_dir, manifest, "labels", "True against permuted labels")
 
 
 SECTION = Section(
@@ -129,7 +119,7 @@ SECTION = Section(
     texts=TEXTS,
     tables=tables,
     plots=_plots,
-    draw=_draw,
+    draw=partial(draw_cascades, study="labels", title="True against permuted labels"),
     good=SANITY.good,
     bad=SANITY.bad,
     sentences={

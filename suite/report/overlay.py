@@ -5,7 +5,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -34,7 +33,9 @@ def overlay(photo: NDArray[np.uint8], values: NDArray[np.float32], limit: float,
     if signed:
         colour = np.where(values[..., None] >= 0, POSITIVE, NEGATIVE)
     else:
-        colour = 255 * mpl.colormaps["inferno"](0.12 + 0.86 * size[..., 0])[..., :3]
+        from matplotlib import colormaps
+
+        colour = 255 * colormaps["inferno"](0.12 + 0.86 * size[..., 0])[..., :3]
     opacity = 0.95 * size ** (0.55 if signed else 0.7)
     return np.asarray(np.clip(grey * (1 - opacity) + colour * opacity, 0, 255), np.uint8)
 
@@ -50,8 +51,10 @@ def scale(values: NDArray[np.float32]) -> float:
 @cache
 def typeface(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """The font that Matplotlib carries, so that it is there on every machine."""
+    from matplotlib import get_data_path
+
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / name), size)
+    return ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / name), size)
 
 
 def fit_photo(arrays: dict[str, NDArray[Any]], tile: int) -> Image.Image:
@@ -75,8 +78,8 @@ def draw_map(values: NDArray[Any], photo: Image.Image, limit: float, signed: boo
 def in_words(text: str, size: tuple[int, int]) -> Image.Image:
     """An empty tile that says why it is empty."""
     image = Image.new("RGB", size, EMPTY)
-    font = typeface(13 if size[0] > 150 else 11)
-    ImageDraw.Draw(image).text((size[0] / 2, size[1] / 2), text, QUIET, font, anchor="mm")
+    middle = size[0] / 2, size[1] / 2
+    write(ImageDraw.Draw(image), middle, text, 13 if size[0] > 150 else 11, colour=QUIET, anchor="mm")
     return image
 
 
@@ -103,14 +106,33 @@ def wrap(text: str, font: ImageFont.FreeTypeFont, width: float, lines: int) -> I
             return
 
 
+def write(
+    draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int, *,
+    width: float | None = None, bold: bool = False, colour: tuple[int, int, int] = INK, anchor: str | None = None,
+) -> None:  # fmt: skip
+    """A line of text, cut to `width` pixels where that is given."""
+    font = typeface(size, bold)
+    draw.text(at, text if width is None else clip(text, font, width), colour, font, anchor=anchor)
+
+
+def write_lines(
+    draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, size: int, width: float, lines: int, step: int, *,
+    bold: bool = False, colour: tuple[int, int, int] = INK,
+) -> int:  # fmt: skip
+    """Text wrapped into at most `lines` lines, `step` pixels apart; how many it took."""
+    parts = list(wrap(text, typeface(size, bold), width, lines))
+    for k, part in enumerate(parts):
+        write(draw, (at[0], at[1] + step * k), part, size, bold=bold, colour=colour)
+    return len(parts)
+
+
 def colour_strip(draw: ImageDraw.ImageDraw, x: int, y: int, limit: float, signed: bool, above: str) -> None:
     """The colour scale under a map, over mid grey, with its ends in numbers."""
     ramp = np.linspace(-limit if signed else 0, limit, TILE, dtype=np.float32)
     colours = overlay(np.full((1, TILE, 3), 128, np.uint8), ramp[None], limit or 1, signed=signed)[0]
     for i, colour in enumerate(colours):
         draw.line([(x + i, y + 4), (x + i, y + 10)], tuple(int(c) for c in colour))
-    font = typeface(12)
-    draw.text((x, y + 13), f"≤ −{number(limit)}" if signed else "0", QUIET, font)
+    write(draw, (x, y + 13), f"≤ −{number(limit)}" if signed else "0", 12, colour=QUIET)
     if signed:
-        draw.text((x + TILE / 2, y + 13), "0", QUIET, font, anchor="ma")
-    draw.text((x + TILE, y + 13), f"{above}{number(limit)}", QUIET, font, anchor="ra")
+        write(draw, (x + TILE / 2, y + 13), "0", 12, colour=QUIET, anchor="ma")
+    write(draw, (x + TILE, y + 13), f"{above}{number(limit)}", 12, colour=QUIET, anchor="ra")

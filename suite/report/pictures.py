@@ -15,19 +15,18 @@ from PIL import Image, ImageDraw
 
 from suite.errors import SuiteError
 from suite.report.overlay import (
-    INK,
     PAPER,
     QUIET,
     TILE,
-    clip,
     colour_strip,
     draw_map,
     fit_photo,
     in_words,
     scale,
-    typeface,
-    wrap,
-)
+    write,
+    write_lines,
+)  # fmt: skip
+from suite.report.sections import records
 from suite.report.style import slug
 from suite.results.atomic import write_bytes
 
@@ -43,6 +42,16 @@ NOTE = (
 
 
 Picture = tuple[Path, str, str]  # a PNG, its title, and its text for those who cannot see it
+
+
+def titles_of(manifest: dict[str, Any]) -> dict[str, str]:
+    """The networks' names by their folders."""
+    return {info["folder"]: title for title, info in manifest.get("models", {}).items()}
+
+
+def signed_methods(manifest: dict[str, Any]) -> dict[str, bool]:
+    """Which methods' maps have a sign."""
+    return {label: bool(info.get("signed")) for label, info in manifest.get("methods", {}).items()}
 
 
 @dataclass(frozen=True)
@@ -98,12 +107,8 @@ def draw_pictures(run_dir: Path, predictions: pd.DataFrame | None, manifest: dic
     """
     known: dict[tuple[str, str], dict[str, Any]] = {}
     if predictions is not None:
-        known = {
-            (line["model"], line["image"]): {str(key): value for key, value in line.items()}
-            for line in predictions.to_dict("records")
-        }
-    signed = {label: bool(info.get("signed")) for label, info in manifest.get("methods", {}).items()}
-    titles = {info["folder"]: title for title, info in manifest.get("models", {}).items()}
+        known = {(line["model"], line["image"]): line for line in records(predictions)}
+    titles, signed = titles_of(manifest), signed_methods(manifest)
     sheets = []
     for source in sorted((run_dir / "images").glob("*/[0-9]*.npz"), key=lambda path: (path.stem, path.parent.name)):
         model, image = titles.get(source.parent.name, source.parent.name), str(load(source, "id")["id"])
@@ -243,28 +248,24 @@ def _sheet(arrays: dict[str, NDArray[Any]], sheet: Sheet, signed: dict[str, bool
     y = float(MARGIN + 30 + photo.height + 10)
     facts = (("photo", sheet.image), ("label", sheet.label or "none given"), ("network", sheet.model))
     for title, text in (*facts, ("sees", sheet.prediction or "no prediction saved")):
-        draw.text((MARGIN, y), title, QUIET, typeface(12))
-        for line in wrap(text, typeface(14, bold=title in ("label", "sees")), TILE, 3):
-            y += 17
-            draw.text((MARGIN, y), line, INK, typeface(14, bold=title in ("label", "sees")))
-        y += 26
+        write(draw, (MARGIN, y), title, 12, colour=QUIET)
+        y += 17 * write_lines(draw, (MARGIN, y + 17), text, 14, TILE, 3, 17, bold=title in ("label", "sees")) + 26
 
     top = MARGIN
     for block, rows in blocks:
         for row, title in enumerate(("own", "Captum", "difference")[:rows]):
             middle = top + 30 + row * (TILE + STRIP) + photo.height / 2
-            draw.text((left - 12, middle), title, INK, typeface(14), anchor="rm")
+            write(draw, (left - 12, middle), title, 14, anchor="rm")
         for column, label in enumerate(block):
             x = left + column * (TILE + GAP)
-            draw.text((x, top), clip(label, typeface(15, bold=True), TILE), INK, typeface(15, bold=True))
+            write(draw, (x, top), label, 15, width=TILE, bold=True)
             for row, (tile, ends, plain) in enumerate(_sides(arrays, label, photo, signed)):
                 y_map = top + 30 + row * (TILE + STRIP)
                 canvas.paste(tile, (x, y_map))
                 if np.isfinite(ends) and ends > 0:
                     colour_strip(draw, x, y_map + photo.height, ends, plain, "" if row == 2 else "≥ ")
         top += 30 + rows * (TILE + STRIP)
-    for k, part in enumerate(wrap(NOTE, typeface(12), width - 2 * MARGIN, 2)):
-        draw.text((MARGIN, height - 40 + 17 * k), part, QUIET, typeface(12))
+    write_lines(draw, (MARGIN, height - 40), NOTE, 12, width - 2 * MARGIN, 2, 17, colour=QUIET)
     return canvas
 
 
@@ -274,25 +275,20 @@ def photo_grid(lines: list[tuple[str, str, dict[str, NDArray[Any]]]], signed: di
     A map whose name `signed` does not know is drawn with a sign where it has negative values.
     """
     labels = list(dict.fromkeys(key.partition("|")[2] for *_, arrays in lines for key in arrays if key[:4] == "own|"))
-    step = GRID_TILE + 8
-    words = 170
-    canvas = Image.new(
-        "RGB", (2 * MARGIN + words + (1 + len(labels)) * step, 2 * MARGIN + 24 + len(lines) * step), PAPER
-    )
+    step, words = GRID_TILE + 8, 170
+    size = 2 * MARGIN + words + (1 + len(labels)) * step, 2 * MARGIN + 24 + len(lines) * step
+    canvas = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(canvas)
     for column, label in enumerate(labels, start=1):
-        at = MARGIN + words + column * step
-        draw.text((at, MARGIN), clip(label, typeface(13, bold=True), GRID_TILE), INK, typeface(13, bold=True))
+        write(draw, (MARGIN + words + column * step, MARGIN), label, 13, width=GRID_TILE, bold=True)
     for row, (title, words_below, arrays) in enumerate(lines):
         y = MARGIN + 24 + row * step
         photo = fit_photo(arrays, GRID_TILE)
         for half, text in enumerate((title, words_below)):
-            for k, part in enumerate(wrap(text, typeface(12, bold=not half), words - 12, 3)):
-                draw.text((MARGIN, y + 54 * half + 16 * k), part, INK, typeface(12, bold=not half))
+            write_lines(draw, (MARGIN, y + 54 * half), text, 12, words - 12, 3, 16, bold=not half)
         canvas.paste(photo, (MARGIN + words, y))
         for column, label in enumerate(labels, start=1):
-            own = arrays.get(f"own|{label}")
-            if own is not None:
+            if (own := arrays.get(f"own|{label}")) is not None:
                 tile = draw_map(own, photo, scale(own), signed.get(label, bool((own < 0).any())))
                 canvas.paste(tile, (MARGIN + words + column * step, y))
     return canvas

@@ -2,10 +2,10 @@
 
 import hashlib
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib as mpl
 import pandas as pd
 
 from suite.report.sections import Tables
@@ -50,4 +50,4 @@ def _digest(rows: pd.DataFrame, tables: Tables) -> str:
 @cache
 def _code() -> bytes:
     sources = sorted(Path(__file__).parent.glob("*.py"))
-    return b"".join([mpl.__version__.encode(), *(path.read_bytes() for path in sources)])
+    return b"".join([version("matplotlib").encode(), *(path.read_bytes() for path in sources)])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from suite.report.tables import SECTIONS, columns_with_interval
+from suite.report.tables import SECTIONS
 from suite.report.words import as_words, number
 from suite.results.atomic import write_bytes
 
@@ -41,18 +41,25 @@ def is_numeric(values: "pd.Series[Any]") -> bool:
     return bool(pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values))
 
 
+def has_interval(column: Any, table: pd.DataFrame) -> bool:
+    """Whether the ends of its interval stand in columns of their own."""
+    return f"{column}_low" in table and f"{column}_high" in table
+
+
+def columns_shown(table: pd.DataFrame) -> list[Any]:
+    """All columns but the ends of intervals, which stand in their number's cell."""
+    ends = {f"{column}_{end}" for column in table if has_interval(column, table) for end in ("low", "high")}
+    return [column for column in table if column not in ends]
+
+
 def display(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """All cells as text under readable headers; a number and its interval become one cell."""
     shown = {}
-    intervals = columns_with_interval(list(table.columns))
-    bounds = {f"{column}_{end}" for column in intervals for end in ("low", "high")}
-    for column in table.columns:
-        if column in bounds:
-            continue
+    for column in columns_shown(table):
         cells = [number(value) for value in table[column]]
         if column in ("stage", "metric", "measure", "status"):
-            cells = [cell.replace("_", " ") for cell in cells]
-        if column in intervals:
+            cells = [as_words(cell) for cell in cells]
+        if has_interval(column, table):
             ends = zip(table[f"{column}_low"], table[f"{column}_high"], strict=True)
             cells = [
                 f"{cell} [{number(low)}, {number(high)}]" if pd.notna(low) else cell
@@ -74,7 +81,7 @@ def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
     """Writes each table as .csv (all digits), .md and .tex (as shown, escaped)."""
     for name, table in tables.items():
         shown = display(table, name)
-        align = ["right" if is_numeric(table[c]) else "left" for c in table.columns if header(c, name) in shown.columns]
+        align = ["right" if is_numeric(table[column]) else "left" for column in columns_shown(table)]
         marked = shown.map(_markdown).rename(columns=_markdown)
         markdown = marked.to_markdown(index=False, disable_numparse=True, colalign=align)
         heads, *lines = ([_latex(cell) for cell in line] for line in (shown.columns, *shown.to_numpy()))

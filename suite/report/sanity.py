@@ -1,6 +1,5 @@
 """The section on sanity: verdicts, similarity against stage, specification curves, the paper's picture. No torch."""
 
-import io
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -8,17 +7,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from suite.metrics.statistics import bootstrap_interval
-from suite.report.overlay import INK as TEXT
-from suite.report.overlay import PAPER, clip, draw_map, fit_photo, scale, typeface
-from suite.report.pictures import load, newer
-from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok
-from suite.report.style import GRID, INK, PALETTE, WIDTH, label
+from suite.report.overlay import PAPER, draw_map, fit_photo, scale, write
+from suite.report.pictures import Picture, load, newer, save_png, signed_methods
+from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, with_ends
+from suite.report.style import GRID, INK, MARKERS, PALETTE, Figure, canvas, label
 from suite.report.words import as_words
-from suite.results.atomic import write_bytes
 from suite.sanity import verdict as judging
 
 CELL = judging.HEADLINE[2]
@@ -94,11 +90,10 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
 
 def mean_similarity(name: str, values: judging.Array) -> dict[str, float]:
     """Mean over photos, with its interval; a photo's is the mean over its draws."""
-    by_photo = [float(np.mean(row[np.isfinite(row)])) for row in values if np.isfinite(row).any()]
-    if not by_photo:
-        return {name: np.nan, f"{name}_low": np.nan, f"{name}_high": np.nan}
-    low, high = bootstrap_interval(by_photo, resamples=1000)
-    return {name: float(np.mean(by_photo)), f"{name}_low": low, f"{name}_high": high}
+    known = np.isfinite(values)
+    some = known.any(axis=1)
+    by_photo = np.where(known, values, 0).sum(axis=1)[some] / known.sum(axis=1)[some]
+    return with_ends(name, by_photo.mean() if some.any() else np.nan, bootstrap_interval(by_photo, resamples=1000))
 
 
 def _stages(found: judging.Similarities, rows: pd.DataFrame) -> pd.DataFrame:
@@ -112,12 +107,12 @@ def _stages(found: judging.Similarities, rows: pd.DataFrame) -> pd.DataFrame:
         null = found.find(method, stage, count, "null", noise, cell, metric)
         line = {"method": method, "metric": metric, "order": stage, "x": count, "block": names.get((stage, count), "")}
         line |= mean_similarity("similarity", values) | (mean_similarity("null", null) if null is not None else {})
-        lines.append(line | ({"s": s.value, "s_low": s.low, "s_high": s.high} if s else {}))
-    return (
-        pd.DataFrame(lines).sort_values(["metric", "method", "order", "x"], ignore_index=True)
-        if lines
-        else pd.DataFrame()
-    )
+        lines.append(line | (with_ends("s", s.value, (s.low, s.high)) if s else {}))
+    return _sorted(lines, ["metric", "method", "order", "x"])
+
+
+def _sorted(lines: list[dict[str, Any]], by: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(lines).sort_values(by, ignore_index=True) if lines else pd.DataFrame()
 
 
 def _nulls(found: judging.Similarities) -> pd.DataFrame:
@@ -128,11 +123,11 @@ def _nulls(found: judging.Similarities) -> pd.DataFrame:
             one = values[np.isfinite(values)]
             line = {"method": method, "metric": metric, "kind": kind} | mean_similarity("similarity", values)
             lines.append(line | {"standard_deviation": float(one.std()) if one.size else np.nan, "n": int(one.size)})
-    return pd.DataFrame(lines).sort_values(["metric", "method", "kind"], ignore_index=True) if lines else pd.DataFrame()
+    return _sorted(lines, ["metric", "method", "kind"])
 
 
 def _other_tests(found: judging.Similarities, rows: pd.DataFrame) -> pd.DataFrame:
-    lines = []
+    lines: list[dict[str, Any]] = []
     tests = ok(rows[rows["metric"].isin(["emprt", "output_entropy", "smprt"])])
     for (method, metric), group in tests.groupby(["method", "metric"]):
         by_photo = group.groupby("image")["value"].mean()
@@ -140,9 +135,8 @@ def _other_tests(found: judging.Similarities, rows: pd.DataFrame) -> pd.DataFram
     for method in found.methods:
         s = judging.sensitivity_at(found, method, "random_logit", 0, found.noise, CELL, "spearman_abs", 1000)
         if s is not None:
-            lines.append(
-                {"method": method, "metric": "random_logit", "mean": s.value, "mean_low": s.low, "mean_high": s.high}
-            )
+            line: dict[str, Any] = {"method": method, "metric": "random_logit"}
+            lines.append(line | with_ends("mean", s.value, (s.low, s.high)))
     return pd.DataFrame(lines)
 
 
@@ -168,33 +162,30 @@ def _plots(rows: pd.DataFrame, made: Tables) -> Iterable[Plot]:
 
 
 def _similarity(table: pd.DataFrame, nulls: pd.DataFrame, order: str, words: str) -> Figure:
-    metrics = [
-        m for m in ("spearman_abs", "spearman_signed", "ssim_abs", "hog_abs", "cosine_abs") if m in set(table["metric"])
-    ]
+    known = ("spearman_abs", "spearman_signed", "ssim_abs", "hog_abs", "cosine_abs")
+    metrics = [metric for metric in known if metric in set(table["metric"])]
     methods = list(dict.fromkeys(table["method"]))
-    figure = Figure(figsize=(WIDTH, 0.6 + 2.3 * -(-len(metrics) // 2)), layout="constrained")
-    axes = figure.subplots(-(-len(metrics) // 2), 2, sharex=True, squeeze=False).ravel()
-    palette = PALETTE
+    cascade = order != "independent"  # it begins at the intact network and ends where everything is random
+    across = -(-len(metrics) // 2)
+    figure, panels = canvas(0.6 + 2.3 * across, across, 2, sharex=True, squeeze=False)
+    axes = panels.ravel()
     for ax, metric in zip(axes, metrics, strict=False):
         part = table[table["metric"] == metric]
-        alone = nulls[(nulls["metric"] == metric) & (nulls["kind"] == "input")]
-        for line in alone.to_dict("records"):
-            ax.axhline(line["similarity"], color=INK, lw=1, ls=":", label="photo × noise")
+        beside = nulls[nulls["metric"] == metric]
+        for similarity in beside.loc[beside["kind"] == "input", "similarity"]:
+            ax.axhline(similarity, color=INK, lw=1, ls=":", label="photo × noise")
+        part = part[part["order"].isin([order, "everything"] if cascade else [order])]
         for k, method in enumerate(methods):
-            mine = part[
-                (part["method"] == method)
-                & part["order"].isin([order, *(["everything"] if order != "independent" else [])])
-            ]
-            mine = mine.sort_values("x")
+            mine, colour = part[part["method"] == method].sort_values("x"), PALETTE[k % 10]
             if mine.empty:
                 continue
-            own = nulls[(nulls["metric"] == metric) & (nulls["kind"] == "self") & (nulls["method"] == method)]
-            start = own["similarity"].tolist()[:1] if order != "independent" else []
+            own = beside.loc[(beside["kind"] == "self") & (beside["method"] == method), "similarity"]
+            start = own.tolist()[:1] if cascade else []
             x, y = [0.0] * len(start) + mine["x"].tolist(), start + mine["similarity"].tolist()
             shift = 0.08 * (k - (len(methods) - 1) / 2)
-            ax.plot(np.array(x) + shift, y, color=palette[k], marker="os^Dv"[k % 5], ms=4, lw=1.4, label=label(method))
-            ax.vlines(mine["x"] + shift, mine["similarity_low"], mine["similarity_high"], color=palette[k], lw=1.2)
-            ax.fill_between(mine["x"], mine["null_low"], mine["null_high"], color=palette[k], alpha=0.16, lw=0)
+            ax.plot(np.array(x) + shift, y, color=colour, marker=MARKERS[k % 5], ms=4, lw=1.4, label=label(method))
+            ax.vlines(mine["x"] + shift, mine["similarity_low"], mine["similarity_high"], color=colour, lw=1.2)
+            ax.fill_between(mine["x"], mine["null_low"], mine["null_high"], color=colour, alpha=0.16, lw=0)
         ax.set_title(as_words(metric))
         ax.grid(True, axis="y", color=GRID)
         ax.grid(False, axis="x")
@@ -204,19 +195,16 @@ def _similarity(table: pd.DataFrame, nulls: pd.DataFrame, order: str, words: str
     for ax in axes[max(0, len(metrics) - 2) : len(metrics)]:
         ax.set_xlabel(words)
         ax.tick_params(labelbottom=True)
-    handles, texts = axes[0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="outside upper left", ncols=3)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
     return figure
 
 
 def _curve(curve: pd.DataFrame) -> Figure:
     curve = curve.sort_values("s_half", ignore_index=True)
-    choices = {
-        c: sorted(curve[c].unique()) for c in ("measure", "sign", "noise", "cell", "order") if curve[c].nunique() > 1
-    }
-    rows = [(column, value) for column, values in choices.items() for value in values]
-    figure = Figure(figsize=(WIDTH, 2.1 + 0.19 * len(rows)), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1.7, 0.19 * max(1, len(rows))))
+    varied = [c for c in ("measure", "sign", "noise", "cell", "order") if curve[c].nunique() > 1]
+    rows = [(column, value) for column in varied for value in sorted(curve[column].unique())]
+    ratios = (1.7, 0.19 * max(1, len(rows)))
+    figure, (upper, lower) = canvas(2.1 + 0.19 * len(rows), 2, 1, sharex=True, height_ratios=ratios)
     for verdict, part in curve.groupby("verdict"):
         colour = _COLOURS.get(str(verdict), INK)
         upper.vlines(part.index, part["s_half_low"], part["s_half_high"], color=colour, lw=1, alpha=0.6)
@@ -228,13 +216,9 @@ def _curve(curve: pd.DataFrame) -> Figure:
         upper.set_ylim(max(-1.0, np.nanmin(ends) - 0.1), min(2.5, np.nanmax(ends) + 0.1))
     for y, (column, value) in enumerate(rows):
         at = curve.index[curve[column] == value]
-        lower.scatter(
-            at, [y] * len(at), s=5, marker="|", color=[_COLOURS.get(v, INK) for v in curve.loc[at, "verdict"]]
-        )
-    shown = [
-        f"{column} {value:g}" if isinstance(value, int | float) else as_words(f"{column} {value}")
-        for column, value in rows
-    ]
+        colours = [_COLOURS.get(verdict, INK) for verdict in curve.loc[at, "verdict"]]
+        lower.scatter(at, [y] * len(at), s=5, marker="|", color=colours)
+    shown = [as_words(f"{c} {v}" if isinstance(v, str) else f"{c} {v:g}") for c, v in rows]
     lower.set_yticks(range(len(rows)), shown, fontsize=8)
     lower.set_ylim(len(rows) - 0.5, -0.5)
     lower.set_xlabel("analyses, sorted by S")
@@ -242,11 +226,7 @@ def _curve(curve: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[tuple[Path, str, str]]:
-    return draw_cascades(run_dir, manifest, "sanity", "More and more blocks random, from the top")
-
-
-def draw_cascades(run_dir: Path, manifest: dict[str, Any], study: str, title: str) -> list[tuple[Path, str, str]]:
+def draw_cascades(run_dir: Path, manifest: dict[str, Any], study: str, title: str) -> list[Picture]:
     """The paper's picture: methods down, stages across, the maps of one photo."""
     drawn = []
     for model, about in manifest.get("models", {}).items():
@@ -254,41 +234,32 @@ def draw_cascades(run_dir: Path, manifest: dict[str, Any], study: str, title: st
             path = source.with_suffix(".png")
             arrays = load(source)
             if not newer(path, source):
-                _cascade(arrays, manifest, path, title)
+                save_png(_cascade(arrays, signed_methods(manifest), title), path)
             alt = f"Maps of {arrays['id']} on {model}: methods down; across: {title}."
             drawn.append((path, f"{title} · {model}", alt))
     return drawn
 
 
-def _cascade(arrays: dict[str, Any], manifest: dict[str, Any], path: Path, title: str) -> None:
+def _cascade(arrays: dict[str, Any], signed: dict[str, bool], title: str) -> Image.Image:
     keys = [key.split("|", 2) for key in arrays if "|" in key]
     stages = sorted({(int(count), name) for count, name, _ in keys})
     methods = list(dict.fromkeys(method for *_, method in keys))
     photo = fit_photo(arrays, _TILE)
     step = _TILE + _GAP
-    canvas = Image.new("RGB", (_LEFT + (len(stages) + 1) * step + _GAP, 64 + len(methods) * step), PAPER)
-    draw = ImageDraw.Draw(canvas)
-    signed = {name: bool(info.get("signed")) for name, info in manifest.get("methods", {}).items()}
+    image = Image.new("RGB", (_LEFT + (len(stages) + 1) * step + _GAP, 64 + len(methods) * step), PAPER)
+    draw = ImageDraw.Draw(image)
     for column, text in enumerate(["photo", *(name if count == 0 else f"{count}: {name}" for count, name in stages)]):
-        draw.text(
-            (_LEFT + column * step, 40), clip(text, typeface(12, bold=True), _TILE), TEXT, typeface(12, bold=True)
-        )
-    draw.text((_GAP, 12), f"{title}; each map in its own scale", TEXT, typeface(13))
+        write(draw, (_LEFT + column * step, 40), text, 12, width=_TILE, bold=True)
+    write(draw, (_GAP, 12), f"{title}; each map in its own scale", 13)
     for row, method in enumerate(methods):
         y = 60 + row * step
-        draw.text(
-            (_GAP, y + photo.height / 2), clip(method, typeface(12), _LEFT - 2 * _GAP), TEXT, typeface(12), anchor="lm"
-        )
-        canvas.paste(photo, (_LEFT, y))
+        write(draw, (_GAP, y + photo.height / 2), method, 12, width=_LEFT - 2 * _GAP, anchor="lm")
+        image.paste(photo, (_LEFT, y))
         for column, (count, name) in enumerate(stages, start=1):
-            values = arrays.get(f"{count}|{name}|{method}")
-            if values is not None:
-                canvas.paste(
-                    draw_map(values, photo, scale(values), signed.get(method, False)), (_LEFT + column * step, y)
-                )
-    file = io.BytesIO()
-    canvas.save(file, "PNG")
-    write_bytes(path, file.getvalue())
+            if (values := arrays.get(f"{count}|{name}|{method}")) is not None:
+                tile = draw_map(values, photo, scale(values), signed.get(method, False))
+                image.paste(tile, (_LEFT + column * step, y))
+    return image
 
 
 SECTION = Section(
@@ -297,7 +268,7 @@ SECTION = Section(
     texts=TEXTS,
     tables=tables,
     plots=_plots,
-    draw=_draw,
+    draw=partial(draw_cascades, study="sanity", title="More and more blocks random, from the top"),
     good=frozenset({judging.PASS}),
     bad=frozenset({judging.FAIL, judging.VOID}),
     sentences={

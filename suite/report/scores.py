@@ -5,23 +5,21 @@ Scores of photos that the network gets wrong stand in a table of their own; all 
 
 from collections.abc import Iterable
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from suite.metrics.cards import CARDS
-from suite.metrics.statistics import bootstrap_interval, holm, kendall_w, paired_bootstrap, wilcoxon_p
+from suite.metrics.statistics import bootstrap_interval, holm, kendall_w, wilcoxon_p
 from suite.report.agreement import unreadable
-from suite.report.overlay import INK, PAPER, clip, draw_map, fit_photo, scale, typeface
-from suite.report.pictures import Picture, load, save_png
-from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, methods_in, ok
-from suite.report.style import COLOURS, PALETTE, WIDTH, label, slug
+from suite.report.overlay import PAPER, draw_map, fit_photo, scale, write
+from suite.report.pictures import Picture, load, newer, save_png, signed_methods
+from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, records, square, with_ends
+from suite.report.style import COLOURS, PALETTE, Figure, canvas, draw_matrix, label, methods_down, slug
 from suite.report.words import as_words, number
 
 BETTER, MIXED, RANDOM, EDGES, FEW = (
@@ -85,17 +83,14 @@ def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
     named = _named(rows)
     tested, scored = named[named["implementation"] == "self-test"], named[named["implementation"] == ""]
     top = ok(rows[(rows["study"] == "predictions") & (rows["metric"] == "top1")])
-    missed = top[top["value"] != top["target"].astype(float)]
-    wrong = pd.MultiIndex.from_frame(scored[["model", "image"]]).isin(
-        pd.MultiIndex.from_frame(missed[["model", "image"]])
-    )
+    missed = top.loc[top["value"] != top["target"].astype(float), ["model", "image"]].drop_duplicates()
+    wrong = scored[["model", "image"]].merge(missed, how="left", indicator="which")["which"].eq("both").to_numpy()
     main, lost = _scores(scored[~wrong], rows), _scores(scored[wrong], rows)
     metrics = _metrics(tested, scored)
-    passed = metrics[metrics["self_test"] == "passes"] if len(metrics) else metrics
+    passed = {(line["model"], line["measure"]) for line in records(metrics) if line["self_test"] == "passes"}
     for table in (main, lost):
         if len(table):
-            pairs = set(zip(passed["model"], passed["measure"], strict=True))
-            table["trusted"] = [pair in pairs for pair in zip(table["model"], table["measure"], strict=True)]
+            table["trusted"] = [pair in passed for pair in zip(table["model"], table["measure"], strict=True)]
     return {
         "scores_verdicts": _verdicts(main),
         "scores_which": _which(main, lost),
@@ -112,28 +107,33 @@ def _sign(metric: str) -> int:
     return 1 if CARDS[metric].better == "higher" else -1
 
 
+def _family(table: pd.DataFrame) -> "pd.Series[str]":
+    return table["metric"].map(lambda metric: CARDS[metric].family)
+
+
+def _by_card(table: pd.DataFrame) -> pd.DataFrame:
+    """In the order of the metric cards; axioms, of which a method has one value everywhere, left out."""
+    place = {metric: i for i, metric in enumerate(CARDS)}
+    return table[_family(table) != "axiom"].sort_values("metric", key=lambda s: s.map(place), kind="stable")
+
+
 def _scores(scored: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """A line for each network, measure and method."""
     lines: list[dict[str, Any]] = []
     failed = rows[rows["status"] == "failed"]
+    unread = {model: unreadable(failed, model) for model in scored["model"].unique()}
     for (model, metric, measure), group in groups(scored, "model", "metric", "measure"):
         wide = ok(group).pivot(index="image", columns="method", values="value")
         asked = {metric, _GROUPS.get(metric, ""), *group["stage"], "map"}
-        bad = failed[(failed["model"] == model) & failed["metric"].isin(asked)]
-        unread = unreadable(failed, str(model))
+        bad = failed[(failed["model"] == model) & failed["metric"].isin(asked)].groupby("method")["image"].agg(set)
         columns, absent = {name: wide[name].to_numpy(float) for name in wide}, np.full(len(wide), np.nan)
         block = []
         for method, mine in group.groupby("method"):
             values = wide[method].dropna() if method in wide else pd.Series(dtype=float)
-            lost = set(bad.loc[bad["method"] == method, "image"]) | unread
-            line = {
-                "model": model,
-                "measure": measure,
-                "metric": metric,
-                "stage": mine["stage"].iloc[0],
-                "method": method,
-            }
-            line |= {"control": bool(mine["control"].any()), "failed": len(lost)} | mean_with_interval("mean", values)
+            lost = bad.get(method, set()) | unread[model]
+            line = {"model": model, "measure": measure, "metric": metric, "stage": mine["stage"].iloc[0]}
+            line |= {"method": method, "control": bool(mine["control"].any()), "failed": len(lost)}
+            line |= mean_with_interval("mean", values)
             for name, control in (("random", "control_noise"), ("edges", "control_edges")):
                 both = np.stack([columns.get(method, absent), columns.get(control, absent)])
                 pair = both[:, ~np.isnan(both).any(axis=0) & (method != control)]
@@ -151,9 +151,8 @@ def _scores(scored: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _difference(name: str, a: Any, b: Any, sign: int) -> dict[str, float]:
     """The mean paired difference, positive where `a` is better, with its interval."""
-    first, second = sign * np.asarray(a, float), sign * np.asarray(b, float)
-    low, high = paired_bootstrap(first, second)
-    return {name: float((first - second).mean()) if len(first) else np.nan, f"{name}_low": low, f"{name}_high": high}
+    difference = pd.Series(sign * a - sign * b)
+    return with_ends(name, difference.mean(), bootstrap_interval(difference))
 
 
 def _verdict(line: dict[str, Any]) -> str:
@@ -168,8 +167,7 @@ def _verdict(line: dict[str, Any]) -> str:
 
 def _deciding(main: pd.DataFrame) -> pd.DataFrame:
     """The lines that a verdict rests on: faithfulness and place, in their main form, their self-test passed."""
-    family = main["metric"].map(lambda metric: CARDS[metric].family)
-    decides = family.isin(["faithfulness", "localisation"]) & ~main["stage"].isin(SIDE)
+    decides = _family(main).isin(["faithfulness", "localisation"]) & ~main["stage"].isin(SIDE)
     return main[decides & main["trusted"] & ~main["control"]]
 
 
@@ -188,11 +186,10 @@ def _verdicts(main: pd.DataFrame) -> pd.DataFrame:
         parts = [f"{text} in {len(found)} of {total}: {', '.join(found)}" for text, found in says.items() if found]
         counts = group.loc[group["verdict"] != FEW, "n"]
         lines.append((model, method, "overall", word, f"{'; '.join(parts)}. {_span(counts)}"))
-    for line in main[~main["control"]].to_dict("records"):
-        reason = f"mean {number(line['mean'])}, n = {line['n']}, over random {number(line['over_random'])} "
-        reason += (
-            f"(p {number(line['p_random'])}), over edges {number(line['over_edges'])} (p {number(line['p_edges'])})"
-        )
+    for line in records(main[~main["control"]]):
+        reason = f"mean {number(line['mean'])}, n = {line['n']}"
+        for name in ("random", "edges"):
+            reason += f", over {name} {number(line[f'over_{name}'])} (p {number(line[f'p_{name}'])})"
         lines.append((line["model"], line["method"], line["measure"], line["verdict"], reason))
     return pd.DataFrame(lines, columns=["model", "method", "measure", "verdict", "reason"])
 
@@ -296,27 +293,22 @@ def _agreement(scored: pd.DataFrame) -> pd.DataFrame:
     """Spearman's correlation of two measures over the methods of a photo, mean over photos; three methods at least."""
     lines = []
     kept = ok(scored)
-    kept = kept[~kept["stage"].isin(SIDE) & (kept["metric"].map(lambda metric: CARDS[metric].family) != "axiom")]
-    for model, group in groups(kept, "model"):
-        place = {metric: i for i, metric in enumerate(CARDS)}
-        group = group.sort_values("metric", key=lambda column: column.map(place), kind="stable")
+    for model, group in groups(kept[~kept["stage"].isin(SIDE)], "model"):
+        group = _by_card(group)
         order = list(dict.fromkeys(group["measure"]))
         group = group.assign(value=group["value"] * group["metric"].map(_sign))
-        found: dict[tuple[str, str], list[float]] = {}
+        tables = []
         for _, photo in group.groupby("image"):
             wide = photo.pivot(index="method", columns="measure", values="value").dropna(axis=1)
-            wide = wide.loc[:, wide.nunique() > 1].rank()
-            if len(wide) < 3 or wide.shape[1] < 2:
-                continue
-            table = np.corrcoef(wide.to_numpy().T)
-            for i, a in enumerate(wide.columns):
-                for j, b in enumerate(wide.columns):
-                    if order.index(a) < order.index(b):
-                        found.setdefault((a, b), []).append(table[i, j])
-        lines += [
-            {"model": model, "measure": a, "with": b} | mean_with_interval("spearman", pd.Series(values))
-            for (a, b), values in sorted(found.items(), key=lambda one: [order.index(name) for name in one[0]])
-        ]
+            ranks = wide.loc[:, wide.nunique() > 1].rank()
+            if len(ranks) >= 3 and ranks.shape[1] >= 2:
+                table = pd.DataFrame(np.corrcoef(ranks.to_numpy().T), ranks.columns, ranks.columns)
+                tables.append(table.reindex(index=order, columns=order).to_numpy())
+        for i, j in combinations(range(len(order)), 2):
+            values = pd.Series([table[i, j] for table in tables], dtype=float).dropna()
+            if len(values):
+                line = {"model": model, "measure": order[i], "with": order[j]}
+                lines.append(line | mean_with_interval("spearman", values))
     return pd.DataFrame(lines)
 
 
@@ -327,13 +319,13 @@ def _photos(scored: pd.DataFrame) -> pd.DataFrame:
         there = [m for m in CARDS if CARDS[m].family == "faithfulness" and (group["metric"] == m).any()]
         if not there:
             continue
-        mine = group[group["measure"] == group.loc[group["metric"] == there[0], "measure"].iloc[0]]
-        for method, one in mine.groupby("method"):
-            ordered = (one.set_index("image")["value"] * _sign(there[0])).sort_values()
-            best, worst = ordered.index[-1], ordered.index[0]
-            ends = {"best": best, "best_value": one.set_index("image")["value"][best]}
-            ends |= {"worst": worst, "worst_value": one.set_index("image")["value"][worst]}
-            lines.append({"model": model, "method": method, "measure": one["measure"].iloc[0]} | ends)
+        measure = group.loc[group["metric"] == there[0], "measure"].iloc[0]
+        for method, one in group[group["measure"] == measure].groupby("method"):
+            ordered = one.sort_values("value", ascending=_sign(there[0]) > 0)
+            line = {"model": model, "method": method, "measure": measure}
+            for end, place in (("best", -1), ("worst", 0)):
+                line |= {end: ordered["image"].iloc[place], f"{end}_value": ordered["value"].iloc[place]}
+            lines.append(line)
     return pd.DataFrame(lines)
 
 
@@ -363,49 +355,45 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
 
 
 def _heat(table: pd.DataFrame) -> Figure:
-    table = table[table["metric"].map(lambda metric: CARDS[metric].family) != "axiom"]
-    place = {metric: i for i, metric in enumerate(CARDS)}
-    table = table.sort_values("metric", key=lambda column: column.map(place), kind="stable")
+    from matplotlib import colormaps
+
+    table = _by_card(table)
     controls = table.groupby("method", sort=False)["control"].any().sort_values(kind="stable")
     methods, measures = list(controls.index), list(dict.fromkeys(table["measure"]))
     panels = [measures[i : i + ACROSS] for i in range(0, len(measures), ACROSS)]
-    height = 1.5 + 0.4 * len(methods)
-    figure = Figure(figsize=(2 + 1.1 * min(ACROSS, len(measures)), height * len(panels)), layout="constrained")
-    for ax, names in zip(np.atleast_1d(figure.subplots(len(panels), 1)), panels, strict=True):
-        ax.set(xlim=(-0.5, min(ACROSS, len(measures)) - 0.5), ylim=(len(methods) - 0.5, -0.5))
+    across, height = min(ACROSS, len(measures)), (1.5 + 0.4 * len(methods)) * len(panels)
+    figure, axes = canvas(height, len(panels), width=2 + 1.1 * across, squeeze=False)
+    for ax, names in zip(axes[:, 0], panels, strict=True):
+        methods_down(ax, methods, 24)
+        ax.set_xlim(-0.5, across - 0.5)
         ticks = []
         for j, name in enumerate(names):
             column = table[table["measure"] == name].set_index("method")
             sign, trusted = _sign(column["metric"].iloc[0]), bool(column.get("trusted", pd.Series([False])).any())
             value = sign * column["mean"]
             shade = ((value - value.min()) / (value.max() - value.min())).fillna(0.5).reindex(methods)
-            colours = mpl.colormaps["Blues" if trusted else "Greys"]
+            colours = colormaps["Blues" if trusted else "Greys"]
             ax.imshow(shade.to_numpy()[:, None], colours, extent=(j - 0.5, j + 0.5, len(methods) - 0.5, -0.5),
                       vmin=-0.1, vmax=2.0 if trusted else 3.0, aspect="auto")  # fmt: skip
             for method, line in column.iterrows():
-                ends = (
-                    f"\n[{number(line['mean_low'])}, {number(line['mean_high'])}]" if pd.notna(line["mean_low"]) else ""
-                )
-                text = f"{number(line['mean'])}  #{line['rank']:g}{ends}"
+                text = f"{number(line['mean'])}  #{line['rank']:g}"
+                if pd.notna(line["mean_low"]):
+                    text += f"\n[{number(line['mean_low'])}, {number(line['mean_high'])}]"
                 ax.text(j, methods.index(str(method)), text, ha="center", va="center", fontsize=7.5, color=DARK)
             ticks.append(f"{label(name)} {'↑' if sign > 0 else '↓'}")
         ax.axhline(int((~controls).sum()) - 0.5, color=DARK, lw=1.2)
         ax.grid(False)
         ax.set_xticks(range(len(names)), ticks, rotation=20, ha="right", rotation_mode="anchor")
-        ax.set_yticks(range(len(methods)), [label(m, 24) for m in methods])
         ax.tick_params(length=0)
     return figure
 
 
 def _curves(curves: pd.DataFrame) -> Figure:
     panels = sorted(dict.fromkeys(zip(curves["metric"], curves["other"], strict=True)))
-    figure = Figure(figsize=(WIDTH, 0.9 + 2.7 * len(panels)), layout="constrained")
-    axes: list[Axes] = list(np.atleast_1d(figure.subplots(len(panels), 1)))
-    methods = sorted(
-        dict.fromkeys(curves["method"]), key=lambda m: bool(curves.loc[curves["method"] == m, "control"].any())
-    )
-    colours = dict(zip(methods, (PALETTE[k % 10] for k in range(len(methods))), strict=True))
-    for ax, (metric, other) in zip(axes, panels, strict=True):
+    figure, axes = canvas(0.9 + 2.7 * len(panels), len(panels), squeeze=False)
+    methods = list(curves.groupby("method", sort=False)["control"].any().sort_values(kind="stable").index)
+    colours = {method: PALETTE[k % 10] for k, method in enumerate(methods)}
+    for ax, (metric, other) in zip(axes[:, 0], panels, strict=True):
         panel = curves[(curves["metric"] == metric) & (curves["other"] == other)]
         for method, one in panel.groupby("method"):
             at = one.groupby("x")["value"]
@@ -418,46 +406,28 @@ def _curves(curves: pd.DataFrame) -> Figure:
         ax.set_ylabel("probability of the target")
         ax.set_ylim(bottom=0)
         ax.grid(True, axis="both")
-    handles, names = axes[0].get_legend_handles_labels()
+    handles, names = axes[0, 0].get_legend_handles_labels()
     kept = dict(zip(names, handles, strict=True))
     figure.legend([kept[label(m)] for m in methods], [label(m) for m in methods], loc="outside upper left", ncols=3)
     return figure
 
 
 def _pairs(table: pd.DataFrame) -> Figure:
-    names = list(dict.fromkeys([*table["measure"], *table["with"]]))
-    values = np.full((len(names), len(names)), np.nan)
-    np.fill_diagonal(values, 1)
-    for a, b, mean in zip(table["measure"], table["with"], table["spearman"], strict=True):
-        i, j = names.index(a), names.index(b)
-        values[i, j] = values[j, i] = mean
-    side = 0.5 * len(names)
-    figure = Figure(figsize=(side + 2.4, side + 1.6), layout="constrained")
-    ax = figure.subplots()
-    shown = [label(name) for name in names]
-    import seaborn as sns  # what draws alone is imported when something is drawn
-
-    sns.heatmap(values, annot=True, fmt=".2f", ax=ax, square=True, vmin=-1, vmax=1, cmap="vlag", cbar=False,
-                annot_kws={"fontsize": 7.5})  # fmt: skip
-    for text in ax.texts:
-        text.set_in_layout(False)
-    ax.grid(False)
-    ax.tick_params(length=0)
-    ax.set_xticks(ax.get_xticks(), shown, rotation=40, ha="right", rotation_mode="anchor")
-    ax.set_yticks(ax.get_yticks(), shown, rotation=0)
+    values = square(table, "measure", "with", "spearman")
+    side = 0.5 * len(values)
+    figure, ax = canvas(side + 1.6, width=side + 2.4)
+    draw_matrix(ax, values.to_numpy(), [label(name) for name in values.index], 7.5, vmin=-1, vmax=1, cmap="vlag")
     return figure
 
 
 def _cost(passes: "pd.Series[float]", ranks: "pd.Series[float]") -> Figure:
-    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
-    ax = figure.subplots()
-    for method, rank in ranks.items():
-        ax.scatter(passes.get(method, np.nan), rank, s=36, color=COLOURS["own"])
-        ax.annotate(
-            label(str(method), 24), (passes.get(method, np.nan), rank), (6, 4), textcoords="offset points", fontsize=9
-        )
+    figure, ax = canvas(3.4)
+    passes = passes.reindex(ranks.index)
+    ax.scatter(passes, ranks, s=36, color=COLOURS["own"])
+    for method, at in zip(ranks.index, zip(passes, ranks, strict=True), strict=True):
+        ax.annotate(label(method, 24), at, (6, 4), textcoords="offset points", fontsize=9)
     ax.set_xscale("log")
-    shown = sorted({float(value) for value in passes.reindex(ranks.index).dropna()})
+    shown = sorted(set(passes.dropna()))
     ax.set_xticks(shown, [number(value) for value in shown])
     ax.minorticks_off()
     ax.margins(x=0.25, y=0.15)
@@ -469,42 +439,47 @@ def _cost(passes: "pd.Series[float]", ranks: "pd.Series[float]") -> Figure:
 
 def _pictures(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     """A sheet a network: each method's best and worst photo with its map."""
+    drawn: list[Picture] = []
+    shards = list((run_dir / "rows" / "scores").glob("*"))
+    for model, about in manifest.get("models", {}).items() if shards else ():
+        path = run_dir / "plots" / f"scores-photos-{slug(model)}.png"
+        if not newer(path, *shards, *(run_dir / "images" / about["folder"]).glob("[0-9]*.npz")):
+            if (sheet := _sheet(run_dir, manifest, model)) is None:
+                continue
+            save_png(sheet, path)
+        title = f"{model}: best and worst photo of each method"
+        drawn.append((path, title, "A row a method: photo and map, twice."))
+    return drawn
+
+
+def _sheet(run_dir: Path, manifest: dict[str, Any], model: str) -> Image.Image | None:
+    """None where no map of these photos was saved."""
     from suite.results import read
 
-    table = _photos(_named(read(run_dir, ("scores", "predictions"))))
-    signed = {name: bool(info.get("signed")) for name, info in manifest.get("methods", {}).items()}
-    place = {file["id"]: i for i, file in enumerate(manifest.get("data", {}).get("files", []))}
-    drawn: list[Picture] = []
-    for model in dict.fromkeys(table["model"]) if len(table) else ():
-        folder, tile, left = run_dir / "images" / manifest["models"][model]["folder"], 150, 190
-        lines = table[table["model"] == model]
-        canvas = Image.new("RGB", (left + 4 * (tile + 10) + 20, 40 + len(lines) * (tile + 34)), PAPER)
-        draw, found = ImageDraw.Draw(canvas), 0
-        for row, method in enumerate(methods_in(lines, str(model))):
-            line = lines[lines["method"] == method].iloc[0]
-            top = 40 + row * (tile + 34)
-            draw.text(
-                (12, top + tile / 2), clip(method, typeface(14, bold=True), left - 20), INK, typeface(14, bold=True)
-            )
-            for k, end in enumerate(("best", "worst")):
-                path = folder / f"{place.get(line[end], -1):06d}.npz"
-                if not path.is_file():
-                    continue
-                arrays, found = load(path), found + 1
-                photo, values, x = fit_photo(arrays, tile), arrays.get(f"own|{method}"), left + 2 * k * (tile + 10)
-                words = f"{end}: {line['measure']} {number(line[f'{end}_value'])}, {line[end]}"
-                draw.text((x, top - 17), clip(words, typeface(12), 2 * tile), INK, typeface(12))
-                canvas.paste(photo, (x, top))
-                if values is not None:
-                    shown = draw_map(values, photo, scale(values), signed.get(method, bool((values < 0).any())))
-                    canvas.paste(shown, (x + tile + 10, top))
-        if found:
-            path = run_dir / "plots" / f"scores-photos-{slug(str(model))}.png"
-            save_png(canvas, path)
-            drawn.append(
-                (path, f"{model}: best and worst photo of each method", "A row a method: photo and map, twice.")
-            )
-    return drawn
+    rows = read(run_dir, ("scores",))
+    lines, signed = _photos(_named(rows[rows["model"] == model])), signed_methods(manifest)
+    folder, tile, left = run_dir / "images" / manifest["models"][model]["folder"], 150, 190
+    files = enumerate(manifest.get("data", {}).get("files", []))
+    saved = {file["id"]: path for i, file in files if (path := folder / f"{i:06d}.npz").is_file()}
+    if lines.empty or not lines[["best", "worst"]].isin(saved.keys()).any(axis=None):
+        return None
+    sheet = Image.new("RGB", (left + 4 * (tile + 10) + 20, 40 + len(lines) * (tile + 34)), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for row, line in enumerate(records(lines)):
+        method, top = line["method"], 40 + row * (tile + 34)
+        write(draw, (12, top + tile / 2), method, 14, width=left - 20, bold=True)
+        for k, end in enumerate(("best", "worst")):
+            if line[end] not in saved:
+                continue
+            arrays = load(saved[line[end]])
+            photo, values, x = fit_photo(arrays, tile), arrays.get(f"own|{method}"), left + 2 * k * (tile + 10)
+            words = f"{end}: {line['measure']} {number(line[f'{end}_value'])}, {line[end]}"
+            write(draw, (x, top - 17), words, 12, width=2 * tile)
+            sheet.paste(photo, (x, top))
+            if values is not None:
+                shown = draw_map(values, photo, scale(values), signed.get(method, bool((values < 0).any())))
+                sheet.paste(shown, (x + tile + 10, top))
+    return sheet
 
 
 SECTION = Section(

@@ -1,17 +1,15 @@
 """What a section of the report is: the tables, plots and pictures of one study. Pure functions of rows; no torch."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from suite.metrics.statistics import bootstrap_interval
-from suite.report.style import COLOURS
+from suite.metrics.statistics import bootstrap_interval, wilson_interval
+from suite.report.style import Figure
 
 Tables = dict[str, pd.DataFrame]
 
@@ -93,7 +91,7 @@ def ok(rows: pd.DataFrame) -> pd.DataFrame:
 def groups(frame: pd.DataFrame, *by: str) -> Iterator[tuple[Any, pd.DataFrame]]:
     """The groups of a table in its own order; none of an empty one, whatever its columns."""
     if len(frame):
-        yield from frame.groupby(by[0] if len(by) == 1 else list(by), sort=False)
+        yield from frame.groupby(by[0] if len(by) == 1 else list(by), sort=False, dropna=False)
 
 
 def methods_in(table: pd.DataFrame | None, model: str) -> list[str]:
@@ -101,21 +99,50 @@ def methods_in(table: pd.DataFrame | None, model: str) -> list[str]:
     return [] if table is None else list(dict.fromkeys(table.loc[table["model"] == model, "method"]))
 
 
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The lines of a table, each by column."""
+    return [{str(column): value for column, value in line.items()} for line in table.to_dict("records")]
+
+
+def summarise(
+    frame: pd.DataFrame, by: Sequence[str], of: Callable[[pd.DataFrame], Mapping[str, Any] | None]
+) -> pd.DataFrame:
+    """A line a group: its keys and then what `of` makes of it; a group of which it makes None has no line."""
+    made = ((key if len(by) > 1 else (key,), of(group)) for key, group in groups(frame, *by))
+    return pd.DataFrame([dict(zip(by, key, strict=True)) | dict(line) for key, line in made if line is not None])
+
+
+def square(pairs: pd.DataFrame, first: str, second: str, value: str) -> pd.DataFrame:
+    """A symmetric table of what lies between two names, 1 on its diagonal and NaN where no pair says."""
+    names = list(dict.fromkeys([*pairs[first], *pairs[second]]))
+    half = pairs.pivot(index=first, columns=second, values=value).reindex(index=names, columns=names).to_numpy(float)
+    values = np.where(np.isnan(half), half.T, half)
+    np.fill_diagonal(values, 1)
+    return pd.DataFrame(values, names, names)
+
+
+def by_metric(group: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
+    """The values of each metric."""
+    return {str(metric): part["value"] for metric, part in group.groupby("metric")}
+
+
+def with_ends(name: str, value: float, ends: tuple[float, float]) -> dict[str, float]:
+    """A number and the ends of its interval as `name`, `name_low`, `name_high`."""
+    return {name: float(value), f"{name}_low": ends[0], f"{name}_high": ends[1]}
+
+
 def mean_with_interval(name: str, values: "pd.Series[float]") -> dict[str, float]:
-    """`n`, the mean, and the ends of its 95% bootstrap interval as `name`, `name_low`, `name_high`."""
-    low, high = bootstrap_interval(values.to_numpy(float)) if len(values) else (np.nan, np.nan)
-    return {"n": len(values), name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
+    """`n`, and the mean with its 95% bootstrap interval."""
+    return {"n": len(values)} | with_ends(name, values.mean(), bootstrap_interval(values.to_numpy(float)))
 
 
-def median_with_quartiles(name: str, values: "pd.Series[float] | None") -> dict[str, float]:
-    """The median, and the ends of the middle half as `name_low` and `name_high`."""
-    q = (np.nan,) * 3 if values is None or values.dropna().empty else values.quantile([0.5, 0.25, 0.75])
-    return dict(zip([name, f"{name}_low", f"{name}_high"], map(float, q), strict=True))
+def share_with_interval(name: str, hits: "pd.Series[Any]", confidence: float = 0.95) -> dict[str, float]:
+    """`n`, and the share of ones (or True) with Wilson's interval."""
+    ends = wilson_interval(int(hits.sum()), len(hits), confidence=confidence)
+    return {"n": len(hits)} | with_ends(name, hits.mean(), ends)
 
 
-def draw_intervals(
-    ax: Axes, table: pd.DataFrame, y: Any, text: str, colour: str = COLOURS["own"], marker: str = "o"
-) -> None:
-    """A mark at each line's mean with its interval."""
-    ax.hlines(y, table["mean_low"], table["mean_high"], color=colour, lw=1.6)
-    ax.scatter(table["mean"], y, s=30, color=colour, marker=marker, zorder=3, label=text)
+def median_with_quartiles(name: str, values: "pd.Series[float]") -> dict[str, float]:
+    """The median with the ends of the middle half."""
+    middle, low, high = values.quantile([0.5, 0.25, 0.75])
+    return with_ends(name, middle, (low, high))

@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from functools import partial
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from suite.report.sections import Plot, Section, Tables, draw_intervals, groups, mean_with_interval, ok
-from suite.report.style import PALETTE, WIDTH, label
+from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, summarise
+from suite.report.style import Figure, canvas, draw_parts, label
 from suite.report.words import as_words
 
 TEXTS = {
@@ -21,14 +20,11 @@ TEXTS = {
 
 def sharpness(rows: pd.DataFrame) -> pd.DataFrame:
     """How concentrated the maps are: a mean with its interval for each model, method and measure."""
-    study = ok(rows)
-    lines = [
-        dict(zip(["metric", "method", "model"], key, strict=True))
-        | {"control": bool(group["control"].any())}
-        | mean_with_interval("mean", group["value"])
-        for key, group in study.groupby(["metric", "method", "model"])
-    ]
-    return pd.DataFrame(lines)
+    return summarise(
+        ok(rows),
+        ["metric", "method", "model"],
+        lambda group: {"control": bool(group["control"].any())} | mean_with_interval("mean", group["value"]),
+    )
 
 
 def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
@@ -39,14 +35,8 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
 
 def _sharpness(table: pd.DataFrame, metric: str) -> Figure:
     methods, models = list(dict.fromkeys(table["method"])), list(dict.fromkeys(table["model"]))
-    figure = Figure(figsize=(WIDTH, 1.4 + 0.16 * len(methods) * (1.5 + len(models))), layout="constrained")
-    ax = figure.subplots()
-    for k, model in enumerate(models):
-        part = table[table["model"] == model]
-        y = part["method"].map(methods.index).to_numpy(float) + 0.7 * ((k + 0.5) / len(models) - 0.5)
-        draw_intervals(ax, part, y, label(model), PALETTE[k % 10], "os^Dv"[k % 5])
-    ax.set_yticks(range(len(methods)), [label(method) for method in methods])
-    ax.set_ylim(len(methods) - 0.5, -0.5)
+    figure, ax = canvas(1.4 + 0.16 * len(methods) * (1.5 + len(models)))
+    draw_parts(ax, methods, {label(model): table[table["model"] == model] for model in models})
     ax.set_xlabel(f"{as_words(metric)}: mean over photos and 95% interval")
     figure.legend(loc="outside upper left", ncols=2)
     return figure

@@ -5,15 +5,13 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from suite.metrics.statistics import wilson_interval
+from suite.report.labels import WITHHELD
 from suite.report.sanity import SECTION as SANITY
-from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok
-from suite.report.style import COLOURS, WIDTH, label
+from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, share_with_interval
+from suite.report.style import INK, Figure, draw_sides
 from suite.sanity import verdict as judging
 
-WITHHELD = "WITHHELD"
 TEXTS = {
     "shortcut_verdicts": (
         "Verdicts",
@@ -37,22 +35,23 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
     """Gates, detection and mass."""
     known, verdicts, mass = [], [], []
     good = ok(rows)
-    for (model, stage, metric), group in good[good["method"] == ""].groupby(["model", "stage", "metric"], sort=False):
-        low, high = wilson_interval(int(group["value"].sum()), len(group), confidence=0.99)
-        share, patched = float(group["value"].mean()), metric == "correct_with_patch"
+    for (model, stage, metric), group in groups(good[good["method"] == ""], "model", "stage", "metric"):
+        found = share_with_interval("accuracy", group["value"], confidence=0.99)
+        share, low, high = (found[f"accuracy{end}"] for end in ("", "_low", "_high"))
+        patched = metric == "correct_with_patch"
         held = (share >= 0.95 if patched else low <= 0.1 <= high) if stage == "used" else (share >= 0.9 or not patched)
-        line = {"model": model, "stage": stage, "metric": metric, "n": len(group), "accuracy": share}
-        known.append(line | {"accuracy_low": low, "accuracy_high": high, "held": "yes" if held else "no"})
-    for (model, method), group in good[good["method"] != ""].groupby(["model", "method"], sort=False):
+        line = {"model": model, "stage": stage, "metric": metric} | found
+        known.append(line | {"held": "yes" if held else "no"})
+    for (model, method), group in groups(good[good["method"] != ""], "model", "method"):
         for stage, part in group[group["metric"] == "mass_in_patch"].groupby("stage"):
             mass.append({"model": model, "method": method, "stage": stage} | mean_with_interval("mean", part["value"]))
-        shown = {"model": model, "method": method, "measure": "overall"}
         found = {}
         for name, stage in (("detection", "used"), ("false_alarm", "unused")):
             hits = group.loc[(group["metric"] == "pointing") & (group["stage"] == stage), "value"] > 0.5
-            found[name] = wilson_interval(int(hits.sum()), len(hits))
-            shown |= {name: float(hits.mean()), f"{name}_low": found[name][0], f"{name}_high": found[name][1]}
-        (low, high), (least, most) = found["detection"], found["false_alarm"]
+            found |= share_with_interval(name, hits)
+        del found["n"]
+        low, high = found["detection_low"], found["detection_high"]
+        least, most = found["false_alarm_low"], found["false_alarm_high"]
         failed = [k for k in known if k["model"] == model and k["held"] == "no"]
         if failed:
             verdict, why = WITHHELD, f"{failed[0]['stage']}: {failed[0]['metric']} {failed[0]['accuracy']:.3f}"
@@ -62,34 +61,23 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
             verdict, why = judging.PASS, "it shows the patch when it is used, and only then"
         else:
             verdict, why = judging.UNDECIDED, "an interval holds one half, or there are no maps"
-        verdicts.append(shown | {"verdict": verdict, "reason": why, "control": bool(group["control"].any())})
+        line = {"model": model, "method": method, "measure": "overall"} | found
+        verdicts.append(line | {"verdict": verdict, "reason": why, "control": bool(group["control"].any())})
     made = {"shortcut_verdicts": verdicts, "shortcut_mass": mass, "shortcut_gates": known}
     return {name: pd.DataFrame(lines) for name, lines in made.items()}
 
 
 def _detection(lines: pd.DataFrame) -> Figure:
-    figure = Figure(figsize=(WIDTH, 0.9 + 0.42 * len(lines)))
-    axes = figure.add_subplot()
-    places = range(len(lines))[::-1]
-    for name, words, shift, colour, marker in (
-        ("detection", "the network uses the patch: detection", 0.1, "own", "o"),
-        ("false_alarm", "it does not: false alarm", -0.1, "captum", "s"),
-    ):
-        middle, low, high = (lines[name + end] for end in ("", "_low", "_high"))
-        axes.errorbar(
-            middle, [p + shift for p in places], xerr=[middle - low, high - middle], fmt=marker, color=COLOURS[colour],
-            label=words,
-        )  # fmt: skip
-    axes.axvline(0.5, linestyle=":", color="black", linewidth=1)
-    axes.set(xlim=(-0.02, 1.02), xlabel="share of pictures whose map is largest on the patch")
-    axes.set_yticks(list(places), [label(method) for method in lines["method"]])
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+    used = ("the network uses the patch: detection", "own", "o")
+    figure, ax = draw_sides(lines, {"detection": used, "false_alarm": ("it does not: false alarm", "captum", "s")})
+    ax.axvline(0.5, color=INK, lw=1, ls=":")
+    ax.set(xlim=(-0.02, 1.02), xlabel="share of pictures whose map is largest on the patch")
     return figure
 
 
 def plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
     """Detection beside false alarm, a figure a network."""
-    for model, lines in groups(tables.get("shortcut_verdicts", pd.DataFrame(columns=["model"])), "model"):
+    for model, lines in groups(tables.get("shortcut_verdicts", pd.DataFrame()), "model"):
         text = f"How often each method's map is largest on the planted patch, used and unused, on {model}."
         yield Plot(f"shortcut-{model}", text, partial(_detection, lines))
 

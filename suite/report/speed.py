@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from suite.report.sections import Plot, Section, Tables, groups, median_with_quartiles, methods_in, ok
-from suite.report.style import COLOURS, INK, PAPER, WIDTH, label
+from suite.report.sections import Plot, Section, Tables, groups, median_with_quartiles, methods_in, ok, summarise
+from suite.report.style import COLOURS, INK, PAPER, Figure, canvas, label
 from suite.report.words import as_words, number
 
 FOUR_MAPS = {"saliency", "guided_backprop", "grad_cam", "guided_grad_cam"}
 _UNIT = ["model", "stage", "x"]
+_SIDES = ["own", "captum"]
 TEXTS = {
     "speed": (
         "Cost of each method",
@@ -40,47 +40,42 @@ def speed(rows: pd.DataFrame) -> pd.DataFrame:
 
     `captum_over_own` is taken within each round, before the median, so that a slow moment of the machine hits both.
     """
-    study = ok(rows)
-    study = study[study["implementation"].isin(["own", "captum"])]
-    lines = []
-    for key, group in study.groupby([*_UNIT, "method"], dropna=False, sort=False):
-        seconds = _by_round(group, "seconds")
-        line = dict(zip([*_UNIT, "method"], key, strict=True)) | {"rounds": len(seconds)}
-        for name in ("own", "captum"):
-            line |= median_with_quartiles(f"{name}_passes", _by_round(group, "passes").get(name))
-        both = seconds.get("captum", pd.Series(dtype=float)) / seconds.get("own", pd.Series(dtype=float))
-        line |= median_with_quartiles("captum_over_own", both)
+
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        seconds, passes = (_by_round(group, metric).reindex(columns=_SIDES) for metric in ("seconds", "passes"))
         memory = group[group["metric"] == "peak_memory"].groupby("implementation")["value"].max()
-        for name in ("own", "captum"):
-            line[f"{name}_seconds"] = seconds[name].median() if name in seconds else np.nan
-        for name in ("own", "captum"):
-            line[f"{name}_mib"] = memory.get(name, np.nan)
-        lines.append(line)
-    return pd.DataFrame(lines).dropna(axis="columns", how="all")
+        made: dict[str, Any] = {"rounds": len(seconds)}
+        for name in _SIDES:
+            made |= median_with_quartiles(f"{name}_passes", passes[name])
+        made |= median_with_quartiles("captum_over_own", seconds["captum"] / seconds["own"])
+        made |= {f"{name}_seconds": seconds[name].median() for name in _SIDES}
+        return made | {f"{name}_mib": memory.get(name, np.nan) for name in _SIDES}
+
+    study = ok(rows)
+    lines = summarise(study[study["implementation"].isin(_SIDES)], [*_UNIT, "method"], line)
+    return lines.dropna(axis="columns", how="all")
 
 
 def speed_floor(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     """The bare passes, the forward's share f of one, and how the four maps together stand to 2 - f."""
-    study = ok(rows)
     names = {info.get("name", label) for label, info in manifest.get("methods", {}).items() if not info.get("control")}
-    lines = []
-    for key, group in study.groupby(_UNIT, dropna=False, sort=False):
+
+    def line(group: pd.DataFrame) -> dict[str, Any] | None:
         bare = group[(group["implementation"] == "bare") & (group["metric"] == "seconds")]
         seconds = bare.pivot_table(index="draw", columns="method", values="value")
-        if not {"forward", "forward_and_gradient"} <= set(seconds.columns):
-            continue
+        if not {"forward", "forward_and_gradient"} <= set(seconds):
+            return None
         f = float((seconds["forward"] / seconds["forward_and_gradient"]).median())
-        line = dict(zip(_UNIT, key, strict=True)) | {"rounds": len(seconds)}
-        line |= {name: float(seconds[name].median()) for name in ("forward", "forward_and_gradient")} | {
-            "f": f,
-            "floor": 2 - f,
-        }
+        made: dict[str, Any] = {"rounds": len(seconds)}
+        made |= dict(seconds[["forward", "forward_and_gradient"]].median())
+        made |= {"f": f, "floor": 2 - f}
         together = group[(group["method"] == "all methods") & (group["implementation"] == "own")]
         if names == FOUR_MAPS and len(together):
             passes = float(together.loc[together["metric"] == "passes", "value"].median())
-            line |= {"four_maps_passes": passes, "over_floor": passes / (2 - f)}
-        lines.append(line)
-    return pd.DataFrame(lines)
+            made |= {"four_maps_passes": passes, "over_floor": passes / (2 - f)}
+        return made
+
+    return summarise(ok(rows), _UNIT, line)
 
 
 def speed_batching(rows: pd.DataFrame) -> pd.DataFrame:
@@ -141,29 +136,25 @@ def _floor(tables: Tables, model: str, stage: str) -> float | None:
 
 
 def _cost(rows: pd.DataFrame, order: list[str], floor: float | None) -> Figure:
-    data = rows[rows["implementation"].isin(["own", "captum"])]
-    order = [method for method in order if method in set(data["method"])]
-    figure = Figure(figsize=(WIDTH, 1.6 + 0.52 * len(order)), layout="constrained")
-    ax = figure.subplots()
-    sides = [side for side in ("own", "captum") if side in set(data["implementation"])]
-    import seaborn as sns  # what draws alone is imported when something is drawn
+    import seaborn as sns
 
+    data = rows[rows["implementation"].isin(_SIDES)]
+    order = [method for method in order if method in set(data["method"])]
+    figure, ax = canvas(1.6 + 0.52 * len(order))
+    sides = [side for side in _SIDES if side in set(data["implementation"])]
     sns.barplot(
         data, y="method", x="value", hue="implementation", order=order, hue_order=sides, palette=COLOURS, ax=ax,
         width=0.74, saturation=1, legend=False,
         estimator="median", errorbar=("pi", 50), err_kws={"color": INK, "linewidth": 1.2},
     )  # fmt: skip
-    for side, bars in zip(sides, ax.containers, strict=False):
-        medians = data[data["implementation"] == side].groupby("method")["value"].median()
-        upper = data[data["implementation"] == side].groupby("method")["value"].quantile(0.75)
+    for k, (side, bars) in enumerate(zip(sides, ax.containers, strict=False)):
+        values = data[data["implementation"] == side].groupby("method")["value"]
+        medians, upper = values.median(), values.quantile(0.75)
         for y, (bar, method) in enumerate(zip(bars, order, strict=False)):
             bar.set_hatch("////" if side == "captum" else "")
             bar.set_edgecolor(PAPER)
             if method in medians:
-                at = (
-                    float(upper[method]),
-                    y + (0.185 if side == "captum" and len(sides) == 2 else -0.185 if len(sides) == 2 else 0),
-                )
+                at = float(upper[method]), y + 0.37 * (k - (len(sides) - 1) / 2)
                 ax.annotate(f"{medians[method]:.2f}", at, (5, 0), textcoords="offset points", va="center", fontsize=9)
         bars.set_label({"own": "own (handwritten)", "captum": "Captum"}[side])
     ax.axvline(1, color=INK, lw=1, ls=":", label="one bare pass")

@@ -5,17 +5,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from suite.report.overlay import INK as DARK
-from suite.report.overlay import PAPER, QUIET, TILE, typeface, wrap
-from suite.report.pictures import load, newer, save_png
-from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok
-from suite.report.style import COLOURS, PALETTE, WIDTH, label
+from suite.report.overlay import PAPER, QUIET, TILE, typeface, wrap, write
+from suite.report.pictures import Picture, load, newer, save_png
+from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, summarise
+from suite.report.style import COLOURS, PALETTE, Figure, canvas, draw_sides, label
+from suite.report.words import class_name
 
 MARGIN, GAP = 22, 14
 
@@ -45,20 +43,19 @@ def strip(
     for row, ((_, side), pictures) in enumerate(zip(lines, drawn, strict=True)):
         for k, (name, picture) in enumerate(pictures):
             x = MARGIN + k * (side + GAP)
-            draw.text((x, y), name, DARK, typeface(14 if row == 0 else 12, bold=row == 0))
+            write(draw, (x, y), name, 14 if row == 0 else 12, bold=row == 0)
             canvas.paste(picture, (x, y + 22))
         y += tall[row] + 40
     for k, text in enumerate(below):
-        draw.text((MARGIN, y + 18 * k), text, QUIET, typeface(13))
+        write(draw, (MARGIN, y + 18 * k), text, 13, colour=QUIET)
     return canvas
 
 
 def _fitted(picture: NDArray[Any], width: int, height: int) -> Image.Image:
     image = Image.fromarray(picture)
     factor = min(width / image.width, height / image.height)
-    return image.resize(
-        (max(1, int(image.width * factor)), max(1, int(image.height * factor))), Image.Resampling.BICUBIC
-    )
+    size = max(1, int(image.width * factor)), max(1, int(image.height * factor))
+    return image.resize(size, Image.Resampling.BICUBIC)
 
 
 TEXTS = {
@@ -84,62 +81,62 @@ TEXTS = {
         "of the photo any more. Means over the pairs, with 95% intervals.",
     ),
 }
-_PAIR = ("model", "image", "other")
+_PAIR = ("model", "photo", "painting")
+_TERMS = ["content", "style", "tv"]
 
 
 def _pictures(rows: pd.DataFrame) -> pd.DataFrame:
-    lines = []
-    study = ok(rows[rows["metric"].isin(["content_distance", "style_distance"])])
-    for (model, photo, painting, judge), group in groups(study, *_PAIR, "stage"):
-        values = group.set_index("metric")["value"]
-        line = {"model": model, "photo": photo, "painting": painting, "judge": judge, "asked": judge == model}
-        distances = {name: values.get(name, np.nan) for name in ("content_distance", "style_distance")}
-        lines.append(line | distances | {"note": group["message"].iloc[0]})
-    return pd.DataFrame(lines).sort_values("asked", ascending=False, kind="stable") if lines else pd.DataFrame()
+    names = ["content_distance", "style_distance"]
+
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        judge = {"asked": group["judge"].iloc[0] == group["model"].iloc[0]}
+        return judge | dict(group.set_index("metric")["value"].reindex(names)) | {"note": group["message"].iloc[0]}
+
+    study = ok(rows[rows["metric"].isin(names)]).rename(columns={"stage": "judge"})
+    made = summarise(study, [*_PAIR, "judge"], line)
+    return made.sort_values("asked", ascending=False, kind="stable") if len(made) else made
 
 
 def _terms(rows: pd.DataFrame) -> pd.DataFrame:
-    lines = []
-    curve = ok(rows[rows["metric"].isin(["content", "style", "tv"])])
-    for (model, photo, painting, term, layer), group in groups(curve, *_PAIR, "metric", "layer"):
+    def line(group: pd.DataFrame) -> dict[str, float]:
         last = group[group["draw"] == group["draw"].max()].sort_values("x")["value"]
-        line = {"model": model, "photo": photo, "painting": painting, "term": term, "layer": layer}
-        lines.append(line | {"begin": float(last.iloc[0]), "end": float(last.iloc[-1])})
-    return pd.DataFrame(lines)
+        return {"begin": last.iloc[0], "end": last.iloc[-1]}
+
+    curve = ok(rows[rows["metric"].isin(_TERMS)]).rename(columns={"metric": "term"})
+    return summarise(curve, [*_PAIR, "term", "layer"], line)
 
 
 def _class(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
-    lines = []
-    names = manifest.get("class_names", {})
-    study = ok(rows[rows["metric"].isin(["confidence", "class_kept"])])
-    for (model, photo, painting, target), group in groups(study, *_PAIR, "target"):
-        value = {(line["stage"], line["metric"]): line["value"] for line in group.to_dict("records")}
-        seen = names.get(str(int(target)), f"class {int(target)}")
-        line = {"model": model, "photo": photo, "painting": painting, "class": seen}
-        line["confidence"] = value["photo", "confidence"]
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        value = group.set_index(["stage", "metric"])["value"]
+        made = {"class": class_name(group["target"].iloc[0], manifest), "confidence": value["photo", "confidence"]}
         for stage in ("stylised", "noise"):
-            line |= {stage: value[stage, "confidence"], f"{stage}_kept": bool(value[stage, "class_kept"])}
-        lines.append(line)
-    return pd.DataFrame(lines)
+            made |= {stage: value[stage, "confidence"], f"{stage}_kept": bool(value[stage, "class_kept"])}
+        return made
+
+    study = ok(rows[rows["metric"].isin(["confidence", "class_kept"])])
+    made = summarise(study, [*_PAIR, "target"], line)
+    return made.drop(columns="target", errors="ignore")
 
 
 def _maps(rows: pd.DataFrame) -> pd.DataFrame:
-    lines = []
-    for (model, method), group in groups(ok(rows[rows["metric"] == "map_spearman"]), "model", "method"):
-        line = {"model": model, "method": method, "control": bool(group["control"].any())}
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        made: dict[str, Any] = {"control": bool(group["control"].any())}
         for stage in ("stylised", "noise", "unrelated"):
-            line |= mean_with_interval(stage, group.loc[group["stage"] == stage, "value"])
-        lines.append(line)
-    return pd.DataFrame(lines)
+            made |= mean_with_interval(stage, group.loc[group["stage"] == stage, "value"])
+        return made
+
+    return summarise(ok(rows[rows["metric"] == "map_spearman"]), ["model", "method"], line)
 
 
 def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
+    rows = rows.rename(columns={"image": "photo", "other": "painting"})
     made = {"": _pictures(rows), "_terms": _terms(rows), "_class": _class(rows, manifest), "_maps": _maps(rows)}
     return {f"style_transfer{name}": table for name, table in made.items()}
 
 
 def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
-    curve = ok(rows[rows["metric"].isin(["content", "style", "tv"])])
+    curve = ok(rows[rows["metric"].isin(_TERMS)])
     for model, table in groups(curve, "model"):
         text = f"Weighted loss terms by step on {model}, all sizes one after the other; style is the sum of its layers."
         yield Plot(f"style-terms-{model}", text, partial(_curves, table))
@@ -150,8 +147,8 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
 
 def _curves(table: pd.DataFrame) -> Figure:
     pairs = list(groups(table, "image", "other"))
-    figure = Figure(figsize=(WIDTH, 0.8 + 2.1 * len(pairs)), layout="constrained")
-    axes = figure.subplots(len(pairs), 1, squeeze=False, sharex=True)[:, 0]
+    figure, panels = canvas(0.8 + 2.1 * len(pairs), len(pairs), squeeze=False, sharex=True)
+    axes = panels[:, 0]
     for ax, ((photo, painting), part) in zip(axes, pairs, strict=True):
         steps = part.groupby("draw")["x"].max()
         begin = (steps + 1).cumsum().shift(fill_value=0)
@@ -172,22 +169,13 @@ def _curves(table: pd.DataFrame) -> Figure:
 
 
 def _alike(table: pd.DataFrame) -> Figure:
-    methods = list(table["method"])
-    figure = Figure(figsize=(WIDTH, 1.4 + 0.5 * len(methods)), layout="constrained")
-    ax = figure.subplots()
-    marks = (("unrelated", COLOURS["bare"], "s"), ("noise", COLOURS["captum"], "^"), ("stylised", COLOURS["own"], "o"))
-    for k, (stage, colour, marker) in enumerate(marks):
-        y = np.arange(len(methods)) + 0.16 * (1 - k)
-        ax.hlines(y, table[f"{stage}_low"], table[f"{stage}_high"], color=colour, lw=1.6)
-        ax.scatter(table[stage], y, color=colour, marker=marker, s=30, zorder=3, label=stage)
-    ax.set_yticks(range(len(methods)), [label(method) for method in methods])
-    ax.set_ylim(len(methods) - 0.5, -0.5)
+    marks = {"stylised": ("own", "o"), "noise": ("captum", "^"), "unrelated": ("bare", "s")}
+    figure, ax = draw_sides(table, {stage: (stage, *mark) for stage, mark in marks.items()})
     ax.set_xlabel("Spearman with the photo's map: mean over pairs, 95% interval")
-    figure.legend(loc="outside upper left", ncols=3)
     return figure
 
 
-def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[tuple[Path, str, str]]:
+def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     pictures = []
     for source in sorted((run_dir / "images").glob("*/style-*.npz")):
         arrays = load(source)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from suite.metrics.statistics import wilson_interval
 from suite.report import (
     agreement,
     attacks,
@@ -27,26 +26,16 @@ from suite.report import (
     visualization,
 )
 from suite.report.agreement import unreadable
-from suite.report.sections import Section, Tables
+from suite.report.sections import Section, Tables, by_metric, ok, records, share_with_interval, summarise
+from suite.report.words import class_name
 
-SECTIONS: tuple[Section, ...] = (
-    coursework.SECTION,
-    agreement.SECTION,
-    sanity.SECTION,
-    labels.SECTION,
-    shortcut.SECTION,
-    scores.SECTION,
-    attacks.SECTION,
-    style_transfer.SECTION,
-    comparison.SECTION,
-    sharpness.SECTION,
-    between_networks.SECTION,
-    differentiate.SECTION,
-    visualization.SECTION,
-    speed.SECTION,
-)
-
-
+SECTIONS: tuple[Section, ...] = tuple(
+    part.SECTION
+    for part in (
+        coursework, agreement, sanity, labels, shortcut, scores, attacks, style_transfer, comparison, sharpness,
+        between_networks, differentiate, visualization, speed,
+    )
+)  # fmt: skip
 Rows = pd.DataFrame | Callable[[Sequence[str]], pd.DataFrame]  # all of them, or what reads those of some studies
 
 
@@ -59,7 +48,7 @@ def build_tables(rows: Rows, manifest: dict[str, Any]) -> Tables:
     """Every table that this run has rows for, by file name: verdicts first, then the run's own, then by section."""
     made: Tables = {}
     seen = rows_of(rows, ["predictions", "digits"])  # what has no section
-    undone = [seen[seen["status"] != "ok"]]
+    undone = [seen]
     for section in SECTIONS:
         mine = rows_of(rows, [section.study, *section.also])
         own = mine["study"] == section.study
@@ -68,14 +57,9 @@ def build_tables(rows: Rows, manifest: dict[str, Any]) -> Tables:
         undone.append(mine[own & (mine["status"] != "ok")])
     made |= coursework.tables(made, manifest)
     verdicts = {s.verdicts: made.pop(s.verdicts) for s in SECTIONS if s.verdicts in made}
-    makers = {
-        "accuracy": accuracy,
-        "predictions": predictions,
-        "methods": methods,
-        "networks": networks,
-    }
-    made = verdicts | made | {name: make(seen, manifest) for name, make in makers.items()}
-    made["failures"] = failures(pd.concat(undone), manifest)
+    made = verdicts | made | {"accuracy": accuracy(seen), "predictions": predictions(seen, manifest)}
+    made |= {"methods": methods(manifest), "networks": networks(seen, manifest)}
+    made["failures"] = failures(pd.concat(undone))
     return {name: _ordered(name, table, manifest) for name, table in made.items() if len(table)}
 
 
@@ -96,52 +80,36 @@ def _ordered(name: str, table: pd.DataFrame, manifest: dict[str, Any]) -> pd.Dat
 
 def predictions(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     """What the network says of each photo. `label` is empty where none was given: the top class is then explained."""
-    study = rows[(rows["study"] == "predictions") & (rows["image"] != "")]
-    lines = []
-    for (model, image), group in study.groupby(["model", "image"]):
-        ok = group[group["status"] == "ok"].set_index("metric")
-        target, top = group["target"].dropna(), ok["value"].get("top1")
-        labelled = "correct" in ok.index
-        lines.append(
-            {
-                "model": model,
-                "image": image,
-                "label": class_name(target.iloc[0], manifest) if labelled and len(target) else "",
-                "top1": class_name(top, manifest) if top is not None else "",
-                "confidence": ok["value"].get("confidence", np.nan),
-                "correct": {1.0: "yes", 0.0: "no"}.get(ok["value"].get("correct", np.nan), ""),
-                "status": "failed" if (group["status"] == "failed").any() else "ok",
-                "note": "; ".join(dict.fromkeys(text for text in group["message"] if text)),
-            }
-        )
-    return pd.DataFrame(lines)
 
-
-def class_name(index: float, manifest: dict[str, Any]) -> str:
-    """The name of a class, or "class 7" where the run knows none."""
-    return str(manifest.get("class_names", {}).get(str(int(index)), f"class {int(index)}"))
-
-
-def accuracy(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
-    """Share of the labelled photos whose label is the top class, or among the five highest; Wilson's 95% interval."""
-    study = rows[(rows["study"] == "predictions") & (rows["image"] != "")]
-    lines: list[dict[str, Any]] = []
-    for model, group in study.groupby("model"):
-        ok = group[group["status"] == "ok"]
-        line: dict[str, Any] = {
-            "model": model,
-            "photos": group["image"].nunique(),
-            "n": int((ok["metric"] == "correct").sum()),
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        values, target = ok(group).set_index("metric")["value"], group["target"].dropna()
+        return {
+            "label": class_name(target.iloc[0], manifest) if "correct" in values and len(target) else "",
+            "top1": class_name(values["top1"], manifest) if "top1" in values else "",
+            "confidence": values.get("confidence", np.nan),
+            "correct": {1.0: "yes", 0.0: "no"}.get(values.get("correct", np.nan), ""),
+            "status": "failed" if (group["status"] == "failed").any() else "ok",
+            "note": "; ".join(filter(None, group["message"].unique())),
         }
-        for name, metric in (("top1", "correct"), ("top5", "correct_top5")):
-            hits = ok.loc[ok["metric"] == metric, "value"]
-            low, high = wilson_interval(int(hits.sum()), len(hits))
-            line |= {name: hits.mean(), f"{name}_low": low, f"{name}_high": high}
-        lines.append(line | {"failed": len(unreadable(rows, str(model)))})
-    return pd.DataFrame(lines)
+
+    study = rows[(rows["study"] == "predictions") & (rows["image"] != "")]
+    return summarise(study, ["model", "image"], line)
 
 
-def methods(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
+def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
+    """Share of the labelled photos whose label is the top class, or among the five highest; Wilson's 95% interval."""
+
+    def line(group: pd.DataFrame) -> dict[str, float]:
+        values, nothing = by_metric(ok(group)), pd.Series(dtype=float)
+        made = {"photos": group["image"].nunique()} | share_with_interval("top1", values.get("correct", nothing))
+        n = made["n"]
+        made |= share_with_interval("top5", values.get("correct_top5", nothing)) | {"n": n}
+        return made | {"failed": len(unreadable(rows, group["model"].iloc[0]))}
+
+    return summarise(rows[(rows["study"] == "predictions") & (rows["image"] != "")], ["model"], line)
+
+
+def methods(manifest: dict[str, Any]) -> pd.DataFrame:
     """Which method stands behind each label."""
     return pd.DataFrame(
         [
@@ -160,20 +128,12 @@ def methods(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
 
 def networks(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     """Where each network came from, and which could not be had."""
-    lines = [
-        {"model": name}
-        | {
-            key: value if isinstance(value, int | float) else _flat(value)
-            for key, value in info.items()
-            if key != "model"
-        }
-        | {"status": "loaded"}
-        for name, info in manifest.get("models", {}).items()
-    ]
-    absent = rows[(rows["metric"] == "network") & (rows["status"] != "ok")]
-    lines += [
-        {"model": line["model"], "status": f"{line['status']}: {line['message']}"} for line in absent.to_dict("records")
-    ]
+    lines = []
+    for name, info in manifest.get("models", {}).items():
+        known = {key: value if isinstance(value, int | float) else _flat(value) for key, value in info.items()}
+        lines.append({"model": name} | known | {"model": name, "status": "loaded"})
+    absent = records(rows[(rows["metric"] == "network") & (rows["status"] != "ok")])
+    lines += [{"model": line["model"], "status": f"{line['status']}: {line['message']}"} for line in absent]
     return pd.DataFrame(lines)
 
 
@@ -183,19 +143,14 @@ def _flat(value: Any) -> str:
     return ", ".join(map(_flat, value)) if isinstance(value, list) else "" if value is None else str(value)
 
 
-def failures(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
+def failures(rows: pd.DataFrame) -> pd.DataFrame:
     """Everything that is not ok, grouped by its reason; what failed comes first."""
+
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        images = [name for name in group["image"].unique() if name]
+        return {"rows": len(group), "images": len(images), "such_as": ", ".join(images[:3])}
+
     keys = ["status", "study", "model", "method", "message"]
-    lines: list[dict[str, Any]] = []
-    for key, group in rows[rows["status"] != "ok"].groupby(keys):
-        images = [name for name in dict.fromkeys(group["image"]) if name]
-        counts = {"rows": len(group), "images": len(images), "such_as": ", ".join(images[:3])}
-        lines.append({**dict(zip(keys, key, strict=True)), **counts})
-    order = ["failed", "skipped", "not_applicable"]
-    lines.sort(key=lambda line: order.index(line["status"]))
-    return pd.DataFrame(lines)
-
-
-def columns_with_interval(names: Sequence[str]) -> list[str]:
-    """Those of `names` that have a `_low` and a `_high` beside them."""
-    return [name for name in names if f"{name}_low" in names and f"{name}_high" in names]
+    order = {status: place for place, status in enumerate(("failed", "skipped", "not_applicable"))}
+    undone = rows[rows["status"] != "ok"].sort_values(keys, key=lambda s: s.replace(order) if s.name == "status" else s)
+    return summarise(undone, keys, line)

@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from suite.report.overlay import EMPTY, PAPER, QUIET, clip, typeface, wrap
-from suite.report.overlay import INK as DARK
-from suite.report.pictures import load, newer, save_png
-from suite.report.sections import Plot, Section, Tables, groups, ok
-from suite.report.style import PALETTE, WIDTH, label
+from suite.report.overlay import EMPTY, PAPER, QUIET, write, write_lines
+from suite.report.pictures import Picture, load, newer, save_png, titles_of
+from suite.report.sections import Plot, Section, Tables, groups, ok, summarise
+from suite.report.style import PALETTE, Figure, canvas, label
 
 MARGIN, GAP, SIDE, HEAD, BELOW = 20, 10, 224, 26, 24
 CLEAR = 0.94  # a confidence from which a picture counts as seen
@@ -33,25 +31,23 @@ def sheet(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence
     """
     left = MARGIN + (110 if any(name for name, _ in rows) else 0)
     wide = left + len(columns) * (SIDE + GAP) - GAP + MARGIN
-    canvas = Image.new("RGB", (wide, MARGIN + 2 * HEAD + len(rows) * (SIDE + BELOW + GAP) + MARGIN // 2), PAPER)
-    draw = ImageDraw.Draw(canvas)
-    bold = typeface(15, bold=True)
-    draw.text((MARGIN, MARGIN - 6), clip(title, bold, wide - 2 * MARGIN), DARK, bold)
+    image = Image.new("RGB", (wide, MARGIN + 2 * HEAD + len(rows) * (SIDE + BELOW + GAP) + MARGIN // 2), PAPER)
+    draw = ImageDraw.Draw(image)
+    write(draw, (MARGIN, MARGIN - 6), title, 15, width=wide - 2 * MARGIN, bold=True)
     for k, name in enumerate(columns):
-        draw.text((left + k * (SIDE + GAP), MARGIN + HEAD), clip(name, typeface(14), SIDE), DARK, typeface(14))
+        write(draw, (left + k * (SIDE + GAP), MARGIN + HEAD), name, 14, width=SIDE)
     for j, (name, tiles) in enumerate(rows):
         y = MARGIN + 2 * HEAD + j * (SIDE + BELOW + GAP)
-        for line, part in enumerate(wrap(name, typeface(14, bold=True), 100, 4)):
-            draw.text((MARGIN, y + 18 * line), part, DARK, typeface(14, bold=True))
+        write_lines(draw, (MARGIN, y), name, 14, 100, 4, 18, bold=True)
         for k, tile in enumerate(tiles):
             if tile is not None:
                 x = left + k * (SIDE + GAP)
                 picture = Image.fromarray(tile[0])
                 few = Image.Resampling.NEAREST if picture.width < 100 else Image.Resampling.LANCZOS
-                canvas.paste(picture.resize((SIDE, SIDE), few) if picture.size != (SIDE, SIDE) else picture, (x, y))
+                image.paste(picture.resize((SIDE, SIDE), few) if picture.size != (SIDE, SIDE) else picture, (x, y))
                 draw.rectangle((x - 1, y - 1, x + SIDE, y + SIDE), outline=EMPTY)  # a white picture has an edge too
-                draw.text((x, y + SIDE + 5), clip(tile[1], typeface(12), SIDE), QUIET, typeface(12))
-    return canvas
+                write(draw, (x, y + SIDE + 5), tile[1], 12, width=SIDE, colour=QUIET)
+    return image
 
 
 TEXTS = {
@@ -81,6 +77,7 @@ TEXTS = {
         "Snapshots of one run; the numbers are as above.",
     ),
 }
+_JOB = ["job", "model", "variant"]
 _LOOKS = ("contrast", "saturated", "total_variation", "high_frequency")
 
 
@@ -88,31 +85,30 @@ def _ordered(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     """Jobs and their variants as configured."""
     jobs = manifest["config"]["studies"]["visualization"]["jobs"]
     place = {(j["name"], v): (i, k) for i, j in enumerate(jobs) for k, v in enumerate(j["variants"] or [j["preset"]])}
-    order = [place.get(pair, (len(jobs), 0)) for pair in zip(rows["stage"], rows["method"], strict=True)]
+    order = [place.get(pair, (len(jobs), 0)) for pair in zip(rows["job"], rows["variant"], strict=True)]
     return rows.iloc[sorted(range(len(rows)), key=order.__getitem__)]
 
 
 def _numbers(group: pd.DataFrame) -> dict[str, float]:
     """The means of a group's pictures as they ended."""
     means = group[group["other"] == ""].groupby("metric")["value"].mean()
-    there = group[(group["other"] != "") & (group["metric"] == "confidence")]["value"]
-    line = {name: float(means.get(name, np.nan)) for name in ("score", "confidence", "saved_confidence")}
-    return line | {"elsewhere": float(there.mean())} | {name: float(means.get(name, np.nan)) for name in _LOOKS}
+    means["elsewhere"] = group.loc[(group["other"] != "") & (group["metric"] == "confidence"), "value"].mean()
+    return dict(means.reindex(["score", "confidence", "saved_confidence", "elsewhere", *_LOOKS]))
 
 
 def _variants(rows: pd.DataFrame) -> pd.DataFrame:
     lines: list[dict[str, Any]] = []
     first: dict[tuple[str, str], float] = {}
-    for (job, model, method), group in groups(ok(rows), "stage", "model", "method"):
-        ended, numbers = group[group["x"].isna()], _numbers(group[group["x"].isna()])
-        shares = ended.loc[(ended["metric"] == "confidence") & (ended["other"] == ""), "value"]
+    for (job, model, method), group in groups(ok(rows), *_JOB):
+        ended = group[group["x"].isna()]
+        numbers = _numbers(ended)
+        score, shares = numbers.pop("score"), ended.loc[(ended["metric"] == "confidence") & (ended["other"] == "")]
         line = {"job": job, "model": model, "variant": method, "n": int((ended["metric"] == "steps").sum())}
-        line |= {"score": numbers.pop("score"), "score_less_first": np.nan}
-        line["score_less_first"] = line["score"] - first.setdefault((job, model), line["score"])
+        line |= {"score": score, "score_less_first": score - first.setdefault((job, model), score)}
         line |= {"confidence": numbers.pop("confidence")}
-        line["clear"] = float((shares >= CLEAR).mean()) if len(shares) else np.nan
+        line["clear"] = (shares["value"] >= CLEAR).mean()
         line |= numbers
-        line["diversity"] = float(ended.loc[ended["metric"] == "diversity", "value"].mean())
+        line["diversity"] = ended.loc[ended["metric"] == "diversity", "value"].mean()
         along = group[group["metric"] == "step_confidence"]
         line["steps_to_90"] = float(np.mean([_reached(c) for _, c in groups(along, "image", "draw")] or [np.nan]))
         lines.append(line)
@@ -124,22 +120,20 @@ def _reached(curve: pd.DataFrame) -> float:
 
 
 def _pictures(rows: pd.DataFrame) -> pd.DataFrame:
-    lines = []
-    for (job, model, method, image), group in groups(ok(rows[rows["x"].isna()]), "stage", "model", "method", "image"):
-        middle = group.groupby(["other", "metric", "draw"], dropna=False)["value"].first().reset_index()
-        middle = middle.groupby(["other", "metric"])["value"].median().reset_index()
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        seeds = group.groupby(["other", "metric", "draw"], dropna=False)["value"].first()
+        middle = seeds.groupby(["other", "metric"]).median().reset_index()
         steps = group[group["metric"] == "steps"]
-        line = {"job": job, "model": model, "variant": method, "image": image, "n": len(steps)} | _numbers(middle)
-        lines.append(
-            line | {"steps": float(steps["value"].median()), "note": "; ".join(filter(None, steps["message"]))}
-        )
-    return pd.DataFrame(lines)
+        note = "; ".join(filter(None, steps["message"]))
+        return {"n": len(steps)} | _numbers(middle) | {"steps": steps["value"].median(), "note": note}
+
+    return summarise(ok(rows[rows["x"].isna()]), [*_JOB, "image"], line)
 
 
 def _elsewhere(rows: pd.DataFrame) -> pd.DataFrame:
     ended = ok(rows[rows["x"].isna() & rows["metric"].isin(["confidence", "top1"])])
     lines = []
-    for (job, model, method), group in groups(ended, "stage", "model", "method"):
+    for (job, model, method), group in groups(ended, *_JOB):
         here = group[group["other"] == ""].groupby("metric")["value"].mean()
         for other, part in groups(group[group["other"] != ""], "other"):
             there = part.groupby("metric")["value"].mean()
@@ -152,14 +146,12 @@ def _elsewhere(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _iterations(rows: pd.DataFrame) -> pd.DataFrame:
     kept = ok(rows[rows["x"].notna() & ~rows["metric"].isin(["step_value", "step_confidence"])])
-    return pd.DataFrame(
-        {"job": job, "model": model, "variant": method, "iterations": x} | _numbers(group)
-        for (job, model, method, x), group in groups(kept, "stage", "model", "method", "x")
-    )
+    return summarise(kept.rename(columns={"x": "iterations"}), [*_JOB, "iterations"], _numbers)
 
 
 def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
-    rows = _ordered(rows[rows["metric"] != "item"], manifest)
+    rows = rows[rows["metric"] != "item"].rename(columns={"stage": "job", "method": "variant"})
+    rows = _ordered(rows, manifest)
     makers = {"variants": _variants, "pictures": _pictures, "elsewhere": _elsewhere, "iterations": _iterations}
     return {f"visualization_{name}": make(rows) for name, make in makers.items()}
 
@@ -175,14 +167,12 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
 
 
 def _curves(along: pd.DataFrame, methods: Sequence[str]) -> Figure:
-    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
-    axes = figure.subplots(1, 2)
+    figure, axes = canvas(2.9, 1, 2)
     for ax, (metric, name) in zip(axes, (("step_value", "objective"), ("step_confidence", "confidence")), strict=True):
         for k, method in enumerate(methods):
             means = along[(along["metric"] == metric) & (along["method"] == method)].groupby("x")["value"].mean()
-            style = ("-", "--", ":", "-.")[k // 10 % 4]
-            colour = PALETTE[k % 10]
-            ax.plot(means.index, means, color=colour, ls=style, lw=1.4, label=label(method) if ax is axes[0] else None)
+            style, text = ("-", "--", ":", "-.")[k // 10 % 4], label(method) if ax is axes[0] else None
+            ax.plot(means.index, means, style, color=PALETTE[k % 10], lw=1.4, label=text)
         ax.set_xlabel("iteration")
         ax.set_ylabel(name)
     axes[1].set_ylim(-0.03, 1.03)
@@ -190,9 +180,9 @@ def _curves(along: pd.DataFrame, methods: Sequence[str]) -> Figure:
     return figure
 
 
-def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[tuple[Path, str, str]]:
+def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     """A sheet a job, the networks that made it in one."""
-    titles = {info["folder"]: title for title, info in manifest.get("models", {}).items()}
+    titles = titles_of(manifest)
     jobs: dict[str, dict[str, Path]] = {}
     for source in sorted((run_dir / "images").glob("*/visualization-*.npz")):
         jobs.setdefault(source.stem, {})[titles.get(source.parent.name, source.parent.name)] = source

@@ -25,6 +25,11 @@ def number(value: Any) -> str:
     return f"{value:.2e}"
 
 
+def class_name(index: float, manifest: dict[str, Any]) -> str:
+    """The name of a class, or "class 7" where the run knows none."""
+    return str(manifest.get("class_names", {}).get(str(int(index)), f"class {int(index)}"))
+
+
 def as_words(name: str) -> str:
     """A column or measure name as words."""
     return name.replace("_", " ")
