@@ -192,6 +192,13 @@ def test_methods_that_are_undefined_and_controls_without_a_counterpart(tmp_path:
     assert (run / "plots" / "heatmap-a_b_c-ssim.svg").is_file()
 
 
+@pytest.mark.parametrize(("manifest", "said"), [({}, "no 'config'"), ({"config": {}, "models": []}, "no 'models'")])
+def test_a_manifest_that_no_run_wrote_is_one_clear_line(manifest: dict[str, Any], said: str, tmp_path: Path) -> None:
+    write_manifest(tmp_path, manifest)
+    with pytest.raises(SuiteError, match=f"run.json has {said}"):
+        build(tmp_path)
+
+
 def test_damaged_arrays_are_one_clear_line(tmp_path: Path) -> None:
     run = make_run(tmp_path, photos=2, studies=("predictions",))
     path = next((run / "images").rglob("*.npz"))

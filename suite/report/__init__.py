@@ -7,6 +7,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from suite.errors import SuiteError
 from suite.report import coursework
 from suite.report.html import write_html
 from suite.report.pictures import draw_pictures
@@ -17,6 +18,9 @@ from suite.report.tables import SECTIONS, build_tables
 from suite.results import read, read_manifest
 
 __all__ = ["build", "build_with_tables", "terminal_summary"]
+
+
+_NEEDED = {"config": dict, "models": dict, "methods": dict, "data": dict, "status": str}
 
 
 def build(run_dir: Path | str) -> Path:
@@ -34,6 +38,8 @@ def build_with_tables(run_dir: Path | str) -> tuple[Path, Tables]:
     """
     run_dir = Path(run_dir)
     manifest, rows = read_manifest(run_dir), partial(read, run_dir)  # study by study: all at once may not fit
+    if lacking := [key for key, kind in _NEEDED.items() if not isinstance(manifest.get(key), kind)]:
+        raise SuiteError(f"{run_dir / 'run.json'} has no {lacking[0]!r} as a run writes it; give the run again")
     tables = build_tables(rows, manifest)
     write_tables(tables, run_dir / "tables")
     plots = draw_plots(rows, tables, run_dir / "plots")
