@@ -15,7 +15,7 @@ from suite.attacks.attack import Attack, attack
 from suite.attacks.audit_lines import LINES
 from suite.attacks.fgsm import FGSM, Noise
 from suite.attacks.pgd import PGD, minimal_epsilon
-from suite.attacks.result import AttackResult, Goal, draw_start, from_png, losses, per_image, png, step_gradient
+from suite.attacks.result import AttackResult, Goal, as_saved, draw_start, losses, per_image, step_gradient
 from suite.attribution.draws import generator_for
 from suite.errors import NetworkError
 from suite.models.network import scores_of
@@ -112,7 +112,7 @@ class Audit:
         return self._excess(self._base.images)
 
     def _saved_ball(self) -> tuple[float, str]:
-        saved = torch.stack([from_png(png(image)) for image in self._base.images]).to(self.images)
+        saved = as_saved(self._base.images)
         on_grid = bool(((self.images * 255).round() / 255 - self.images).abs().max() < 1e-6)
         slack = 0.0 if on_grid else 0.5 / 255
         return self._excess(saved) - slack, "" if on_grid else "the photos are off the 8-bit grid: half a level allowed"

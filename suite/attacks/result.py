@@ -122,13 +122,14 @@ def judge(model: nn.Module, images: Tensor, goal: Goal, clean: Tensor, found: It
     """Verdicts and norms of what a loop found; `saved` costs one more forward, and the SSIM."""
     difference = (found.images.double() - images.double()).flatten(2)
     confidence, prediction = found.scores.double().softmax(1).max(1)
-    small = min(images.shape[2:]) < 11
-    alike = images.new_full((len(images),), float("nan"), dtype=torch.float64)
     success = goal.reached(found.scores)
+    alike = images.new_full((len(images),), torch.nan, dtype=torch.float64)
     again = None
     if saved:
+        if min(images.shape[2:]) >= 11:
+            alike = ssim(luminance(images)[:, 0], luminance(found.images)[:, 0], data_range=1.0)
         with torch.no_grad():
-            again = goal.reached(scores_of(model, torch.stack([from_png(png(x)) for x in found.images]).to(images)))
+            again = goal.reached(scores_of(model, as_saved(found.images)))
     return AttackResult(
         images=found.images,
         success=success,
@@ -140,9 +141,7 @@ def judge(model: nn.Module, images: Tensor, goal: Goal, clean: Tensor, found: It
         l0=(difference != 0).any(1).sum(1),
         l2=difference.flatten(1).norm(dim=1),
         linf=difference.flatten(1).abs().amax(1),
-        ssim=alike
-        if small or not saved
-        else ssim(luminance(images)[:, 0], luminance(found.images)[:, 0], data_range=1.0),
+        ssim=alike,
         saved_success=again,
         silent=found.ever & ~success,
         zero_gradients=found.zero_gradients,
@@ -163,6 +162,11 @@ def from_png(data: bytes) -> Tensor:
     """(C, H, W) in [0, 1]; the file's pixels as they are, not resized."""
     pixels = np.array(Image.open(io.BytesIO(data)))
     return torch.from_numpy(pixels if pixels.ndim == 3 else pixels[..., None]).permute(2, 0, 1).float() / 255
+
+
+def as_saved(images: Tensor) -> Tensor:
+    """(B, C, H, W) as read back from 8-bit PNG files."""
+    return torch.stack([from_png(png(image)) for image in images]).to(images)
 
 
 def losses(scores: Tensor, goal: Goal, kind: Loss) -> Tensor:

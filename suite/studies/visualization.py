@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from suite.attacks.result import as_saved
 from suite.attribution.base import Attribution
 from suite.attribution.passes import Cost
 from suite.config import JobConfig, PictureConfig, RunConfig
@@ -120,7 +121,7 @@ class Visualization(Study):
         aimed = torch.tensor([wish.target is not None for wish in wishes], device=images.device)
         targets = torch.tensor([wish.target or 0 for wish in wishes], device=images.device)
         if bool(aimed.any()):
-            saved = scores.seen(work.model, scores.as_saved(images), targets)
+            saved = scores.seen(work.model, as_saved(images), targets)
             judged = {("", name): value for name, value in scores.seen(work.model, images, targets).items()}
             judged["", "saved_confidence"] = saved["confidence"]
             for by in work.others:

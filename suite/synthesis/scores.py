@@ -5,7 +5,6 @@ from itertools import combinations
 import torch
 from torch import Tensor, nn
 
-from suite.attacks.result import from_png, png
 from suite.attribution.controls import luminance
 from suite.attribution.passes import score
 from suite.metrics.similarity import ssim
@@ -19,11 +18,6 @@ def seen(model: nn.Module, images: Tensor, targets: Tensor) -> dict[str, Tensor]
         scores = scores_of(model, images).double()
     confidence = score(scores.softmax(1), targets)
     return {"score": score(scores, targets), "confidence": confidence, "top1": (scores.argmax(1) == targets).double()}
-
-
-def as_saved(images: Tensor) -> Tensor:
-    """The pictures as read back from 8-bit PNG files."""
-    return torch.stack([from_png(png(image)) for image in images]).to(images)
 
 
 def contrast(images: Tensor) -> Tensor:
