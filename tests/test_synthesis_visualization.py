@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
 
-from suite.attacks.result import as_saved
+from suite.attacks.saved import as_saved
 from suite.attribution.draws import generator_for
 from suite.config import NetworkConfig
 from suite.errors import ConfigError, NetworkError

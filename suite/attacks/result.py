@@ -3,18 +3,16 @@
 Images are in [0, 1]; epsilon, step sizes and norms are in these units. All losses are to be made large.
 """
 
-import io
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
+from suite.attacks.saved import as_saved
 from suite.attribution.controls import luminance
 from suite.attribution.draws import generator_for
 from suite.errors import ConfigError, DataError, NetworkError
@@ -148,25 +146,6 @@ def judge(model: nn.Module, images: Tensor, goal: Goal, clean: Tensor, found: It
         forwards=found.forwards,
         backwards=found.backwards,
     )
-
-
-def png(image: Tensor) -> bytes:
-    """(3, H, W) or (1, H, W) in [0, 1], rounded to 8 bits, as a PNG file."""
-    pixels = (image.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    file = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG", compress_level=1)
-    return file.getvalue()
-
-
-def from_png(data: bytes) -> Tensor:
-    """(C, H, W) in [0, 1]; the file's pixels as they are, not resized."""
-    pixels = np.array(Image.open(io.BytesIO(data)))
-    return torch.from_numpy(pixels if pixels.ndim == 3 else pixels[..., None]).permute(2, 0, 1).float() / 255
-
-
-def as_saved(images: Tensor) -> Tensor:
-    """(B, C, H, W) as read back from 8-bit PNG files."""
-    return torch.stack([from_png(png(image)) for image in images]).to(images)
 
 
 def losses(scores: Tensor, goal: Goal, kind: Loss) -> Tensor:

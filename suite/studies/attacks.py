@@ -18,20 +18,20 @@ from suite.attacks.audit import Audit
 from suite.attacks.fgsm import Noise
 from suite.attacks.fooling import Fooling, fooling_image
 from suite.attacks.pgd import PGD, minimal_epsilon
-from suite.attacks.result import AttackResult, Goal, as_saved, check_epsilon
+from suite.attacks.result import AttackResult, Goal, check_epsilon
+from suite.attacks.saved import as_saved, pixels
 from suite.attribution.base import Attribution
 from suite.attribution.controls import luminance
 from suite.attribution.fused import attribute_each, plan_cost
-from suite.attribution.passes import Cost
+from suite.attribution.passes import Cost, predict
 from suite.config import AttacksConfig, RunConfig
 from suite.errors import ConfigError, SuiteError
 from suite.metrics.localisation import filled
 from suite.metrics.similarity import spearman, ssim, top_overlap
-from suite.models.network import scores_of
 from suite.models.state import in_use
 from suite.reference.torchattacks import run_pair, verdicts_of
 from suite.results.schema import row
-from suite.studies.base import Outcome, Row, Study, Work, drawable, finite, given, magnitude, measured, pixels
+from suite.studies.base import Outcome, Row, Study, Work, drawable, finite, given, magnitude, measured
 
 Maps = Mapping[str, Tensor | Exception]
 _UNITS = {"confidence": "probability", "prediction": "class", "l0": "pixels"}
@@ -185,8 +185,7 @@ class _Item:
         truth = self.work.targets[self.right]
         for other in self.work.others:
             before = other.scores[self.right].argmax(1) == truth
-            with in_use(other.model), torch.no_grad():
-                after = scores_of(other.model, found.images).argmax(1) != truth
+            after = predict(other.model, found.images).argmax(1) != truth
             value = after.double().masked_fill(~before, torch.nan)
             place = {"other": other.model.card.name, "x": self.wanted.at}
             why = "the other network has this photo wrong"
@@ -300,9 +299,7 @@ class _Item:
         """For the report: photo and adversarial image as saved, what the network sees in these, and maps of both."""
         work = self.work
         saved = as_saved(found.images)
-        with in_use(work.model), torch.no_grad():
-            after = self._seen(scores_of(work.model, saved))
-        before = self._seen(work.scores[index])
+        before, after = self._seen(work.scores[index]), self._seen(predict(work.model, saved))
         kind = "".join(c if c.isalnum() else "_" for c in title)
         for k, i in enumerate(index.tolist()):
             if i not in work.drawn:

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from suite.attacks.saved import pixels
 from suite.attribution.base import Attribution
 from suite.attribution.fused import attribute_each
-from suite.attribution.passes import Cost
+from suite.attribution.passes import Cost, predict
 from suite.config import RunConfig
 from suite.data.boxes import Places, boxes_for
 from suite.data.sources import ImageFile
 from suite.errors import DataError, NotApplicable, SuiteError
 from suite.metrics.similarity import Comparable
-from suite.models.network import Network, scores_of
-from suite.models.state import in_use
+from suite.models.network import Network
 from suite.results.schema import row
 
 Row = dict[str, Any]
@@ -95,8 +95,7 @@ class Work:
     @cached_property
     def scores(self) -> Tensor:
         """(B, K), detached."""
-        with in_use(self.model), torch.no_grad():
-            return self._fitting(lambda at: scores_of(self.model, self.images[at]), torch.cat)
+        return self._fitting(lambda at: predict(self.model, self.images[at]), torch.cat)
 
     @cached_property
     def targets(self) -> Tensor:
@@ -252,12 +251,6 @@ def lost(why: Exception) -> Row:
 def finite(values: Tensor) -> Tensor:
     """Infinity, a quotient by zero, becomes NaN."""
     return values.masked_fill(values.isinf(), torch.nan)
-
-
-def pixels(image: Tensor) -> np.ndarray:
-    """(3, H, W) in [0, 1] -> (H, W, 3) uint8."""
-    made: np.ndarray = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    return made
 
 
 def drawable(one: Tensor) -> np.ndarray:

@@ -15,7 +15,7 @@ from suite.attribution.base import Attribution
 from suite.attribution.draws import ImageDraws
 from suite.attribution.input_x_gradient import InputXGradient
 from suite.attribution.integrated_gradients import IntegratedGradients
-from suite.attribution.passes import Cost, score
+from suite.attribution.passes import Cost, predict, score
 from suite.config import RunConfig
 from suite.metrics.similarity import rank_correlation, ranks
 from suite.models.network import scores_of
@@ -145,8 +145,7 @@ def _touching(grid: int) -> list[tuple[int, int]]:
 
 
 def _score(work: Work, images: Tensor) -> Tensor:
-    with in_use(work.model), torch.no_grad():
-        return score(scores_of(work.model, images), work.targets).double()
+    return score(predict(work.model, images), work.targets).double()
 
 
 def _gradients(work: Work) -> dict[str, Tensor]:

@@ -5,13 +5,14 @@ from typing import ClassVar
 
 import numpy as np
 
+from suite.attacks.saved import pixels
 from suite.attribution.base import Attribution
 from suite.attribution.fused import plan_cost
 from suite.attribution.passes import Cost
 from suite.config import RunConfig
 from suite.sanity.score import before_last_rectifier
 from suite.sanity.weight_randomisation import WeightAudit, with_controls
-from suite.studies.base import Outcome, Row, Study, Work, given, measured, pixels
+from suite.studies.base import Outcome, Row, Study, Work, given, measured
 
 
 class Sanity(Study):

@@ -24,6 +24,7 @@ from suite.attribution.gradient_shap import GradientShap
 from suite.attribution.input_x_gradient import InputXGradient
 from suite.attribution.integrated_gradients import IntegratedGradients
 from suite.attribution.memory import images_per_pass
+from suite.attribution.passes import predict
 from suite.config import ScoresConfig
 from suite.data.boxes import Box, Places
 from suite.errors import NotApplicable, SuiteError
@@ -31,8 +32,7 @@ from suite.metrics import axioms, faithfulness, localisation
 from suite.metrics.complexity import effective_complexity, entropy, gini
 from suite.metrics.faithfulness import Answers, answers, area, ask, first_removed, normalised, removal_ranks
 from suite.metrics.robustness import relative_change
-from suite.models.network import Network, scores_of
-from suite.models.state import in_use
+from suite.models.network import Network
 from suite.studies.base import Row, Work, fault, magnitude
 
 CONTROLS: Mapping[str, Attribution] = {"control_noise": Noise(), "control_edges": Edges()}
@@ -149,8 +149,7 @@ class Scoring:
         images = self.work.images
         if images.device.type == "cpu":
             try:
-                with in_use(self.work.model), torch.no_grad():
-                    scores_of(self.work.model, images[:1].contiguous(memory_format=torch.channels_last))
+                predict(self.work.model, images[:1].contiguous(memory_format=torch.channels_last))
             except RuntimeError:  # such as a `view` that wants channels first
                 return torch.contiguous_format
             return torch.channels_last
@@ -319,8 +318,7 @@ class Scoring:
     def _sees(self, picture: Tensor) -> Tensor:
         """The scores of a picture of another size; not applicable where the network takes no such picture."""
         try:
-            with in_use(self.work.model), torch.no_grad():
-                return scores_of(self.work.model, picture)
+            return predict(self.work.model, picture)
         except (RuntimeError, ValueError, AssertionError) as error:
             size = f"{picture.shape[2]}x{picture.shape[3]}"
             raise NotApplicable(
@@ -402,8 +400,7 @@ class Scoring:
         for label, method in self.methods.items():
             if isinstance(method, IntegratedGradients | InputXGradient | GradientShap) and label in self.maps:
                 kinds = getattr(method, "baselines", (getattr(method, "baseline", "zeros"),))
-                with in_use(work.model), torch.no_grad():
-                    each = [scores_of(work.model, baseline(kind, work.images)) for kind in kinds]
+                each = [predict(work.model, baseline(kind, work.images)) for kind in kinds]
                 base = torch.stack([s.gather(1, work.targets[:, None])[:, 0] for s in each]).mean(0)
                 gap = axioms.completeness_gap(self.maps[label].maps, self.clean.score[:, 0], base)
                 self._add(label, "completeness_gap", gap, undefined="the baseline has the photo's own score")
@@ -415,8 +412,7 @@ class Scoring:
             self.lost = set()
             try:
                 twin, images = make()
-                with in_use(twin), torch.no_grad():
-                    apart = float((scores_of(twin, images) - work.scores).norm() / work.scores.norm())
+                apart = float((predict(twin, images) - work.scores).norm() / work.scores.norm())
                 if not apart < 1e-3:
                     raise NotApplicable(f"{metric}: the two networks' scores are {apart:.2g} apart, so they differ")
                 for label, found in self._explained(metric, twin, images, work.targets, work.ids):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from suite.attribution.base import Attribution
 from suite.attribution.fused import attribute_each, plan_cost
-from suite.attribution.passes import Cost
+from suite.attribution.passes import Cost, predict
 from suite.config import RunConfig
 from suite.models.network import scores_of
 from suite.models.state import in_use
@@ -104,10 +104,6 @@ class Speed(Study):
         defined = {label: m for label, m in methods.items() if isinstance(work.maps[label], Tensor)}
         references = {label: (m, known) for label, m in defined.items() if (known := counterpart(m)) is not None}
 
-        def forward(batch: Tensor) -> object:
-            with in_use(model), torch.no_grad():
-                return scores_of(model, batch)
-
         def bare(batch: Tensor, classes: Tensor) -> object:
             with in_use(model):
                 pixels = batch.detach().requires_grad_()
@@ -118,7 +114,7 @@ class Speed(Study):
             return attribute_each(model, batch, classes, defined)
 
         jobs = [
-            _Job("forward", "bare", "batch", lambda: forward(images)),
+            _Job("forward", "bare", "batch", lambda: predict(model, images)),
             _Job("forward_and_gradient", "bare", "batch", lambda: bare(images, targets)),
         ]
         for label, method in defined.items():

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attacks.result import as_saved
+from suite.attacks.saved import as_saved, pixels
 from suite.attribution.base import Attribution
 from suite.attribution.passes import Cost
 from suite.config import JobConfig, PictureConfig, RunConfig
@@ -21,7 +21,7 @@ from suite.data.sources import list_images
 from suite.errors import ConfigError, DataError, did_you_mean
 from suite.models.network import Network
 from suite.results.schema import row
-from suite.studies.base import Outcome, Row, Study, Work
+from suite.studies.base import Outcome, Row, Study, Work, given
 from suite.synthesis import scores
 from suite.synthesis.class_visualization import Recipe, Wish, visualize
 from suite.synthesis.picture import recipe_of
@@ -91,7 +91,7 @@ class Visualization(Study):
                     column = label + (f", seed {seed}" if job.seeds > 1 else "")
                     column += f", {x} iterations" if x is not None else ""
                     share = "" if np.isnan(here[i]) else f"confidence {here[i]:.1%}"
-                    tiles["pixels"].append((images[i].permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8))
+                    tiles["pixels"].append(pixels(images[i]))
                     note = found.stopped[i].partition(":")[0].partition(",")[0]
                     tiles["row"].append(p.title)
                     tiles["column"].append(column)
@@ -140,8 +140,7 @@ class Visualization(Study):
 
 
 def _jobs(config: RunConfig) -> tuple[JobConfig, ...]:
-    assert config.studies.visualization is not None
-    return config.studies.visualization.jobs
+    return given(config.studies.visualization).jobs
 
 
 def _recipes(job: JobConfig) -> dict[str, Recipe]:

@@ -81,8 +81,6 @@ def features(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[st
             for handle in handles:
                 handle.remove()
     for name in layers:
-        if name not in found:
-            raise NetworkError(f"layer {name!r}: not called in this network's forward pass; name another")
         if found[name].ndim != 4:
             raise NetworkError(f"layer {name!r}: gives {tuple(found[name].shape)}, expected (B, C, h, w); name another")
     return dict(found)
@@ -99,14 +97,11 @@ def default_layers(model: nn.Module, images: Tensor) -> tuple[str, tuple[str, ..
         return "features.3", ("features.1", "features.4", "features.6", "features.7")
     last: dict[tuple[int, ...], str] = {}
 
-    def note(name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
-                last[tuple(output.shape[2:])] = name
+    def note(_module: nn.Module, _inputs: Any, output: Any, *, name: str) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
+            last[tuple(output.shape[2:])] = name
 
-        return hook
-
-    handles = [module.register_forward_hook(note(name)) for name, module in body.named_modules() if name]
+    handles = [module.register_forward_hook(partial(note, name=name)) for name, module in body.named_modules() if name]
     try:
         with in_use(model), torch.no_grad():
             model(images[:1])

@@ -206,7 +206,7 @@ def _judge(reference: Reference, trial: Trial) -> Finding:
         expected = reference(case)
     except NotApplicable:
         if found is not None or (trial.error and trial.error.soft):
-            return say(True, f"not compared: {reference.item} is not defined on this network")
+            return say(True, f"not compared: {reference.name.rpartition(':')[2]} is not defined on this network")
     if found is None:
         return say(False, str(trial.error))
     if found.shape != expected.shape:
@@ -217,7 +217,7 @@ def _judge(reference: Reference, trial: Trial) -> Finding:
     if close(case, found, expected):
         allowed = f"{TOLERANCE:g} pixel by pixel" if case.small else f"{REAL_L2:g}"
         return say(True, f"equal up to rounding (relative L2 {far:.1e}; allowed {allowed})")
-    if reference.attack and not case.small and _close_attack(case, found, expected, steps=reference.item != "FGSM"):
+    if reference.attack and not case.small and _close_attack(case, found, expected, steps=reference.twin != "FGSM"):
         share = float((gap > TOLERANCE).float().mean())
         return say(True, f"equal up to rounding, which turned the gradient's sign in {share:.2%} of the pixels")
     if (parted := reference.parted(case)) and close(case, found, parted[0]):
