@@ -1,7 +1,6 @@
 """The audit of an attack on a network: the numbers of `audit_lines.LINES`, and controls with each fault planted."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -269,11 +268,11 @@ class Audit:
         other = replace(self, model=fault.eval())
         seen: dict[str, float] = {}
         for line in lines:
-            with suppress(NetworkError):
+            try:
                 value = getattr(other, f"_{line}")()
-                seen[line] = value[0] if isinstance(value, tuple) else float(value)
-                continue
-            seen[line] = torch.inf  # no gradient at all is an error that nobody overlooks
+            except NetworkError:
+                value = torch.inf  # no gradient at all is an error that nobody overlooks
+            seen[line] = value[0] if isinstance(value, tuple) else float(value)
         caught = [line for line, value in seen.items() if value > LINES[line].limit]
         words = ", ".join(f"{LINES[line].title}: {value:.3g}" for line, value in seen.items())
         return float(not caught), f"{'noticed by' if caught else 'not noticed by'} {words}"
