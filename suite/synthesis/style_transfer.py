@@ -18,7 +18,7 @@ from suite.attribution.controls import luminance
 from suite.attribution.draws import generator_for
 from suite.attribution.passes import tapped
 from suite.errors import ConfigError, NetworkError, SuiteError, did_you_mean
-from suite.models.layers import body_of
+from suite.models.layers import body_of, find_layer
 from suite.models.network import Network
 from suite.models.state import in_use
 from suite.registry import check_parameters
@@ -66,8 +66,7 @@ def features(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[st
             raise _Enough
 
     with in_use(model), tapped(model, layers) as found:
-        modules = dict(body_of(model).named_modules())
-        handles = [modules[name].register_forward_hook(enough) for name in set(layers)]
+        handles = [find_layer(model, name).register_forward_hook(enough) for name in set(layers)]
         try:
             model(images)
         except _Enough:
