@@ -107,12 +107,12 @@ def inside(model, layer):
     return dict(getattr(model, "body", model).named_modules())[layer]
 
 
-def cam(model, x, t, layer, combine=weighted):
+def cam(model, x, t, layer, combine=weighted, hand_on=torch.clone):
     kept = {}
 
     def keep(_m, _i, out):
         kept["a"] = out
-        return out.clone()
+        return hand_on(out)
 
     handle = inside(model, layer).register_forward_hook(keep)
     try:
@@ -150,14 +150,7 @@ def grad_cam_upsampled(model, x, t, layer):
 
 def grad_cam_overwritten(model, x, t, layer):
     """What is kept is the tensor itself, which an in-place ReLU writes over."""
-    kept = {}
-    handle = inside(model, layer).register_forward_hook(lambda _m, _i, out: kept.update(a=out))
-    try:
-        with torch.enable_grad():
-            picked = model(x.detach().clone().requires_grad_()).gather(1, t[:, None]).sum()
-        return weighted(kept["a"], torch.autograd.grad(picked, kept["a"])[0]).relu().detach()
-    finally:
-        handle.remove()
+    return cam(model, x, t, layer, hand_on=lambda out: None).relu()
 
 
 def guided_grad_cam(model, x, t, layer, mode="nearest"):

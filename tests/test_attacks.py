@@ -16,7 +16,8 @@ from suite.attacks.attack import bf16_supported, make_attack
 from suite.attacks.fgsm import FGSM
 from suite.attacks.fooling import Fooling, fooling_image
 from suite.attacks.pgd import PGD, PGDL2, MomentumFGSM, minimal_epsilon, pgd
-from suite.attacks.result import Goal, from_png, losses, png
+from suite.attacks.result import Goal, losses
+from suite.attacks.saved import from_png, png
 from suite.errors import ConfigError, DataError, NetworkError
 from suite.models.state import in_use
 from suite.reference.torchattacks import run_pair

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from suite.attacks.audit import Audit
 from suite.attacks.audit_lines import LINES
 from suite.attacks.pgd import PGD, PGDL2
-from suite.attacks.result import from_png
+from suite.attacks.saved import from_png
 from suite.config import NetworkConfig
 from suite.data.images import load_image
 from suite.models.load import load_model

@@ -6,6 +6,7 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
 
+from suite.attacks.saved import as_saved
 from suite.attribution.draws import generator_for
 from suite.config import NetworkConfig
 from suite.errors import ConfigError, NetworkError
@@ -241,4 +242,4 @@ def test_scores_have_known_answers() -> None:
     assert float(scores.high_frequency(noise)) == pytest.approx(1 - torch.pi / 16, abs=0.01)
     assert scores.diversity(board.expand(3, -1, -1, -1)) == 0
     assert np.isnan(scores.diversity(board))
-    assert torch.equal(scores.as_saved(noise), (noise * 255).round() / 255)
+    assert torch.equal(as_saved(noise), (noise * 255).round() / 255)

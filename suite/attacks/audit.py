@@ -1,7 +1,6 @@
 """The audit of an attack on a network: the numbers of `audit_lines.LINES`, and controls with each fault planted."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -15,8 +14,10 @@ from suite.attacks.attack import Attack, attack
 from suite.attacks.audit_lines import LINES
 from suite.attacks.fgsm import FGSM, Noise
 from suite.attacks.pgd import PGD, minimal_epsilon
-from suite.attacks.result import AttackResult, Goal, draw_start, from_png, losses, per_image, png, step_gradient
+from suite.attacks.result import AttackResult, Goal, draw_start, losses, per_image, step_gradient
+from suite.attacks.saved import as_saved
 from suite.attribution.draws import generator_for
+from suite.attribution.passes import predict
 from suite.errors import NetworkError
 from suite.models.network import scores_of
 from suite.models.state import in_use
@@ -55,9 +56,8 @@ class Audit:
         """Every line; one that cannot be run says so and does not take the others with it."""
         found: Found = {}
         for name in LINES:
-            line: Callable[[], float | tuple[float, str]] = getattr(self, f"_{name}")
             try:
-                value = line()
+                value: float | tuple[float, str] = getattr(self, f"_{name}")()
             except (NetworkError, _NotRunError) as error:
                 found[name] = (None, str(error))
                 continue
@@ -65,18 +65,11 @@ class Audit:
         return found
 
     def _attack(self, made: Attack, epsilon: float, *, saved: bool = False, **more: Any) -> AttackResult:
-        call: dict[str, Any] = {
-            "ids": self.ids,
-            "seed": self.seed,
-            "saved": saved,
-            "clean": self._clean,
-            "epsilon": epsilon,
-        }
-        return attack(self.model, self.images, self.labels, made, **{**call, **more})
+        more |= {"ids": self.ids, "seed": self.seed, "saved": saved, "clean": self._clean, "epsilon": epsilon}
+        return attack(self.model, self.images, self.labels, made, **more)
 
     def _scores(self, images: Tensor) -> Tensor:
-        with in_use(self.model), torch.no_grad():
-            return scores_of(self.model, images)
+        return predict(self.model, images)
 
     @cached_property
     def _clean(self) -> Tensor:
@@ -101,18 +94,15 @@ class Audit:
 
     def _excess(self, images: Tensor) -> float:
         outside = max(0.0, float(-images.min()), float(images.max()) - 1)
-        size = (
-            (images.double() - self.images.double())
-            .flatten(1)
-            .norm(p=2 if self.made.ball == "l2" else torch.inf, dim=1)
-        )
+        moved = (images.double() - self.images.double()).flatten(1)
+        size = moved.norm(p=2 if self.made.ball == "l2" else torch.inf, dim=1)
         return max(outside, float(size.max()) - self.epsilon)
 
     def _box_and_ball(self) -> float:
         return self._excess(self._base.images)
 
     def _saved_ball(self) -> tuple[float, str]:
-        saved = torch.stack([from_png(png(image)) for image in self._base.images]).to(self.images)
+        saved = as_saved(self._base.images)
         on_grid = bool(((self.images * 255).round() / 255 - self.images).abs().max() < 1e-6)
         slack = 0.0 if on_grid else 0.5 / 255
         return self._excess(saved) - slack, "" if on_grid else "the photos are off the 8-bit grid: half a level allowed"
@@ -164,9 +154,8 @@ class Audit:
                 norms = slope.flatten(1).norm(dim=1)
                 unit = slope / norms.clamp_min(1e-300).reshape(-1, 1, 1, 1)
                 with torch.no_grad():
-                    ends = [
-                        losses(scores_of(model, images + s * 1e-4 * unit), Goal(self.labels), "margin") for s in (1, -1)
-                    ]
+                    moved = [scores_of(model, images + s * 1e-4 * unit) for s in (1, -1)]
+                    ends = [losses(scores, Goal(self.labels), "margin") for scores in moved]
         finally:
             for tensor, data in dtypes:
                 tensor.data = data
@@ -279,11 +268,11 @@ class Audit:
         other = replace(self, model=fault.eval())
         seen: dict[str, float] = {}
         for line in lines:
-            with suppress(NetworkError):
+            try:
                 value = getattr(other, f"_{line}")()
-                seen[line] = value[0] if isinstance(value, tuple) else float(value)
-                continue
-            seen[line] = torch.inf  # no gradient at all is an error that nobody overlooks
+            except NetworkError:
+                value = torch.inf  # no gradient at all is an error that nobody overlooks
+            seen[line] = value[0] if isinstance(value, tuple) else float(value)
         caught = [line for line, value in seen.items() if value > LINES[line].limit]
         words = ", ".join(f"{LINES[line].title}: {value:.3g}" for line, value in seen.items())
         return float(not caught), f"{'noticed by' if caught else 'not noticed by'} {words}"
@@ -292,17 +281,15 @@ class Audit:
         return self._planted(_Wrapped(self.model, after=lambda scores: 0 * scores), "zero_gradient")
 
     def _control_quantised(self) -> tuple[float, str]:
-        return self._planted(
-            _Wrapped(self.model, before=lambda x: (x * 15).round() / 15), "zero_gradient", "real_gradient"
-        )
+        levels = _Wrapped(self.model, before=lambda x: (x * 15).round() / 15)
+        return self._planted(levels, "zero_gradient", "real_gradient")
 
     def _control_saturated(self) -> tuple[float, str]:
         return self._planted(_Wrapped(self.model, after=lambda scores: scores * 1e3), "saturation", "zero_gradient")
 
     def _control_dropout(self) -> tuple[float, str]:
-        return self._planted(
-            _Wrapped(self.model, after=lambda scores: F.dropout(scores, 0.5, training=True)), "deterministic"
-        )
+        left_on = _Wrapped(self.model, after=lambda scores: F.dropout(scores, 0.5, training=True))
+        return self._planted(left_on, "deterministic")
 
 
 class _Wrapped(nn.Module):

@@ -8,13 +8,10 @@ import numpy as np
 import torch
 
 from suite.attacks.attack import attack, make_attack
-from suite.attacks.result import from_png, png
+from suite.attacks.saved import write_png
+from suite.attribution.passes import predict
 from suite.data.images import load_image
-from suite.errors import SuiteError
 from suite.models.load import load_model
-from suite.models.network import scores_of
-from suite.models.state import in_use
-from suite.results.atomic import write_bytes
 
 
 @dataclass(frozen=True)
@@ -56,36 +53,18 @@ def attack_photo(
     classes = network.card.classes
     aim = classes.resolve(target) if target else None
     pixels = load_image(image, resize=network.card.resize, crop=network.card.input_size)[0][None]
-    with in_use(network), torch.no_grad():
-        clean = scores_of(network, pixels)
+    clean = predict(network, pixels)
     truth = classes.resolve(label) if label else int(clean.argmax())
-    found = attack(
-        network,
-        pixels,
-        truth,
-        made,
-        epsilon=epsilon,
-        targets=aim,
-        ids=[image.name],
-        seed=seed,
-        clean=clean,
-        saved=False,
-    )
+    call: dict[str, Any] = {"epsilon": epsilon, "targets": aim, "ids": [image.name], "seed": seed, "clean": clean}
+    found = attack(network, pixels, truth, made, saved=False, **call)
     file = out / f"{image.stem}-{method}.png"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_bytes(file, png(found.images[0]))
-        back = from_png(file.read_bytes())[None]
-    except OSError as error:
-        raise SuiteError(f"{file}: the picture cannot be written: {error.strerror}; give another --out") from None
-    with in_use(network), torch.no_grad():
-        scores = scores_of(network, back)
+    back = write_png(found.images[0], file)
+    scores = predict(network, back)
     seen = int(scores.argmax())
-    fooled = bool(found.success[0])
     numbers = {
         "image": image.name,
         "method": method,
-        "fooled": fooled,
+        "fooled": bool(found.success[0]),
         "fooled_as_saved": (seen == aim) if aim is not None else (seen != truth),
         "initially": bool(found.initially[0]),
         "iterations": int(found.iterations[0]),

@@ -3,18 +3,16 @@
 Images are in [0, 1]; epsilon, step sizes and norms are in these units. All losses are to be made large.
 """
 
-import io
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
+from suite.attacks.saved import as_saved
 from suite.attribution.controls import luminance
 from suite.attribution.draws import generator_for
 from suite.errors import ConfigError, DataError, NetworkError
@@ -122,13 +120,14 @@ def judge(model: nn.Module, images: Tensor, goal: Goal, clean: Tensor, found: It
     """Verdicts and norms of what a loop found; `saved` costs one more forward, and the SSIM."""
     difference = (found.images.double() - images.double()).flatten(2)
     confidence, prediction = found.scores.double().softmax(1).max(1)
-    small = min(images.shape[2:]) < 11
-    alike = images.new_full((len(images),), float("nan"), dtype=torch.float64)
     success = goal.reached(found.scores)
+    alike = images.new_full((len(images),), torch.nan, dtype=torch.float64)
     again = None
     if saved:
+        if min(images.shape[2:]) >= 11:
+            alike = ssim(luminance(images)[:, 0], luminance(found.images)[:, 0], data_range=1.0)
         with torch.no_grad():
-            again = goal.reached(scores_of(model, torch.stack([from_png(png(x)) for x in found.images]).to(images)))
+            again = goal.reached(scores_of(model, as_saved(found.images)))
     return AttackResult(
         images=found.images,
         success=success,
@@ -140,29 +139,13 @@ def judge(model: nn.Module, images: Tensor, goal: Goal, clean: Tensor, found: It
         l0=(difference != 0).any(1).sum(1),
         l2=difference.flatten(1).norm(dim=1),
         linf=difference.flatten(1).abs().amax(1),
-        ssim=alike
-        if small or not saved
-        else ssim(luminance(images)[:, 0], luminance(found.images)[:, 0], data_range=1.0),
+        ssim=alike,
         saved_success=again,
         silent=found.ever & ~success,
         zero_gradients=found.zero_gradients,
         forwards=found.forwards,
         backwards=found.backwards,
     )
-
-
-def png(image: Tensor) -> bytes:
-    """(3, H, W) or (1, H, W) in [0, 1], rounded to 8 bits, as a PNG file."""
-    pixels = (image.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    file = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG", compress_level=1)
-    return file.getvalue()
-
-
-def from_png(data: bytes) -> Tensor:
-    """(C, H, W) in [0, 1]; the file's pixels as they are, not resized."""
-    pixels = np.array(Image.open(io.BytesIO(data)))
-    return torch.from_numpy(pixels if pixels.ndim == 3 else pixels[..., None]).permute(2, 0, 1).float() / 255
 
 
 def losses(scores: Tensor, goal: Goal, kind: Loss) -> Tensor:

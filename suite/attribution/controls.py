@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from suite.attribution.base import SampledPass
 from suite.attribution.baselines import gaussian_blur
 from suite.attribution.draws import ImageDraws
-from suite.attribution.passes import Cost, Needs, run_pass
+from suite.attribution.passes import Cost, pixel_gradient
 from suite.errors import NotApplicable
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -110,8 +110,7 @@ class OtherImage(Control):
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
         if len(images) < 2:
             raise NotApplicable("another image's map needs at least two images in a chunk")
-        found = run_pass(model, images.roll(-1, 0), targets.roll(-1, 0), Needs(frozenset({"plain"})))
-        return found.gradient("plain").abs().amax(1, keepdim=True)
+        return pixel_gradient(model, images.roll(-1, 0), targets.roll(-1, 0)).abs().amax(1, keepdim=True)
 
     def cost(self) -> Cost:
         return Cost(1, 1)

@@ -1,7 +1,7 @@
 """Randomness of methods, seeded by (seed, image, purpose), so that neither batch nor order nor chunk matters."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -46,24 +46,22 @@ class ImageDraws:
             for kind in ("normal", "uniform", "choice")
         }
 
+    def _next(self, kind: str, count: int, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
+        drawn = [torch.stack([draw(g) for _ in range(count)]) for g in self._generators[kind]]
+        return torch.stack(drawn).to(self.images.device)
+
     def normal(self, count: int) -> Tensor:
         """(B, count, C, H, W), standard normal; the next `count` draws of each image."""
         shape = self.images.shape[1:]
-        drawn = [
-            torch.stack([torch.randn(shape, generator=g) for _ in range(count)]) for g in self._generators["normal"]
-        ]
-        return torch.stack(drawn).to(self.images)
+        return self._next("normal", count, lambda g: torch.randn(shape, generator=g)).to(self.images)
 
     def uniform(self, count: int) -> Tensor:
         """(B, count), uniform in [0, 1); the next `count` draws of each image."""
-        drawn = [torch.cat([torch.rand(1, generator=g) for _ in range(count)]) for g in self._generators["uniform"]]
-        return torch.stack(drawn).to(self.images)
+        return self._next("uniform", count, lambda g: torch.rand(1, generator=g)[0]).to(self.images)
 
     def choice(self, count: int, among: int) -> Tensor:
         """(B, count) int64 in [0, among), each with equal chances; the next `count` draws of each image."""
-        draws = self._generators["choice"]
-        drawn = [torch.cat([torch.randint(among, (1,), generator=g) for _ in range(count)]) for g in draws]
-        return torch.stack(drawn).to(self.images.device)
+        return self._next("choice", count, lambda g: torch.randint(among, (1,), generator=g)[0])
 
     def split(self, size: int) -> list[tuple[slice, "ImageDraws"]]:
         """The same draws for consecutive parts of the batch."""

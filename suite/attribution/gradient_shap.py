@@ -9,7 +9,7 @@ from suite.attribution.base import SampledPass
 from suite.attribution.baselines import baseline, check_baseline
 from suite.attribution.draws import ImageDraws
 from suite.attribution.memory import images_per_pass
-from suite.attribution.passes import Cost, Needs, run_pass
+from suite.attribution.passes import Cost, pixel_gradient
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ class GradientShap(SampledPass):
             ends = images.repeat_interleave(count, 0) + (self.sigma * draws.normal(count)).flatten(0, 1)
             along = draws.uniform(count).reshape(-1, 1, 1, 1)
             points = along * ends + (1.0 - along) * starts
-            found = run_pass(model, points, targets.repeat_interleave(count), Needs(frozenset({"plain"})))
-            terms = (ends - starts) * found.gradient("plain")
+            terms = (ends - starts) * pixel_gradient(model, points, targets.repeat_interleave(count))
             total = total + terms.view(len(images), count, *images.shape[1:]).sum(1)
         return total / self.samples
 

@@ -10,7 +10,7 @@ from suite.attribution.base import SampledPass
 from suite.attribution.baselines import baseline, check_baseline
 from suite.attribution.draws import ImageDraws
 from suite.attribution.memory import images_per_pass
-from suite.attribution.passes import Cost, Needs, run_pass
+from suite.attribution.passes import Cost, pixel_gradient
 
 
 def gauss_legendre(steps: int) -> tuple[list[float], list[float]]:
@@ -41,7 +41,7 @@ def integrated_gradients(
         chunk = slice(first, first + steps_per_pass)
         points = torch.cat([start + alpha * (images - start) for alpha in alphas[chunk]])  # (k B, 3, H, W)
         count = len(alphas[chunk])
-        gradients = run_pass(model, points, targets.repeat(count), Needs(frozenset({"plain"}))).gradient("plain")
+        gradients = pixel_gradient(model, points, targets.repeat(count))
         weighted = gradients.reshape(count, -1) * torch.tensor(weights[chunk]).float().view(count, 1).to(gradients)
         summed = weighted.view(count, *images.shape).sum(0) * (images - start)
         total = summed if total is None else summed + total

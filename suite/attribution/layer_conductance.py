@@ -1,6 +1,7 @@
 """Layer conductance: how much of an integrated gradient flows through each unit of a layer."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -99,16 +100,9 @@ class LayerConductance(SampledPass):
         layer = resolve_layers(model, images, [self.layer])[self.layer]
         start = baseline(self.baseline, images)
         room = images_per_pass(model, images)
+        along = partial(layer_conductance, model, layer=layer, steps=self.steps)
         parts = [
-            layer_conductance(
-                model,
-                images[s],
-                targets[s],
-                start[s],
-                layer=layer,
-                steps=self.steps,
-                points_per_pass=max(1, room // len(images[s])),
-            )
+            along(images[s], targets[s], start[s], points_per_pass=max(1, room // len(images[s])))
             for s, _ in draws.split(room)
         ]
         return pick_channel(as_map(torch.cat(parts), layer), self.channel, layer)

@@ -39,8 +39,6 @@ class NeuronGradient(SampledPass):
             inputs = images.detach().requires_grad_()
             with tapped(model, [name]) as outputs:
                 scores_of(model, inputs.clone())
-            if name not in outputs:
-                raise NetworkError(f"layer {name!r}: not called in this network's forward pass; name another")
             channel = pick_channel(as_map(outputs[name], name), self.channel, name)  # (B, 1, h, w)
             units = channel.flatten(1).sum(1) if self.position is None else self._unit(channel, name)
             found = torch.autograd.grad(units.sum(), inputs, allow_unused=True)[0]

@@ -4,7 +4,7 @@ Gradients are of the target's unnormalised score, summed over the batch: an imag
 alone, so one backward serves all images exactly.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -142,42 +142,46 @@ def resolve_layers(model: nn.Module, images: Tensor, names: Iterable[str]) -> di
     return resolved
 
 
-class _Taps:
-    """Outputs of layers in one forward, connected to the graph and safe from in-place writes after them."""
-
-    def __init__(self, cut: bool) -> None:
-        self.outputs: dict[str, Tensor] = {}
-        self.cut = cut  # nothing below the first tapped layer is needed
-
-    def hook(self, name: str) -> Callable[[nn.Module, Any, Any], Tensor]:
-        def keep(_module: nn.Module, _inputs: Any, output: Any) -> Tensor:
-            if not isinstance(output, Tensor) or not output.is_floating_point():
-                got = f"tensor of {output.dtype}" if isinstance(output, Tensor) else type(output).__name__
-                raise NetworkError(f"layer {name!r}: its output is a {got}, expected one floating point tensor")
-            if name in self.outputs:
-                raise NetworkError(
-                    f"layer {name!r}: called more than once in a forward pass, so its map is not defined; "
-                    "name a layer that is called once"
-                )
-            if (self.cut and not self.outputs) or not output.requires_grad:
-                output = output.detach().requires_grad_()  # of ours, the network's own tensor stays as it is
-            kept: Tensor = output
-            self.outputs[name] = kept
-            return kept.clone()  # an in-place ReLU that follows writes into the copy
-
-        return keep
-
-
 @contextmanager
 def tapped(model: nn.Module, layers: Iterable[str], *, cut: bool = False) -> Iterator[dict[str, Tensor]]:
-    """Collects the outputs of layers while a forward pass runs; no hook outlives the block."""
-    taps = _Taps(cut)
-    handles = [find_layer(model, name).register_forward_hook(taps.hook(name)) for name in dict.fromkeys(layers)]
+    """Collects the outputs of layers in one forward pass; no hook outlives the block.
+
+    They are connected to the graph, and safe from in-place writes after them. With `cut` nothing below the layer that
+    is called first is.
+
+    Raises:
+        NetworkError: a layer that does not exist, gives no floating point tensor, or is not called exactly once.
+    """
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str, output: Any) -> Tensor:
+        if not isinstance(output, Tensor) or not output.is_floating_point():
+            got = f"tensor of {output.dtype}" if isinstance(output, Tensor) else type(output).__name__
+            raise NetworkError(f"layer {name!r}: its output is a {got}, expected one floating point tensor")
+        if name in outputs:
+            raise NetworkError(
+                f"layer {name!r}: called more than once in a forward pass, so its map is not defined; "
+                "name a layer that is called once"
+            )
+        if (cut and not outputs) or not output.requires_grad:
+            output = output.detach().requires_grad_()  # of ours, the network's own tensor stays as it is
+        kept: Tensor = output
+        outputs[name] = kept
+        return kept.clone()  # an in-place ReLU that follows writes into the copy
+
+    names = sorted({*layers})
+    handles = [
+        find_layer(model, name).register_forward_hook(lambda _module, _inputs, output, name=name: keep(name, output))
+        for name in names
+    ]
     try:
-        yield taps.outputs
+        yield outputs
     finally:
         for handle in handles:
             handle.remove()
+    for name in names:
+        if name not in outputs:
+            raise NetworkError(f"layer {name!r}: not called in this network's forward pass; name another")
 
 
 def _connected(total: Tensor, sources: Sequence[Tensor], names: Sequence[str], *, retain_graph: bool) -> list[Tensor]:
@@ -234,9 +238,6 @@ def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -
         with tapped(model, layers.values(), cut=not rules) as outputs, rectifying or nullcontext():
             # A network that rectifies its input in place must not meet a leaf.
             scores = scores_of(model, inputs.clone() if rules else inputs)
-        missing = sorted(set(layers.values()) - outputs.keys())
-        if missing:
-            raise NetworkError(f"layer {missing[0]!r}: not called in this network's forward pass; name another")
         found = Pass(images, targets, scores.detach(), undefined=undefined)
         wanted: list[Rule] = [rule for rule in rules if rule == "plain"]
         for rule in rules:
@@ -280,3 +281,14 @@ def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -
                 found.activations[asked] = found.activations[name]
                 found.layer_gradients[asked] = found.layer_gradients[name]
     return found
+
+
+def pixel_gradient(model: nn.Module, images: Tensor, targets: Targets, rule: Rule = "plain") -> Tensor:
+    """(B, 3, H, W), detached: the gradient of each target's score under a rule; raises as `Pass.gradient` does."""
+    return run_pass(model, images, targets, Needs(frozenset({rule}))).gradient(rule)
+
+
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """(B, K) scores, detached, of a network that is found as it was; no gradient is kept."""
+    with in_use(model), torch.no_grad():
+        return scores_of(model, images)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from suite.attribution.base import SampledPass
 from suite.attribution.draws import ImageDraws
 from suite.attribution.memory import images_per_pass
-from suite.attribution.passes import Cost, Needs, run_pass
+from suite.attribution.passes import Cost, pixel_gradient
 
 Noise = Callable[[int], Tensor]
 """Draws the next n samples: n -> (B, n, C, H, W), standard normal."""
@@ -38,8 +39,8 @@ def noisy_moments(
     for first in range(0, samples, per_pass):
         count = min(per_pass, samples - first)
         copies = images.repeat_interleave(count, 0) + (sigma * noise(count)).flatten(0, 1)  # (B n, 3, H, W)
-        found = run_pass(model, copies, targets.repeat_interleave(count), Needs(frozenset({"plain"})))
-        gradients = found.gradient("plain").view(len(images), count, *images.shape[1:])
+        gradients = pixel_gradient(model, copies, targets.repeat_interleave(count))
+        gradients = gradients.view(len(images), count, *images.shape[1:])
         total = total + gradients.sum(1)
         total_of_squares = total_of_squares + gradients.pow(2).sum(1)
     return total / samples, total_of_squares / samples
@@ -67,27 +68,17 @@ class SmoothGrad(SampledPass):
             raise ValueError(f"expected samples >= 1 and sigma >= 0, got {self.samples} and {self.sigma}")
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
-        return self.reduce(*self._moments(model, images, targets, draws))
+        room = images_per_pass(model, images)
+        moments = partial(noisy_moments, model, sigma=self.sigma, samples=self.samples)
+        parts = [
+            moments(images[s], targets[s], part.normal, per_pass=max(1, room // len(images[s])))
+            for s, part in draws.split(room)
+        ]
+        return torch.cat([self.reduce(*found) for found in parts])
 
     def reduce(self, mean: Tensor, mean_of_squares: Tensor) -> Tensor:
         """The map from the two moments."""
         return mean
-
-    def _moments(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> tuple[Tensor, Tensor]:
-        room = images_per_pass(model, images)
-        parts = [
-            noisy_moments(
-                model,
-                images[s],
-                targets[s],
-                part.normal,
-                sigma=self.sigma,
-                samples=self.samples,
-                per_pass=max(1, room // len(images[s])),
-            )
-            for s, part in draws.split(room)
-        ]
-        return torch.cat([mean for mean, _ in parts]), torch.cat([squares for _, squares in parts])
 
     def cost(self) -> Cost:
         return Cost(self.samples, self.samples)

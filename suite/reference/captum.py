@@ -8,8 +8,10 @@ it also hands over the library's stream, so that both see the same draws.
 
 import suite._torchvision  # noqa: F401
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,36 +67,43 @@ class LibraryDraws(ImageDraws):
         return drawn[:, :count]
 
     def normal(self, count: int) -> Tensor:
-        return self._serve("normal", count, self._normal)
+        def draw(n: int) -> Tensor:
+            shape = (len(self.images) * n, *self.images.shape[1:])
+            drawn = torch.randn(shape, generator=self._torch, device=self.images.device, dtype=self.images.dtype)
+            return drawn.view(len(self.images), n, *self.images.shape[1:])
+
+        return self._serve("normal", count, draw)
 
     def uniform(self, count: int) -> Tensor:
-        return self._serve("uniform", count, self._uniform)
+        def draw(n: int) -> Tensor:
+            drawn = self._numpy.uniform(0.0, 1.0, len(self.images) * n)
+            return torch.tensor(drawn, dtype=self.images.dtype, device=self.images.device).view(len(self.images), n)
+
+        return self._serve("uniform", count, draw)
 
     def choice(self, count: int, among: int) -> Tensor:
-        return self._serve("choice", count, lambda n: self._choice(n, among))
+        def draw(n: int) -> Tensor:
+            drawn = self._numpy.choice(among, n * len(self.images))
+            return torch.from_numpy(drawn).to(self.images.device).view(len(self.images), n)
 
-    def _normal(self, count: int) -> Tensor:
-        shape = (len(self.images) * count, *self.images.shape[1:])
-        drawn = torch.randn(shape, generator=self._torch, device=self.images.device, dtype=self.images.dtype)
-        return drawn.view(len(self.images), count, *self.images.shape[1:])
-
-    def _uniform(self, count: int) -> Tensor:
-        drawn = self._numpy.uniform(0.0, 1.0, len(self.images) * count)
-        return torch.tensor(drawn, dtype=self.images.dtype, device=self.images.device).view(len(self.images), count)
-
-    def _choice(self, count: int, among: int) -> Tensor:
-        drawn = self._numpy.choice(among, count * len(self.images))
-        return torch.from_numpy(drawn).to(self.images.device).view(len(self.images), count)
+        return self._serve("choice", count, draw)
 
     def split(self, size: int) -> list[tuple[slice, ImageDraws]]:
         # Captum never splits the images; the caller keeps the batch small enough for one part.
         return [(slice(None), self)]
 
 
-def seed_globals(seed: int = 0) -> None:
-    """Seeds what Captum draws from: torch's and numpy's global generators."""
-    torch.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - Captum draws from the legacy generator
+@contextmanager
+def _seeded(seed: int = 0) -> Iterator[None]:
+    """Seeds what Captum draws from, torch's and numpy's global generators, and puts both back."""
+    with torch.random.fork_rng(devices=[]):
+        state = np.random.get_state()  # noqa: NPY002 - Captum draws from the legacy generator
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
 
 
 @dataclass(frozen=True)
@@ -121,15 +130,7 @@ class Counterpart:
 
     def __call__(self, method: Attribution, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
         """Captum's map, detached, on a model found as it was."""
-        with in_use(model):
-            if self.random:
-                with torch.random.fork_rng(devices=[]):
-                    state = np.random.get_state()  # noqa: NPY002
-                    seed_globals()
-                    try:
-                        return self.compute(method, model, images.clone(), targets).detach()
-                    finally:
-                        np.random.set_state(state)  # noqa: NPY002
+        with in_use(model), _seeded() if self.random else nullcontext():
             return self.compute(method, model, images.clone(), targets).detach()
 
 
@@ -141,20 +142,13 @@ def _saliency(method: Any, model: nn.Module, images: Tensor, targets: Tensor) ->
     return attr.Saliency(model).attribute(images, target=targets).amax(1, keepdim=True)
 
 
-def _gradient(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    return attr.Saliency(model).attribute(images, target=targets, abs=False)
+def _plain(kind: Any, **options: Any) -> Compute:
+    """A Captum class that needs the network alone."""
 
+    def compute(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+        return kind(model).attribute(images, target=targets, **options)
 
-def _input_x_gradient(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    return attr.InputXGradient(model).attribute(images, target=targets)
-
-
-def _guided_backprop(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    return attr.GuidedBackprop(model).attribute(images, target=targets)
-
-
-def _deconvolution(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    return attr.Deconvolution(model).attribute(images, target=targets)
+    return compute
 
 
 def _grad_cam(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
@@ -169,15 +163,9 @@ def _guided_grad_cam(method: Any, model: nn.Module, images: Tensor, targets: Ten
 
 def _integrated_gradients(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
     room = images_per_pass(model, images)
-    start = baseline(method.baseline, images)
-    parts = [slice(first, first + room) for first in range(0, len(images), room)]
-    found = [
-        attr.IntegratedGradients(model).attribute(
-            images[s], baselines=start[s], target=targets[s], n_steps=method.steps, internal_batch_size=room
-        )
-        for s in parts
-    ]
-    return torch.cat(found)
+    along = partial(attr.IntegratedGradients(model).attribute, n_steps=method.steps, internal_batch_size=room)
+    parts = zip(*(torch.split(x, room) for x in (images, baseline(method.baseline, images), targets)), strict=True)
+    return torch.cat([along(x, baselines=start, target=target) for x, start, target in parts])
 
 
 def _noise_tunnel(kind: str) -> Compute:
@@ -251,10 +239,10 @@ _CHUNKS = "Captum takes the whole expansion, or overlapping chunks, in one batch
 
 COUNTERPARTS: dict[type[Attribution], Counterpart] = {
     saliency.Saliency: Counterpart(_saliency),
-    gradient.Gradient: Counterpart(_gradient),
-    input_x_gradient.InputXGradient: Counterpart(_input_x_gradient),
-    guided_backprop.GuidedBackprop: Counterpart(_guided_backprop, guided=True),
-    deconvolution.Deconvolution: Counterpart(_deconvolution, guided=True),
+    gradient.Gradient: Counterpart(_plain(attr.Saliency, abs=False)),
+    input_x_gradient.InputXGradient: Counterpart(_plain(attr.InputXGradient)),
+    guided_backprop.GuidedBackprop: Counterpart(_plain(attr.GuidedBackprop), guided=True),
+    deconvolution.Deconvolution: Counterpart(_plain(attr.Deconvolution), guided=True),
     grad_cam.GradCam: Counterpart(_grad_cam),
     guided_grad_cam.GuidedGradCam: Counterpart(_guided_grad_cam, guided=True),
     integrated_gradients.IntegratedGradients: Counterpart(_integrated_gradients),

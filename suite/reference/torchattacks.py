@@ -16,10 +16,8 @@ from suite.attacks.attack import Attack
 from suite.attacks.fgsm import FGSM, fgsm
 from suite.attacks.pgd import PGD, pgd
 from suite.attacks.result import Goal, Iterates
-from suite.models.network import scores_of
+from suite.attribution.passes import predict
 from suite.models.state import in_use
-
-ATTACKS = ("FGSM", "PGD", "PGDL2")
 
 
 def torchattacks_attack(
@@ -100,5 +98,4 @@ def run_pair(
 
 def verdicts_of(model: nn.Module, images: Tensor, goal: Goal) -> Tensor:
     """(B,) whether the library's images fool, which it does not say itself."""
-    with in_use(model), torch.no_grad():
-        return goal.reached(scores_of(model, images))
+    return goal.reached(predict(model, images))

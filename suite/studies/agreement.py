@@ -4,19 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from suite.attribution.base import Attribution, SampledPass
 from suite.attribution.fused import attribute_each
+from suite.attribution.gradient import Gradient
 from suite.attribution.passes import Cost, resolve_layers
 from suite.config import RunConfig
 from suite.errors import NotApplicable, SuiteError
 from suite.metrics.similarity import max_abs_difference, relative_l2, spearman
 from suite.models.rectifiers import RectifierReport, rectifier_report
 from suite.reference.captum import Counterpart, LibraryDraws, counterpart
-from suite.studies.base import Outcome, Row, Study, Work, fault, flat_map
+from suite.studies.base import Outcome, Row, Study, Work, drawable, fault, finite
 
 _OFF_CPU = 1e-3  # relative L2; kernels off the CPU choose their own order of summation
 _UNPROMISED = 1e-6  # relative L2 of what would count as agreeing where Captum is known to part
@@ -47,26 +47,22 @@ class Agreement(Study):
     name: ClassVar[str] = "agreement"
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
-        known = [method for method in methods.values() if counterpart(method)]
-        random = [m for m in known if (c := counterpart(m)) and c.random]
-        total = Cost()
-        for method in [*known, *random]:  # the library's calls, and our own on the library's stream
-            total = total + method.cost()
-        return total
+        known = [(method, found) for method in methods.values() if (found := counterpart(method))]
+        # the library's calls, and our own on the library's stream
+        return sum((method.cost() for method, found in known for _ in range(1 + found.random)), Cost())
 
     def run(self, work: Work) -> Outcome:
         rows: list[Row] = []
-        arrays = [work.picture_of(i) for i in range(len(work.images))]
+        arrays = {i: work.picture_of(i) for i in work.drawn}
         survey = rectifier_report(work.model, work.images)
         for label, method in work.methods.items():
             known = counterpart(method)
             if known is None:
-                found = work.maps[label]
-                if isinstance(found, SuiteError):  # a method of the user's own that fails must not do so in silence
-                    rows += work.missing(self.name, label, "map", found, implementation="own")
-                elif not method.control:
-                    nobody = NotApplicable("no reference has this method; `suite verify` compares it with one you name")
-                    rows += work.missing(self.name, label, "map", nobody, implementation="own")
+                why: object = work.maps[label]  # a method of the user's own that fails must not do so in silence
+                if isinstance(why, Tensor) and not method.control:
+                    why = NotApplicable("no reference has this method; `suite verify` compares it with one you name")
+                if isinstance(why, SuiteError):
+                    rows += work.missing(self.name, label, "map", why, implementation="own")
                 continue
             layer = _layer_used(work, method)
             place = {"implementation": "captum", "layer": layer}
@@ -82,13 +78,12 @@ class Agreement(Study):
                 rows += work.missing(self.name, label, "bit_equal", fault(f"Captum's {label!r}", error), **place)
                 continue
             rows += self._compare(work, label, own, theirs, _promise(known, survey, work.images.device), place)
-            for index, picture in enumerate(arrays):
-                picture[f"captum|{label}"] = _array(flat_map(theirs[index : index + 1]))
-                picture[f"difference|{label}"] = _array((own - theirs)[index : index + 1].abs().amax(1))
+            for i, picture in arrays.items():
+                picture[f"captum|{label}"] = drawable(theirs[i])
+                picture[f"difference|{label}"] = drawable((own - theirs)[i].abs().amax(0, keepdim=True))
         if work.config.memory_format == "channels_last":
             rows += self._beside_contiguous(work)
-        kept = {work.stem(i): a for i, a in enumerate(arrays) if work.positions[i] < work.config.pictures}
-        return Outcome(rows, kept)
+        return Outcome(rows, {work.stem(i): picture for i, picture in arrays.items()})
 
     def _beside_contiguous(self, work: Work) -> list[Row]:
         """How far each map is from that of the usual memory format, whose rounding flips other rectifiers."""
@@ -99,13 +94,10 @@ class Agreement(Study):
         finally:
             work.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         rows: list[Row] = []
+        place = {"implementation": "contiguous", "undefined": "the map of the usual memory format is zero everywhere"}
         for label, found in work.maps.items():
             if isinstance(found, Tensor) and isinstance(other := usual[label], Tensor):
-                distance = _finite(relative_l2(found, other))
-                undefined = "the map of the usual memory format is zero everywhere"
-                rows += work.rows(
-                    self.name, label, "relative_l2", distance, implementation="contiguous", undefined=undefined
-                )
+                rows += work.rows(self.name, label, "relative_l2", finite(relative_l2(found, other)), **place)
         return rows
 
     def _pair(self, work: Work, label: str, method: Attribution, known: Counterpart) -> tuple[Tensor, Tensor]:
@@ -128,35 +120,24 @@ class Agreement(Study):
         else:
             metric, agrees = "within_tolerance", (distance <= promise.tolerance).tolist()
             place = place | {"message": f"tolerance {promise.tolerance:g} (relative L2): {promise.reason}"}
-        rows = work.rows(self.name, label, metric, [float(a) for a in agrees], **place)
+        rows = work.rows(self.name, label, metric, agrees, **place)
         gap = max_abs_difference(own, theirs)
         rows += work.rows(self.name, label, "max_abs_difference", gap, unit="map unit", **place)
-        both_zero = "Captum's map is zero everywhere"
-        rows += work.rows(self.name, label, "relative_l2", _finite(distance), **(place | {"undefined": both_zero}))
+        zero = "Captum's map is zero everywhere"
+        rows += work.rows(self.name, label, "relative_l2", finite(distance), undefined=zero, **place)
         constant = "one of the maps is constant, so ranks do not correlate"
-        rows += work.rows(self.name, label, "spearman", spearman(own, theirs), **(place | {"undefined": constant}))
-        return rows
+        return rows + work.rows(self.name, label, "spearman", spearman(own, theirs), undefined=constant, **place)
 
     def _silent_gradient(self, work: Work, method: Attribution, known: Counterpart) -> str:
         """Where a guided method is undefined: what Captum returns all the same."""
         if not known.guided or method.layer_asked is not None:
             return ""
         theirs = known(method, work.model, work.images, work.targets)
-        from suite.attribution.gradient import Gradient
-
         plain = Gradient()(work.model, work.images, work.targets)
         apart = float(relative_l2(theirs, plain).max())
         if apart == 0:
             return "; Captum differs, because it returns the plain gradient without a word"
         return f"; Captum differs: it returns a map all the same, {apart:.2g} (relative L2) from the plain gradient"
-
-
-def _finite(values: Tensor) -> Tensor:
-    return values.masked_fill(values.isinf(), float("nan"))
-
-
-def _array(values: Tensor) -> np.ndarray:
-    return values[0].cpu().numpy().astype(np.float32)
 
 
 def _layer_used(work: Work, method: Attribution) -> str:

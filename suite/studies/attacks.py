@@ -5,6 +5,7 @@ attacks. Randomness is each photo's own, so no row depends on the chunk.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -14,30 +15,28 @@ from torch import Tensor
 
 from suite.attacks.attack import Attack, attack, make_attack
 from suite.attacks.audit import Audit
-from suite.attacks.audit_lines import LINES
 from suite.attacks.fgsm import Noise
 from suite.attacks.fooling import Fooling, fooling_image
 from suite.attacks.pgd import PGD, minimal_epsilon
-from suite.attacks.result import AttackResult, Goal, check_epsilon, from_png, png
+from suite.attacks.result import AttackResult, Goal, check_epsilon
+from suite.attacks.saved import as_saved, pixels
 from suite.attribution.base import Attribution
 from suite.attribution.controls import luminance
 from suite.attribution.fused import attribute_each, plan_cost
-from suite.attribution.passes import Cost
+from suite.attribution.passes import Cost, predict
 from suite.config import AttacksConfig, RunConfig
-from suite.errors import ConfigError, NotApplicable, SuiteError
+from suite.errors import ConfigError, SuiteError
 from suite.metrics.localisation import filled
 from suite.metrics.similarity import spearman, ssim, top_overlap
-from suite.models.network import scores_of
 from suite.models.state import in_use
 from suite.reference.torchattacks import run_pair, verdicts_of
 from suite.results.schema import row
-from suite.studies.base import Outcome, Row, Study, Work, flat_map, magnitude
+from suite.studies.base import Outcome, Row, Study, Work, drawable, finite, given, magnitude, measured
 
 Maps = Mapping[str, Tensor | Exception]
 _UNITS = {"confidence": "probability", "prediction": "class", "l0": "pixels"}
-_METRICS = ("iterations", "prediction", "confidence", "l0", "l2", "linf", "ssim", "zero_gradients", "silent")
-_PASSES = ("forwards", "backwards")
-_WRONG = NotApplicable("the network has this photo wrong before any attack")
+_BRIEF = ("success", "saved_success", "iterations", "l2", "linf", "ssim")
+_ALL = (*_BRIEF, "prediction", "confidence", "l0", "zero_gradients", "silent", "forwards", "backwards")
 
 
 class Attacks(Study):
@@ -47,106 +46,126 @@ class Attacks(Study):
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         """At most: an image that is fooled leaves, so that a run takes about a tenth of it."""
-        wanted = _section(config)
+        wanted = given(config.studies.attacks)
         total = Cost()
         for _, made in _attacks(wanted):
             steps = made.steps * made.restarts if isinstance(made, PGD) else 1
-            radii = wanted.epsilons_l2 if made.ball == "l2" else wanted.epsilons
-            total = total + Cost((steps + 1) * len(radii), steps * len(radii))
+            radii = len(_radii(wanted, made))
+            total = total + Cost((steps + 1) * radii, steps * radii)
         maps = plan_cost(methods.values())
         return total + Cost(6 * maps.forwards, 6 * maps.backwards)
 
     def run(self, work: Work) -> Outcome:
-        wanted = _section(work.config)
-        right = (work.scores.argmax(1) == work.targets).nonzero()[:, 0]
-        rows: list[Row] = []
-        for label, made in _attacks(wanted):
-            rows += self._curve(work, wanted, label, made, right)
-            if wanted.minimal and isinstance(made, PGD):
-                rows += self._minimal(work, label, made, right)
+        item = _Item(work, given(work.config.studies.attacks))
+        item.ask()
+        return Outcome(item.rows, item.pictures)
+
+
+@dataclass
+class _Item:
+    """The study's questions of one chunk of images on one network; each adds its rows and pictures."""
+
+    work: Work
+    wanted: AttacksConfig
+    rows: list[Row] = field(default_factory=list)
+    pictures: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        fits = self.work.scores.argmax(1) == self.work.targets
+        self.everyone = torch.arange(len(fits), device=fits.device)
+        self.right, self.wrong = self.everyone[fits], self.everyone[~fits]
+
+    def ask(self) -> None:
+        """All questions."""
+        work, wanted, right = self.work, self.wanted, self.right
+        chosen = dict(_attacks(wanted))
+        for label, made in chosen.items():
+            self._curve(label, made)
+            if wanted.minimal and isinstance(made, PGD) and len(right):
+                self._minimal(label, made)
             if wanted.agreement:
-                rows += self._agreement(work, wanted, label, made)
-        pictures: dict[str, dict[str, np.ndarray]] = {}
-        base = next((made for _, made in _attacks(wanted) if isinstance(made, PGD) and made.ball == "linf"), None)
+                self._agreement(label, made)
+        base = next((made for made in chosen.values() if isinstance(made, PGD) and made.ball == "linf"), None)
         if base is not None and len(right):
             # without early stop, so that the whole budget is spent as noise of that size spends it
-            found = _run(work, PGD(loss=base.loss), wanted.at, right, saved=False)
-            rows += self._transfer(work, wanted, found, right)
-            noise = _run(work, Noise(), wanted.at, right, saved=False)
-            made_rows, moved = self._maps(work, "pgd", found, noise, right)
-            rows += made_rows
-            rows += self._targeted(work, wanted, base, right, pictures)
+            found = self._attack(PGD(loss=base.loss), wanted.at, right, saved=False)
+            self._transfer(found)
+            moved = self._maps("pgd", found, self._attack(Noise(), wanted.at, right, saved=False))
+            self._targeted(base)
             # The coursework's image, towards the class that is nearest: pixels change where it helps most.
             near = work.scores[right].scatter(1, work.targets[right, None], -torch.inf).argmax(1)
-            fooling = _run(work, Fooling(), None, right, targets=near, saved=False)
-            noise = _run(work, Noise(norm="l2"), fooling.l2, right, saved=False)
-            rows += self._maps(work, "fooling image", fooling, noise, right)[0]
-            _keep(work, right, found, f"PGD, epsilon {wanted.at * 255:.3g}/255", pictures, moved)
-        rows += self._alignment(work)
+            fooling = self._attack(Fooling(), None, right, targets=near, saved=False)
+            self._maps("fooling image", fooling, self._attack(Noise(norm="l2"), fooling.l2, right, saved=False))
+            self._keep(right, found, f"PGD, epsilon {wanted.at * 255:.3g}/255", moved)
+        self._alignment()
         if wanted.limits:
-            rows += self._limits(work)
+            self._limits()
         if wanted.audit and work.positions[0] == 0 and base is not None and len(right):
-            rows += self._audit(work, wanted, base, right)
-        return Outcome(rows, pictures)
+            self._audit(base)
 
-    def _rows(self, work: Work, index: Tensor, method: str, metric: str, values: Tensor, **more: Any) -> list[Row]:
+    def _attack(self, made: Attack, epsilon: float | Tensor | None, index: Tensor, **more: Any) -> AttackResult:
+        """An attack on some of the images."""
+        work = self.work
+        call = {"epsilon": epsilon, "ids": self._ids(index), "seed": work.config.seed, "clean": work.scores[index]}
+        return attack(work.model, work.images[index], work.targets[index], made, **call | more)
+
+    def _ids(self, index: Tensor) -> tuple[str, ...]:
+        return tuple(self.work.ids[i] for i in index.tolist())
+
+    def _add(self, index: Tensor, method: str, metric: str, values: Tensor, **more: Any) -> None:
         """A row for each of some images; NaN and infinity become not_applicable."""
-        why = more.pop("undefined", "the value is undefined here")
-        made = []
-        for i, value in zip(index.tolist(), values.double().tolist(), strict=True):
-            place = {"study": self.name, "model": work.model.card.name, "method": method, "image": work.files[i].id}
-            place |= {"target": int(work.targets[i]), "metric": metric, "unit": _UNITS.get(metric, "")} | more
-            fine = np.isfinite(value)
-            made.append(row(**place, value=value) if fine else row(**place, status="not_applicable", message=why))
-        return made
+        undefined = more.pop("undefined", "the value is undefined here")
+        place = self.work.place(Attacks.name, method) | {"metric": metric, "unit": _UNITS.get(metric, "")} | more
+        targets = self.work.targets[index].tolist()
+        for name, target, value in zip(self._ids(index), targets, finite(values.double()).tolist(), strict=True):
+            self.rows.append(measured(value, undefined, **place | {"image": name, "target": target}))
 
-    def _curve(self, work: Work, wanted: AttacksConfig, label: str, made: Attack, right: Tensor) -> list[Row]:
+    def _add_result(
+        self, index: Tensor, method: str, found: AttackResult, metrics: tuple[str, ...], **place: Any
+    ) -> None:
+        """Rows of an attack; none of the SSIM where the images are too small for it."""
+        for metric in metrics:
+            value = getattr(found, metric)
+            if metric != "ssim" or bool(torch.isfinite(value).all()):
+                self._add(index, method, metric, value, **place)
+
+    def _curve(self, label: str, made: Attack) -> None:
         """Ascending epsilons; what is fooled stays fooled, for its image lies within every larger ball too."""
-        rows: list[Row] = []
-        norm = made.ball
-        everyone = torch.arange(len(work.images), device=right.device)
-        wrong = everyone[~torch.isin(everyone, right)]
-        left = right
-        for epsilon in wanted.epsilons_l2 if norm == "l2" else wanted.epsilons:
-            place = {"stage": norm, "x": epsilon, "control": made.control}
-            nan = torch.full((len(wrong),), torch.nan)
-            rows += self._rows(work, wrong, label, "success", nan, **place, undefined=str(_WRONG))
-            done = right[~torch.isin(right, left)]
-            rows += self._rows(
-                work, done, label, "success", torch.ones(len(done)), **place, message="fooled within a smaller epsilon"
-            )
+        left = self.right
+        for epsilon in _radii(self.wanted, made):
+            place = {"stage": made.ball, "x": epsilon, "control": made.control}
+            never = torch.full((len(self.wrong),), torch.nan)
+            why = "the network has this photo wrong before any attack"
+            self._add(self.wrong, label, "success", never, **place, undefined=why)
+            done = self.right[~torch.isin(self.right, left)]
+            why = "fooled within a smaller epsilon"
+            self._add(done, label, "success", torch.ones(len(done)), **place, message=why)
             if not len(left):
                 continue
-            found = _run(work, made, epsilon, left)
-            for metric in ("success", "saved_success", *_METRICS, *_PASSES):
-                value = getattr(found, metric)
-                if metric != "ssim" or bool(torch.isfinite(value).all()):
-                    rows += self._rows(work, left, label, metric, value, **place)
+            found = self._attack(made, epsilon, left)
+            self._add_result(left, label, found, _ALL, **place)
             if not made.control:  # a draw of noise that was lucky says nothing of the next
                 left = left[~found.success]
-        return rows
 
-    def _minimal(self, work: Work, label: str, made: PGD, right: Tensor) -> list[Row]:
-        if not len(right):
-            return []
+    def _minimal(self, label: str, made: PGD) -> None:
         quick = PGD(norm=made.norm, steps=made.steps, loss=made.loss, early_stop=True)
 
         def attempt(index: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor]:
-            found = _run(work, quick, epsilon, right[index], saved=False)
+            found = self._attack(quick, epsilon, self.right[index], saved=False)
             return found.success, found.images
 
         first, largest = (1 / 255, 1.0) if made.ball == "linf" else (1.0, 100.0)
-        least, _ = minimal_epsilon(attempt, work.images[right], first=first, largest=largest, tolerance=0.1)
+        least, _ = minimal_epsilon(attempt, self.work.images[self.right], first=first, largest=largest, tolerance=0.1)
         why = f"not fooled at {largest:g}"
-        return self._rows(work, right, label, "minimal_epsilon", least, stage=made.ball, undefined=why)
+        self._add(self.right, label, "minimal_epsilon", least, stage=made.ball, undefined=why)
 
-    def _agreement(self, work: Work, wanted: AttacksConfig, label: str, made: Attack) -> list[Row]:
+    def _agreement(self, label: str, made: Attack) -> None:
         """Ours in the library's way and the library's, from one start: pixels, verdicts and norms."""
-        epsilon = wanted.at if made.ball == "linf" else 1.0
-        goal, everyone = Goal(work.targets), torch.arange(len(work.images), device=work.targets.device)
+        work, goal = self.work, Goal(self.work.targets)
+        epsilon = self.wanted.at if made.ball == "linf" else 1.0
         pair = run_pair(made, work.model, work.images, goal, work.scores, epsilon=epsilon, seed=work.config.seed)
         if pair is None:
-            return []
+            return
         own, theirs = pair
         same = (own.images == theirs).flatten(1)
         values = {
@@ -157,126 +176,97 @@ class Attacks(Study):
         for name, p in (("l2", 2.0), ("linf", torch.inf)):
             for side, images in (("own", own.images), ("library", theirs)):
                 values[f"{side}_{name}"] = (images - work.images).double().flatten(1).norm(p=p, dim=1)
-        place = {"implementation": "torchattacks", "x": epsilon, "stage": "agreement"}
-        return [r for metric, v in values.items() for r in self._rows(work, everyone, label, metric, v, **place)]
+        for metric, value in values.items():
+            place = {"implementation": "torchattacks", "x": epsilon, "stage": "agreement"}
+            self._add(self.everyone, label, metric, value, **place)
 
-    def _transfer(self, work: Work, wanted: AttacksConfig, found: AttackResult, right: Tensor) -> list[Row]:
+    def _transfer(self, found: AttackResult) -> None:
         """The adversarial images given to the run's other networks, where these have the photo right."""
-        rows: list[Row] = []
-        for other in work.others:
-            before = other.scores[right].argmax(1) == work.targets[right]
-            with in_use(other.model), torch.no_grad():
-                after = scores_of(other.model, found.images).argmax(1) != work.targets[right]
+        truth = self.work.targets[self.right]
+        for other in self.work.others:
+            before = other.scores[self.right].argmax(1) == truth
+            after = predict(other.model, found.images).argmax(1) != truth
             value = after.double().masked_fill(~before, torch.nan)
-            place = {
-                "other": other.model.card.name,
-                "x": wanted.at,
-                "undefined": "the other network has this photo wrong",
-            }
-            rows += self._rows(work, right, "pgd", "transfer_success", value, **place)
-        return rows
+            place = {"other": other.model.card.name, "x": self.wanted.at}
+            why = "the other network has this photo wrong"
+            self._add(self.right, "pgd", "transfer_success", value, undefined=why, **place)
 
-    def _maps(
-        self, work: Work, what: str, found: AttackResult, noise: AttackResult, right: Tensor
-    ) -> tuple[list[Row], Maps]:
-        """How far maps move under attack and under noise of its size, where the perturbation lies, and these maps."""
-        ids = [work.ids[i] for i in right.tolist()]
-        size = (work.images.shape[2], work.images.shape[3])
+    def _maps(self, what: str, found: AttackResult, noise: AttackResult) -> Maps:
+        """How far maps move under attack and under noise of its size, and where the perturbation lies; the maps."""
+        work, right = self.work, self.right
+
+        def explained(images: Tensor, targets: Tensor) -> Maps:
+            return attribute_each(work.model, images, targets, work.methods, ids=self._ids(right))
+
         truth = work.targets[right]
-        moved = attribute_each(work.model, found.images, truth, work.methods, ids=ids)
-        noisy = attribute_each(work.model, noise.images, truth, work.methods, ids=ids)
-        new = attribute_each(work.model, found.images, found.prediction, work.methods, ids=ids)
+        moved, noisy = explained(found.images, truth), explained(noise.images, truth)
+        new = explained(found.images, found.prediction)
         pushes = {
-            "attack": (found.images - work.images[right]).abs().sum(1),
-            "noise": (noise.images - work.images[right]).abs().sum(1),
+            stage: (one.images - work.images[right]).abs().sum(1)
+            for stage, one in (("attack", found), ("noise", noise))
         }
-        rows = self._in_object(work, what, pushes, right)
+        self._in_object(what, pushes)
         for label, before in work.maps.items():
-            results = [moved[label], noisy[label], new[label]]
-            if not isinstance(before, Tensor) or any(not isinstance(r, Tensor) for r in results):
+            after = [moved[label], noisy[label], new[label]]
+            results = [magnitude(r, work.size) for r in after if isinstance(r, Tensor)]
+            if not isinstance(before, Tensor) or len(results) < 3:
                 continue
-            old = magnitude(before[right], size)
-            attacked, disturbed, aimed = (magnitude(r, size) for r in results if isinstance(r, Tensor))
+            old = magnitude(before[right], work.size)
+            attacked, disturbed, aimed = results
             place = {"other": what, "control": work.methods[label].control}
-            for stage, after in (("attack", attacked), ("noise", disturbed)):
+            for stage, chart in (("attack", attacked), ("noise", disturbed)):
                 for metric, measure in (("map_spearman", spearman), ("map_top10_overlap", top_overlap)):
-                    rows += self._rows(work, right, label, metric, measure(old, after), stage=stage, **place)
+                    self._add(right, label, metric, measure(old, chart), stage=stage, **place)
             for stage, push in pushes.items():
-                rows += self._rows(
-                    work, right, label, "shows_perturbation", spearman(aimed, push), stage=stage, **place
-                )
-                for whose, chart in (("source", old), ("target", aimed)):
-                    value = _energy_inside(push, _top(chart))
-                    rows += self._rows(work, right, label, f"energy_in_{whose}_map", value, stage=stage, **place)
-        return rows, moved
+                values = {"shows_perturbation": spearman(aimed, push)}
+                values["energy_in_source_map"] = _energy_inside(push, _top(old))
+                values["energy_in_target_map"] = _energy_inside(push, _top(aimed))
+                for metric, value in values.items():
+                    self._add(right, label, metric, value, stage=stage, **place)
+        return moved
 
-    def _in_object(self, work: Work, what: str, pushes: Mapping[str, Tensor], right: Tensor) -> list[Row]:
+    def _in_object(self, what: str, pushes: Mapping[str, Tensor]) -> None:
         """The share of the perturbation in the object's boxes; spread evenly, it is the share of their area."""
-        if work.objects is None:
-            return []
-        places = [work.objects[i] for i in right.tolist()]
-        size = (work.images.shape[2], work.images.shape[3])
+        if self.work.objects is None:
+            return
+        places = [self.work.objects[i] for i in self.right.tolist()]
         boxes = [[] if isinstance(place, SuiteError) else place for place in places]
-        inside = torch.stack([filled(some, size) for some in boxes]).to(work.images.device)
+        inside = torch.stack([filled(some, self.work.size) for some in boxes]).to(self.work.images.device)
         why = "the photo has no box, or one that is all of it"
-        rows: list[Row] = []
         for stage, push in pushes.items():
             value = _energy_inside(push, inside)
-            rows += self._rows(work, right, "", "energy_in_object", value, stage=stage, other=what, undefined=why)
-        return rows
+            self._add(self.right, "", "energy_in_object", value, stage=stage, other=what, undefined=why)
 
-    def _alignment(self, work: Work) -> list[Row]:
+    def _alignment(self) -> None:
         """Whether maps follow what is bright in the picture: on digits, the digit (after Etmann et al. 2019)."""
-        size = (work.images.shape[2], work.images.shape[3])
-        everyone, bright = torch.arange(len(work.images)), luminance(work.images)[:, 0]
-        rows: list[Row] = []
-        for label, found in work.maps.items():
+        bright = luminance(self.work.images)[:, 0]
+        for label, found in self.work.maps.items():
             if isinstance(found, Tensor):
-                control = work.methods[label].control
-                value = spearman(magnitude(found, size), bright)
-                rows += self._rows(work, everyone, label, "alignment", value, stage="clean", control=control)
-        return rows
+                value = spearman(magnitude(found, self.work.size), bright)
+                self._add(self.everyone, label, "alignment", value, stage="clean")
 
-    def _targeted(
-        self, work: Work, wanted: AttacksConfig, base: PGD, right: Tensor, pictures: dict[str, dict[str, np.ndarray]]
-    ) -> list[Row]:
-        rows: list[Row] = []
-        for name in wanted.targets:
-            aim = work.model.card.classes.resolve(name)
-            those = right[work.targets[right] != aim]
+    def _targeted(self, base: PGD) -> None:
+        classes = self.work.model.card.classes
+        for aim in map(classes.resolve, self.wanted.targets):
+            those = self.right[self.work.targets[self.right] != aim]
             if not len(those):
                 continue
-            title = work.model.card.classes.name(aim)
-            for label, made, epsilon in (
-                ("pgd", PGD(loss=base.loss, early_stop=True), wanted.at),
-                ("fooling", Fooling(), None),
-            ):
-                found = _run(work, made, epsilon, those, targets=aim)
-                place = {"other": title, "stage": "targeted", "x": epsilon}
-                for metric in ("success", "saved_success", "iterations", "l2", "linf", "ssim"):
-                    value = getattr(found, metric)
-                    if metric != "ssim" or bool(torch.isfinite(value).all()):
-                        rows += self._rows(work, those, label, metric, value, **place)
-                if label == "fooling":
-                    _keep(work, those, found, f"fooling image, aimed at {title}", pictures)
-        return rows
+            title = classes.name(aim)
+            place = {"other": title, "stage": "targeted"}
+            found = self._attack(PGD(loss=base.loss, early_stop=True), self.wanted.at, those, targets=aim)
+            self._add_result(those, "pgd", found, _BRIEF, x=self.wanted.at, **place)
+            found = self._attack(Fooling(), None, those, targets=aim)
+            self._add_result(those, "fooling", found, _BRIEF, **place)
+            self._keep(those, found, f"fooling image, aimed at {title}")
 
-    def _limits(self, work: Work) -> list[Row]:
+    def _limits(self) -> None:
         """The naive attack: its step swept, and gone on past success until the image is garbage."""
-        rows: list[Row] = []
-        model, images = work.model, work.images
-        aim = work.scores.argmin(1)
-        everyone = torch.arange(len(images), device=aim.device)
+        model, images, everyone = self.work.model, self.work.images, self.everyone
+        aim = self.work.scores.argmin(1)
         for eta in (0.1, 0.5, 1.0, 10.0, 100.0):
-            found = attack(
-                model, images, work.targets, Fooling(recipe="cs231n", eta=eta, steps=20),
-                targets=aim, ids=work.ids, clean=work.scores,
-            )  # fmt: skip
-            for metric in ("success", "saved_success", "iterations", "l2", "linf", "ssim"):
-                value = getattr(found, metric)
-                if metric != "ssim" or bool(torch.isfinite(value).all()):
-                    rows += self._rows(work, everyone, "fooling", metric, value, stage="swept", x=eta)
-        current, scores, taken = images, work.scores, 0
+            found = self._attack(Fooling(recipe="cs231n", eta=eta, steps=20), None, everyone, targets=aim)
+            self._add_result(everyone, "fooling", found, _BRIEF, stage="swept", x=eta)
+        current, scores, taken = images, self.work.scores, 0
         for steps in (0, 1, 3, 10, 20):
             with in_use(model):
                 here = fooling_image(
@@ -287,30 +277,51 @@ class Attacks(Study):
             confidence = scores.double().softmax(1).gather(1, aim[:, None])[:, 0]
             outside = ((current < 0) | (current > 1)).flatten(1).double().mean(1)
             values = {"confidence": confidence, "outside": outside}
-            if min(images.shape[2:]) >= 11:
+            if min(self.work.size) >= 11:
                 values["ssim"] = ssim(luminance(images)[:, 0], luminance(current.clamp(0, 1))[:, 0], data_range=1.0)
             for metric, value in values.items():
-                rows += self._rows(work, everyone, "fooling", metric, value, stage="past", x=float(steps))
-        return rows
+                self._add(everyone, "fooling", metric, value, stage="past", x=float(steps))
 
-    def _audit(self, work: Work, wanted: AttacksConfig, base: PGD, right: Tensor) -> list[Row]:
-        ids = tuple(work.ids[i] for i in right.tolist())
-        few = tuple(wanted.epsilons[:: max(1, len(wanted.epsilons) // 5)])
+    def _audit(self, base: PGD) -> None:
+        work, right, at = self.work, self.right, self.wanted.at
+        few = tuple(self.wanted.epsilons[:: max(1, len(self.wanted.epsilons) // 5)])
         images, labels = work.images[right], work.targets[right]
-        found = Audit(work.model, images, labels, ids, wanted.at, base, few, work.config.seed).run()
-        place = {"study": self.name, "model": work.model.card.name, "method": "pgd", "metric": "audit", "x": wanted.at}
-        return [
-            row(**place, other=line, value=value, message=note, control=line.startswith("control"))
-            if value is not None
-            else row(**place, other=line, status="not_applicable", message=f"not run: {note}")
-            for line, (value, note) in found.items()
-            if line in LINES
-        ]
+        audit = Audit(work.model, images, labels, self._ids(right), at, base, few, work.config.seed)
+        for line, (value, note) in audit.run().items():
+            place = work.place(Attacks.name, "pgd") | {"metric": "audit", "x": at, "other": line}
+            place["control"] = line.startswith("control")
+            if value is None:
+                self.rows.append(row(**place, status="not_applicable", message=f"not run: {note}"))
+            else:
+                self.rows.append(row(**place, value=value, message=note))
+
+    def _keep(self, index: Tensor, found: AttackResult, title: str, moved: Maps = MappingProxyType({})) -> None:
+        """For the report: photo and adversarial image as saved, what the network sees in these, and maps of both."""
+        work = self.work
+        saved = as_saved(found.images)
+        before, after = self._seen(work.scores[index]), self._seen(predict(work.model, saved))
+        kind = "".join(c if c.isalnum() else "_" for c in title)
+        for k, i in enumerate(index.tolist()):
+            if i not in work.drawn:
+                continue
+            words = {"id": work.ids[i], "title": title, "before": before[k], "after": after[k]}
+            picture = {name: np.array(text) for name, text in words.items()}
+            picture |= {"photo": pixels(work.images[i]), "adversarial": pixels(saved[k])}
+            for label, other in moved.items():
+                one = work.maps[label]
+                if isinstance(one, Tensor) and isinstance(other, Tensor) and not work.methods[label].control:
+                    picture |= {f"before|{label}": drawable(one[i]), f"after|{label}": drawable(other[k])}
+            self.pictures[f"attacks-{work.stem(i)}-{kind}"] = picture
+
+    def _seen(self, scores: Tensor) -> list[str]:
+        """The top class of each image and its probability, in words."""
+        sure, top = scores.double().softmax(1).max(1)
+        names = map(self.work.model.card.classes.name, top.tolist())
+        return [f"{name}, {share:.1%}" for name, share in zip(names, sure.tolist(), strict=True)]
 
 
-def _section(config: RunConfig) -> AttacksConfig:
-    assert config.studies.attacks is not None
-    return config.studies.attacks
+def _radii(wanted: AttacksConfig, made: Attack) -> tuple[float, ...]:
+    return wanted.epsilons_l2 if made.ball == "l2" else wanted.epsilons
 
 
 def _attacks(wanted: AttacksConfig) -> Iterator[tuple[str, Attack]]:
@@ -320,18 +331,12 @@ def _attacks(wanted: AttacksConfig) -> Iterator[tuple[str, Attack]]:
         made = make_attack(one.name, one.parameters)
         if not made.radius:
             raise ConfigError(f"studies.attacks.methods: {one.name!r} takes no epsilon; the study runs it by `targets`")
-        for epsilon in wanted.epsilons_l2 if made.ball == "l2" else wanted.epsilons:
+        for epsilon in _radii(wanted, made):
             check_epsilon(epsilon, made.ball, f"studies.attacks: epsilon of {one.title!r}")
         norms.append(made.ball)
         yield one.title, made
     for norm in dict.fromkeys(norms):
         yield "control_noise" if norm == "linf" else "control_noise_l2", Noise(norm=norm)
-
-
-def _run(work: Work, made: Attack, epsilon: float | Tensor | None, index: Tensor, **more: Any) -> AttackResult:
-    ids = [work.ids[i] for i in index.tolist()]
-    call = {"epsilon": epsilon, "ids": ids, "seed": work.config.seed, "clean": work.scores[index]} | more
-    return attack(work.model, work.images[index], work.targets[index], made, **call)
 
 
 def _energy_inside(push: Tensor, inside: Tensor) -> Tensor:
@@ -344,32 +349,3 @@ def _energy_inside(push: Tensor, inside: Tensor) -> Tensor:
 def _top(chart: Tensor) -> Tensor:
     """(B, H, W) bool: the tenth of pixels where a map is largest; all of a constant one."""
     return chart >= chart.flatten(1).quantile(0.9, dim=1).view(-1, 1, 1)
-
-
-def _keep(
-    work: Work, index: Tensor, found: AttackResult, title: str, pictures: dict[str, dict[str, np.ndarray]],
-    moved: Maps = MappingProxyType({}),
-) -> None:  # fmt: skip
-    """Photo and adversarial image as saved, with what the network sees in these, and maps of both, for the report."""
-    classes = work.model.card.classes
-    saved = torch.stack([from_png(png(image)) for image in found.images]).to(work.images)
-    with in_use(work.model), torch.no_grad():
-        after = scores_of(work.model, saved).double().softmax(1).max(1)
-    before = work.scores[index].double().softmax(1).max(1)
-    for k, i in enumerate(index.tolist()):
-        if work.positions[i] >= work.config.pictures:
-            continue
-        both = [image.permute(1, 2, 0).cpu().numpy() for image in (work.images[i], saved[k])]
-        words = [f"{classes.name(int(before.indices[k]))}, {float(before.values[k]):.1%}"]
-        words.append(f"{classes.name(int(after.indices[k]))}, {float(after.values[k]):.1%}")
-        arrays = {"id": work.files[i].id, "title": title, "before": words[0], "after": words[1]}
-        pixels = [(image * 255).round().astype(np.uint8) for image in both]
-        kind = "".join(c if c.isalnum() else "_" for c in title)
-        stem = f"attacks-{work.stem(i)}-{kind}"
-        pictures[stem] = {k: np.array(v) for k, v in arrays.items()} | {"photo": pixels[0], "adversarial": pixels[1]}
-        for label, after_map in moved.items():
-            before_map = work.maps[label]
-            if isinstance(before_map, Tensor) and isinstance(after_map, Tensor) and not work.methods[label].control:
-                for when, maps, place in (("before", before_map, i), ("after", after_map, k)):
-                    one = flat_map(maps[place : place + 1])[0].cpu().numpy().astype(np.float32)
-                    pictures[stem][f"{when}|{label}"] = one

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from suite.attacks.saved import pixels
 from suite.attribution.base import Attribution
 from suite.attribution.fused import attribute_each
-from suite.attribution.passes import Cost
+from suite.attribution.passes import Cost, predict
 from suite.config import RunConfig
 from suite.data.boxes import Places, boxes_for
 from suite.data.sources import ImageFile
 from suite.errors import DataError, NotApplicable, SuiteError
 from suite.metrics.similarity import Comparable
-from suite.models.network import Network, scores_of
-from suite.models.state import in_use
+from suite.models.network import Network
 from suite.results.schema import row
 
 Row = dict[str, Any]
@@ -95,8 +95,7 @@ class Work:
     @cached_property
     def scores(self) -> Tensor:
         """(B, K), detached."""
-        with in_use(self.model), torch.no_grad():
-            return self._fitting(lambda at: scores_of(self.model, self.images[at]), torch.cat)
+        return self._fitting(lambda at: predict(self.model, self.images[at]), torch.cat)
 
     @cached_property
     def targets(self) -> Tensor:
@@ -114,14 +113,14 @@ class Work:
     @cached_property
     def objects(self) -> Places | None:
         """Each photo's boxes in the pixels that the network sees, or why it has none; None in a run without boxes."""
-        folder, card, crop = self.config.data.objects, self.model.card, (self.images.shape[2], self.images.shape[3])
+        folder, card = self.config.data.objects, self.model.card
         if not folder:
             return None
         places: Places = []
         for name, target in zip(self.ids, self.targets.tolist(), strict=True):
             synset = None if card.classes.synsets is None else card.classes.synsets[target]
             try:
-                places.append(boxes_for(folder, name, synset=synset, resize=card.resize, crop=crop))
+                places.append(boxes_for(folder, name, synset=synset, resize=card.resize, crop=self.size))
             except SuiteError as error:
                 places.append(error)
         return places
@@ -142,8 +141,7 @@ class Work:
     @cached_property
     def comparable(self) -> dict[str, Comparable]:
         """Label -> |map| at the image's size, of the methods that have one."""
-        size = (self.images.shape[2], self.images.shape[3])
-        return {label: Comparable(magnitude(m, size)) for label, m in self.maps.items() if isinstance(m, Tensor)}
+        return {label: Comparable(magnitude(m, self.size)) for label, m in self.maps.items() if isinstance(m, Tensor)}
 
     def _usable(self, label: str, found: Tensor | Exception) -> Tensor | SuiteError:
         """The map, or why it cannot be used."""
@@ -160,39 +158,53 @@ class Work:
         """The images' names in rows."""
         return [file.id for file in self.files]
 
-    def rows(self, study: str, method: str, metric: str, values: Tensor | Sequence[float], **more: Any) -> list[Row]:
-        """One row an image; NaN becomes not_applicable with `undefined` as its reason."""
-        undefined = more.pop("undefined", "the value is undefined for this map")
-        made = []
-        for file, target, value in zip(self.files, self.targets.tolist(), _floats(values), strict=True):
-            place = self._place(study, method) | {"image": file.id, "target": target, "metric": metric} | more
-            if np.isnan(value):
-                made.append(row(**{**place, "status": "not_applicable", "message": undefined}))
-            else:
-                made.append(row(**place, value=value))
-        return made
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the images."""
+        return self.images.shape[2], self.images.shape[3]
 
-    def missing(self, study: str, method: str, metric: str, why: SuiteError, **more: Any) -> list[Row]:
-        """One row an image for a method that has no map: not_applicable, or failed where it is a fault."""
-        status = "not_applicable" if isinstance(why, NotApplicable) else "failed"
-        place = self._place(study, method) | {"metric": metric, "status": status, "message": str(why)} | more
-        return [
-            row(**place, image=file.id, target=target)
-            for file, target in zip(self.files, self.targets.tolist(), strict=True)
-        ]
+    @property
+    def first(self) -> bool:
+        """Whether this is the run's first chunk, or a half of it: what concerns no photo is said there once."""
+        return self.positions[0] < self.config.data.batch_size
 
-    def _place(self, study: str, method: str) -> dict[str, Any]:
+    def place(self, study: str, method: str = "") -> Row:
+        """The columns that all rows of a method on this network have."""
         control = method in self.methods and self.methods[method].control
         return {"study": study, "model": self.model.card.name, "method": method, "control": control}
 
+    def rows(self, study: str, method: str, metric: str, values: Tensor | Sequence[float], **more: Any) -> list[Row]:
+        """One row an image; NaN becomes not_applicable with `undefined` as its reason."""
+        undefined = more.pop("undefined", "the value is undefined for this map")
+        place = self.place(study, method) | {"metric": metric} | more
+        floats = values.tolist() if isinstance(values, Tensor) else values
+        return [
+            measured(value, undefined, **place | {"image": name, "target": target})
+            for name, target, value in zip(self.ids, self.targets.tolist(), floats, strict=True)
+        ]
+
+    def missing(self, study: str, method: str, metric: str, why: SuiteError, **more: Any) -> list[Row]:
+        """One row an image for a method that has no map: not_applicable, or failed where it is a fault."""
+        place = self.place(study, method) | {"metric": metric} | lost(why) | more
+        targets = self.targets.tolist()
+        return [row(**place, image=name, target=target) for name, target in zip(self.ids, targets, strict=True)]
+
+    @property
+    def drawn(self) -> list[int]:
+        """The images of which the report is given pictures: the run's first ones."""
+        return [i for i, position in enumerate(self.positions) if position < self.config.pictures]
+
+    def pictures(self, *unless: str) -> dict[str, dict[str, np.ndarray]]:
+        """Photo and maps of the images that are drawn; none where one of the studies `unless` runs, which has them."""
+        if {*unless} & {*self.config.studies.chosen()}:
+            return {}
+        return {self.stem(i): self.picture_of(i) for i in self.drawn}
+
     def picture_of(self, index: int) -> dict[str, np.ndarray]:
-        """The photo and the maps of one image, as the report draws them."""
-        photo = (self.images[index].clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
-        arrays: dict[str, np.ndarray] = {"id": np.array(self.files[index].id), "photo": photo.cpu().numpy()}
-        for label, found in self.maps.items():
-            if isinstance(found, Tensor):
-                arrays[f"own|{label}"] = flat_map(found[index : index + 1])[0].cpu().numpy().astype(np.float32)
-        return arrays
+        """The photo (H, W, 3) uint8 and the maps (h, w) float32 of one image, as the report draws them."""
+        arrays = {"id": np.array(self.files[index].id), "photo": pixels(self.images[index])}
+        maps = {label: found for label, found in self.maps.items() if isinstance(found, Tensor)}
+        return arrays | {f"own|{label}": drawable(found[index]) for label, found in maps.items()}
 
     def stem(self, index: int) -> str:
         """The file name of an image's arrays: its place in the list, so that no name can escape a folder."""
@@ -218,6 +230,34 @@ def fault(who: str, error: Exception) -> SuiteError:
     return SuiteError(f"{who}: {type(error).__name__}: {' '.join(str(error).split())[:300]}{place}")
 
 
+def given(section: T | None) -> T:
+    """A study's section of the configuration, which is there where the study runs."""
+    assert section is not None
+    return section
+
+
+def measured(value: float, undefined: str, **place: Any) -> Row:
+    """One row; not_applicable, `undefined` being the reason, where the value is NaN."""
+    if np.isnan(value):
+        return row(**place | {"status": "not_applicable", "message": undefined})
+    return row(**place, value=value)
+
+
+def lost(why: Exception) -> Row:
+    """Status and message of what is not there: not_applicable, or failed where it is a fault."""
+    return {"status": "not_applicable" if isinstance(why, NotApplicable) else "failed", "message": str(why)}
+
+
+def finite(values: Tensor) -> Tensor:
+    """Infinity, a quotient by zero, becomes NaN."""
+    return values.masked_fill(values.isinf(), torch.nan)
+
+
+def drawable(one: Tensor) -> np.ndarray:
+    """(C, h, w) -> (h, w) float32: a map as the report draws it, its channels summed."""
+    return flat_map(one[None])[0].cpu().numpy().astype(np.float32)
+
+
 def flat_map(maps: Tensor) -> Tensor:
     """(B, C, h, w) -> (B, h, w): the sum over channels, sign kept."""
     return maps.sum(1)
@@ -229,10 +269,6 @@ def magnitude(maps: Tensor, size: tuple[int, int]) -> Tensor:
     if summed.shape[2:] != size:
         summed = torch.nn.functional.interpolate(summed, size=size, mode="bilinear", align_corners=False)
     return summed[:, 0]
-
-
-def _floats(values: Tensor | Sequence[float]) -> list[float]:
-    return [float(v) for v in (values.tolist() if isinstance(values, Tensor) else values)]
 
 
 class Study(ABC):

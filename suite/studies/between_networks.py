@@ -36,7 +36,7 @@ class BetweenNetworks(Study):
                 for stage, shift in STAGES.items():
                     for metric, values, why in work.comparable[label].compare(other.comparable[label], shift):
                         rows += work.rows(self.name, label, metric, values, stage=stage, undefined=why, **place)
-        here = {work.model.card.name, *(other.model.card.name for other in work.others)}
+        here = [one.model.card.name for one in (work, *work.others)]
         for title in (part.title for part in work.config.models if part.title not in here):
             apart = NotApplicable(f"{title} takes photos at another size, or could not be had")
             rows += work.missing(self.name, "", "spearman", apart, other=title, stage="same_photo")

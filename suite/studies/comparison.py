@@ -32,13 +32,9 @@ class Comparison(Study):
         rows: list[Row] = []
         for a, b in combinations_with_replacement(maps, 2):
             for stage, shift in STAGES.items():
-                if a == b and not shift:
-                    continue
-                for metric, values, why in maps[a].compare(maps[b], shift):
+                for metric, values, why in maps[a].compare(maps[b], shift) if a != b or shift else ():
                     rows += work.rows(self.name, a, metric, values, other=b, stage=stage, undefined=why)
         for label, found in work.maps.items():
             if not isinstance(found, Tensor):
                 rows += work.missing(self.name, label, "spearman", found, stage="same_photo")
-        kept = [i for i in range(len(work.images)) if work.positions[i] < work.config.pictures]
-        drawn = work.config.studies.agreement is None
-        return Outcome(rows, {work.stem(i): work.picture_of(i) for i in kept} if drawn else {})
+        return Outcome(rows, work.pictures("agreement"))

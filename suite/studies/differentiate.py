@@ -15,13 +15,13 @@ from suite.attribution.base import Attribution
 from suite.attribution.draws import ImageDraws
 from suite.attribution.input_x_gradient import InputXGradient
 from suite.attribution.integrated_gradients import IntegratedGradients
-from suite.attribution.passes import Cost, score
+from suite.attribution.passes import Cost, predict, score
 from suite.config import RunConfig
 from suite.metrics.similarity import rank_correlation, ranks
 from suite.models.network import scores_of
 from suite.models.state import in_use
 from suite.results.schema import row
-from suite.studies.base import Outcome, Row, Study, Work, magnitude
+from suite.studies.base import Outcome, Row, Study, Work, finite, given, magnitude
 
 QUANTITIES = ("score", "log_probability", "probability", "cross_entropy")
 _OTHERS = "others"  # the other classes' scores, each weighted by its share of their probability
@@ -52,15 +52,13 @@ class Differentiate(Study):
     name: ClassVar[str] = "differentiate"
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
-        options = config.studies.differentiate
-        assert options is not None
+        options = given(config.studies.differentiate)
         squares = options.grid**2 + len(_touching(options.grid))
         steps = len(options.radii) * (1 + _DIRECTIONS)
         return Cost(1 + steps + squares + 1, len(QUANTITIES) + 1) + _PATH.cost()
 
     def run(self, work: Work) -> Outcome:
-        options = work.config.studies.differentiate
-        assert options is not None
+        options = given(work.config.studies.differentiate)
         gradients = _gradients(work)
         others = gradients.pop(_OTHERS)
         rows = self._quantities(work, gradients, others)
@@ -69,7 +67,6 @@ class Differentiate(Study):
         return Outcome(rows + self._interactions(work, options.grid))
 
     def _quantities(self, work: Work, gradients: Mapping[str, Tensor], others: Tensor) -> list[Row]:
-        size = (work.images.shape[2], work.images.shape[3])
         beside = work.scores.double().softmax(1).scatter(1, work.targets[:, None], 0).sum(1)  # 1 - p, precisely
         rows = work.rows(self.name, "", "other_probability", beside, unit="probability")
         norms = {name: _norm(gradient) for name, gradient in gradients.items()}
@@ -80,7 +77,7 @@ class Differentiate(Study):
             rows += work.rows(self.name, name, "other_classes", share, undefined=zero)
             rows += work.rows(self.name, name, "relative_norm", norm / norms["score"], undefined=zero)
         signed = {name: ranks(gradient) for name, gradient in gradients.items()}
-        sizes = {name: ranks(magnitude(gradient, size)) for name, gradient in gradients.items()}
+        sizes = {name: ranks(magnitude(gradient, work.size)) for name, gradient in gradients.items()}
         for a, b in combinations(QUANTITIES, 2):
             for metric, ranked in (("spearman", signed), ("spearman_magnitude", sizes)):
                 alike = rank_correlation(ranked[a], ranked[b])
@@ -98,9 +95,8 @@ class Differentiate(Study):
             for radius in radii:
                 moved = [_score(work, work.images + radius * d) - here for d in directions.unbind(1)]
                 change = torch.stack(moved)  # (k, B)
-                error = (change - radius * slopes).norm(dim=0) / change.norm(dim=0)
+                error = finite((change - radius * slopes).norm(dim=0) / change.norm(dim=0))
                 same = "the score does not change at this radius"
-                error = error.masked_fill(error.isinf(), torch.nan)
                 rows += work.rows(self.name, "score", "linear_error", error, stage=stage, x=radius, undefined=same)
         return rows
 
@@ -115,11 +111,11 @@ class Differentiate(Study):
         for name, summed in sums.items():
             share = (summed / change).masked_fill(change == 0, torch.nan)
             rows += work.rows(self.name, name, "share_of_change", share, stage="photo", undefined=same)
-        if work.positions[0] < work.config.data.batch_size:  # once a network: in its first chunk
+        if work.first:
             toy, at = Saturated(), torch.full((1, 1, 1, 1), 2.0)
-            place = {"study": self.name, "model": work.model.card.name, "metric": "share_of_change", "stage": "toy"}
             for name, method in (("input_x_gradient", InputXGradient()), ("integrated_gradients", _PATH)):
-                rows.append(row(**place, method=name, value=abs(float(method(toy, at, 0)))))  # of a change of 1
+                place = work.place(self.name) | {"method": name, "metric": "share_of_change", "stage": "toy"}
+                rows.append(row(**place, value=abs(float(method(toy, at, 0)))))  # of a change of 1
         return rows
 
     def _interactions(self, work: Work, grid: int) -> list[Row]:
@@ -149,8 +145,7 @@ def _touching(grid: int) -> list[tuple[int, int]]:
 
 
 def _score(work: Work, images: Tensor) -> Tensor:
-    with in_use(work.model), torch.no_grad():
-        return score(scores_of(work.model, images), work.targets).double()
+    return score(predict(work.model, images), work.targets).double()
 
 
 def _gradients(work: Work) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from suite.errors import ConfigError
 from suite.models.load import load_model
 from suite.models.network import Network
 from suite.registry import STUDIES, load_object
-from suite.studies.base import Outcome, Row, Study, Work
+from suite.studies.base import Outcome, Row, Study, Work, given
 
 
 class Digits(Study):
@@ -53,18 +53,11 @@ class Digits(Study):
         for first in range(0, len(images.files), data.batch_size):
             works = _works(inner, networks, images, first, work)
             for name, study in _studies(inner).items():
-                for one in works:
-                    if one.model.card.name in inner.asked(name):
-                        rows += _all_parts(study, one)
+                for one in (w for w in works if w.model.card.name in inner.asked(name)):
+                    for part in range(study.parts(inner)):
+                        one.part = part
+                        rows += study.run(one).rows
         return Outcome(rows)
-
-
-def _all_parts(study: Study, work: Work) -> list[Row]:
-    rows: list[Row] = []
-    for part in range(study.parts(work.config)):
-        work.part = part
-        rows += study.run(work).rows
-    return rows
 
 
 def _works(inner: RunConfig, networks: list[Network], images: ImageList, first: int, outer: Work) -> list[Work]:
@@ -84,8 +77,7 @@ def _works(inner: RunConfig, networks: list[Network], images: ImageList, first: 
 
 def _inner(config: RunConfig) -> RunConfig:
     """The inner run; pictures are the outer run's own."""
-    assert config.studies.digits is not None
-    return validate({"name": "digits", "pictures": 0} | config.studies.digits, "studies.digits")
+    return validate({"name": "digits", "pictures": 0} | given(config.studies.digits), "studies.digits")
 
 
 def _studies(inner: RunConfig) -> dict[str, Study]:

@@ -21,18 +21,15 @@ class Predictions(Study):
         return Cost(1, 0)
 
     def run(self, work: Work) -> Outcome:
-        model = work.model.card.name
-        rows = [
-            row(study=self.name, model=model, image=file.id, metric="correct", status="failed", message=why)
-            for file, why in work.faults
-        ]
+        common = work.place(self.name)
+        rows = [row(**common, image=f.id, metric="correct", status="failed", message=why) for f, why in work.faults]
         if not len(work.images):
             return Outcome(rows)
         probabilities = work.scores.double().softmax(1)
         confidence, top = probabilities.max(1)
         best = work.scores.topk(min(5, work.scores.shape[1]), 1).indices  # (B, 5)
         for index, (file, note) in enumerate(zip(work.files, work.notes, strict=True)):
-            place = {"study": self.name, "model": model, "image": file.id, "target": int(work.targets[index])}
+            place = common | {"image": file.id, "target": int(work.targets[index])}
             rows.append(row(**place, metric="top1", value=int(top[index]), unit="class", message=note))
             rows.append(row(**place, metric="confidence", value=float(confidence[index]), unit="probability"))
             for metric, found in (("correct", best[index, :1]), ("correct_top5", best[index])):

@@ -36,6 +36,4 @@ class Sharpness(Study):
                     rows += work.rows(self.name, label, metric, values, undefined="the map is zero everywhere")
                 else:
                     rows += work.missing(self.name, label, metric, found)
-        kept = [i for i in range(len(work.images)) if work.positions[i] < work.config.pictures]
-        drawn = work.config.studies.agreement is None and work.config.studies.comparison is None
-        return Outcome(rows, {work.stem(i): work.picture_of(i) for i in kept} if drawn else {})
+        return Outcome(rows, work.pictures("agreement", "comparison"))

@@ -14,7 +14,7 @@ from suite.attribution.fused import attribute_each, plan_cost
 from suite.attribution.passes import Cost
 from suite.config import RunConfig
 from suite.sanity.weight_randomisation import with_controls
-from suite.studies.base import Outcome, Row, Study, Work, fault, magnitude
+from suite.studies.base import Outcome, Row, Study, Work, fault, given, magnitude
 from suite.training.fit import Recipe, as_network, recipe_of, train
 from suite.training.shortcut import plant, regions
 
@@ -26,8 +26,7 @@ class Shortcut(Study):
 
     def parts(self, config: RunConfig) -> int:
         """One a seed."""
-        assert config.studies.shortcut is not None
-        return config.studies.shortcut.seeds
+        return given(config.studies.shortcut).seeds
 
     def prepare(self, config: RunConfig) -> None:
         for title in config.asked(self.name):
@@ -36,10 +35,8 @@ class Shortcut(Study):
                     train(recipe)
 
     def _recipes(self, recipe: Recipe, seed: int) -> dict[str, Recipe]:
-        return {
-            "used": replace(recipe, seed=seed, patch="planted"),
-            "unused": replace(recipe, seed=seed, patch="idle"),
-        }
+        recipe = replace(recipe, seed=seed)
+        return {"used": replace(recipe, patch="planted"), "unused": replace(recipe, patch="idle")}
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         once, seeds = plan_cost(methods.values()), self.parts(config)
@@ -64,18 +61,16 @@ class Shortcut(Study):
                 with torch.no_grad():
                     right = (network(seen).argmax(1) == targets).double()
                 rows += work.rows(self.name, "", metric, right, **place)
-            found = attribute_each(
-                network, images, targets, methods, ids=[f"{i} {stage} {work.part}" for i in work.ids]
-            )
-            for label, maps in found.items():
+            ids = [f"{name} {stage} {work.part}" for name in work.ids]
+            for label, maps in attribute_each(network, images, targets, methods, ids=ids).items():
                 place["control"] = methods[label].control
                 if isinstance(maps, Exception):
                     rows += work.missing(self.name, label, "pointing", fault(f"method {label!r}", maps), **place)
                     continue
                 size = magnitude(maps, (side, side)).double()
-                undefined = {"undefined": "the map is constant, zero or not finite"}
-                rows += work.rows(self.name, label, "mass_in_patch", mass_inside(size, inside), **place, **undefined)
-                rows += work.rows(self.name, label, "pointing", pointing(size, inside), **place, **undefined)
+                for metric, measure in (("mass_in_patch", mass_inside), ("pointing", pointing)):
+                    why = "the map is constant, zero or not finite"
+                    rows += work.rows(self.name, label, metric, measure(size, inside), **place, undefined=why)
         return Outcome(rows)
 
 

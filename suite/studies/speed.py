@@ -12,14 +12,13 @@ from torch import Tensor
 
 from suite.attribution.base import Attribution
 from suite.attribution.fused import attribute_each, plan_cost
-from suite.attribution.passes import Cost
+from suite.attribution.passes import Cost, predict
 from suite.config import RunConfig
-from suite.errors import NotApplicable
 from suite.models.network import scores_of
 from suite.models.state import in_use
 from suite.reference.captum import counterpart
 from suite.results.schema import row
-from suite.studies.base import Outcome, Row, Study, Work
+from suite.studies.base import Outcome, Row, Study, Work, given, lost
 from suite.studies.clock import peak_bytes, synchronise
 
 
@@ -59,24 +58,20 @@ class Speed(Study):
     once: ClassVar[bool] = True
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
-        assert config.studies.speed is not None
         own = plan_cost(methods.values())
         single = sum((m.cost() for m in methods.values()), Cost())
-        rounds = config.studies.speed.rounds + 1
+        rounds = given(config.studies.speed).rounds + 1
         return Cost((own.forwards + 2 * single.forwards) * rounds, (own.backwards + 2 * single.backwards) * rounds)
 
     def run(self, work: Work) -> Outcome:
-        settings = work.config.studies.speed
-        assert settings is not None
+        settings = given(work.config.studies.speed)
         jobs = self._jobs(work, one_by_one=settings.one_by_one)
         device = work.images.device
         undefined = self._undefined(work)
         rows = list(undefined)
         for job in jobs:  # warm-up, and what each job holds at its peak
-            peak = peak_bytes(job.run, device) if settings.memory else None
-            if not settings.memory:
-                job.run()
-            if peak is not None:
+            peak = peak_bytes(job.run, device) if settings.memory else job.run()
+            if isinstance(peak, int):
                 rows.append(self._row(work, job, "peak_memory", peak / 2**20, "MiB"))
         for draw in range(settings.rounds):
             turn = draw % len(jobs)
@@ -93,46 +88,21 @@ class Speed(Study):
 
     def _undefined(self, work: Work) -> list[Row]:
         """Why a method is not timed."""
+        place = {"implementation": "own", "stage": "batch", "x": float(len(work.images)), "metric": "seconds"}
         return [
-            row(
-                study=self.name,
-                model=work.model.card.name,
-                method=label,
-                implementation="own",
-                stage="batch",
-                x=float(len(work.images)),
-                metric="seconds",
-                status="not_applicable" if isinstance(why, NotApplicable) else "failed",
-                message=str(why),
-                control=work.methods[label].control,
-            )
+            row(**work.place(self.name, label), **place, **lost(why))
             for label, why in work.maps.items()
             if not isinstance(why, Tensor)
         ]
 
     def _row(self, work: Work, job: _Job, metric: str, value: float, unit: str, draw: int | None = None) -> Row:
-        return row(
-            study=self.name,
-            model=work.model.card.name,
-            method=job.method,
-            implementation=job.implementation,
-            stage=job.stage,
-            x=float(len(work.images)),
-            draw=draw,
-            metric=metric,
-            value=value,
-            unit=unit,
-            control=job.method in work.methods and work.methods[job.method].control,
-        )
+        place = {"implementation": job.implementation, "stage": job.stage, "x": float(len(work.images)), "draw": draw}
+        return row(**work.place(self.name, job.method), **place, metric=metric, value=value, unit=unit)
 
     def _jobs(self, work: Work, *, one_by_one: bool) -> list[_Job]:
         model, images, targets, methods = work.model, work.images, work.targets, work.methods
         defined = {label: m for label, m in methods.items() if isinstance(work.maps[label], Tensor)}
         references = {label: (m, known) for label, m in defined.items() if (known := counterpart(m)) is not None}
-
-        def forward(batch: Tensor) -> object:
-            with in_use(model), torch.no_grad():
-                return scores_of(model, batch)
 
         def bare(batch: Tensor, classes: Tensor) -> object:
             with in_use(model):
@@ -144,7 +114,7 @@ class Speed(Study):
             return attribute_each(model, batch, classes, defined)
 
         jobs = [
-            _Job("forward", "bare", "batch", lambda: forward(images)),
+            _Job("forward", "bare", "batch", lambda: predict(model, images)),
             _Job("forward_and_gradient", "bare", "batch", lambda: bare(images, targets)),
         ]
         for label, method in defined.items():

@@ -12,20 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from suite.attacks.saved import pixels
 from suite.attribution.base import Attribution
 from suite.attribution.draws import generator_for
 from suite.attribution.fused import attribute_each, plan_cost
-from suite.attribution.passes import Cost
-from suite.config import RunConfig, StylePairConfig, StyleTransferConfig
+from suite.attribution.passes import Cost, predict
+from suite.config import RunConfig, StylePairConfig
 from suite.data.pictures import load_picture, picture_or_stand_in
-from suite.errors import NotApplicable
 from suite.metrics.similarity import spearman
-from suite.models.network import Card, scores_of
-from suite.models.state import in_use
+from suite.models.network import Card
 from suite.results.schema import row
-from suite.studies.base import Outcome, Row, Study, Work, fault, magnitude
+from suite.studies.base import Outcome, Row, Study, Work, fault, given, lost, magnitude, measured
 from suite.synthesis.style_transfer import PRESETS, Painting, StyleTransfer, judged, make_settings, thinned, transfer
-from suite.synthesis.stylize import pixels
 
 
 class StyleTransferStudy(Study):
@@ -35,20 +33,20 @@ class StyleTransferStudy(Study):
     once: ClassVar[bool] = True  # the chunk's photos are only there for maps of unrelated photos
 
     def parts(self, config: RunConfig) -> int:
-        return len(_section(config).pairs)
+        return len(given(config.studies.style_transfer).pairs)
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         """Of a job: the network's share below the deepest layer, a step; and the maps of three pictures."""
-        settings = [_settings(pair) for pair in _section(config).pairs]
-        for pair in _section(config).pairs:
-            for name in (pair.content, pair.style):
-                picture_or_stand_in(name, _section(config).paintings)
+        wanted = given(config.studies.style_transfer)
+        settings = [_settings(pair) for pair in wanted.pairs]
+        for name in (name for pair in wanted.pairs for name in (pair.content, pair.style)):
+            picture_or_stand_in(name, wanted.paintings)
         steps = sum((one.steps + 1) * len(one.scales) for one in settings)
         maps = plan_cost(methods.values())
         return Cost(steps + 3 * maps.forwards * len(settings), steps + 3 * maps.backwards * len(settings))
 
     def run(self, work: Work) -> Outcome:
-        wanted = _section(work.config)
+        wanted = given(work.config.studies.style_transfer)
         pair = wanted.pairs[work.part]
         settings = _settings(pair)
         (content, said), (style, more) = (picture_or_stand_in(n, wanted.paintings) for n in (pair.content, pair.style))
@@ -72,19 +70,14 @@ class StyleTransferStudy(Study):
         for judge in (work, *work.others):
             for metric, value in judged(judge.model, photo, painting, found.last.image).items():
                 here = place | {"stage": judge.model.card.name, "metric": f"{metric}_distance"}
-                rows.append(_number(here, value, "photo and painting do not differ there"))
+                rows.append(measured(value, "photo and painting do not differ there", **here))
         rows += _maps(work, pair, photo, found.last.image, place)
         words = {"id": pair.content, "style": pair.style, "note": place["message"], "model": work.model.card.name}
         words |= {"form": settings.form, "steps": "\n".join(name for name, _ in found.strip())}
         arrays = {name: np.array(text) for name, text in words.items()}
-        arrays |= {"content_picture": pixels(photo), "style_picture": pixels(painting)}
-        arrays |= {f"step{k}": pixels(step.image) for k, (_, step) in enumerate(found.strip())}
+        arrays |= {"content_picture": pixels(photo[0]), "style_picture": pixels(painting[0])}
+        arrays |= {f"step{k}": pixels(step.image[0]) for k, (_, step) in enumerate(found.strip())}
         return Outcome(rows, {f"style-{work.part:03d}": arrays})
-
-
-def _section(config: RunConfig) -> StyleTransferConfig:
-    assert config.studies.style_transfer is not None
-    return config.studies.style_transfer
 
 
 def _settings(pair: StylePairConfig) -> StyleTransfer:
@@ -124,8 +117,7 @@ def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, pla
     )
     noise = drawn.to(before)
     images = torch.cat([before, after, (before + noise * change / noise.norm()).clamp(0, 1)])
-    with in_use(work.model), torch.no_grad():
-        scores = scores_of(work.model, images)
+    scores = predict(work.model, images)
     target = int(scores[0].argmax())
     stages = ("photo", "stylised", "noise")
     place = place | {"target": target}
@@ -140,8 +132,7 @@ def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, pla
     for label, result in found.items():
         here = place | {"method": label, "metric": "map_spearman"}
         if not isinstance(result, Tensor):
-            status = "not_applicable" if isinstance(result, NotApplicable) else "failed"
-            rows.append(row(**here | {"status": status, "message": str(fault(f"method {label!r}", result))}))
+            rows.append(row(**here | lost(fault(f"method {label!r}", result))))
             continue
         maps = magnitude(result, size)
         alike = dict(zip(stages[1:], spearman(maps[:1].expand(2, *size), maps[1:]).tolist(), strict=True))
@@ -150,12 +141,5 @@ def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, pla
             alike["unrelated"] = float(spearman(maps[:1].expand_as(others), others).nanmean())
         for stage, value in alike.items():
             here |= {"stage": stage, "control": work.methods[label].control}
-            rows.append(_number(here, value, "a map is constant: there is nothing to compare"))
+            rows.append(measured(value, "a map is constant: there is nothing to compare", **here))
     return rows
-
-
-def _number(place: dict[str, Any], value: float, why: str) -> Row:
-    """A row, not applicable where the value is NaN."""
-    if np.isnan(value):
-        return row(**place | {"status": "not_applicable", "message": why})
-    return row(**place, value=value)

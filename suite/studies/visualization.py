@@ -6,12 +6,13 @@ variants and networks begin alike.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from suite.attacks.saved import as_saved, pixels
 from suite.attribution.base import Attribution
 from suite.attribution.passes import Cost
 from suite.config import JobConfig, PictureConfig, RunConfig
@@ -20,13 +21,22 @@ from suite.data.sources import list_images
 from suite.errors import ConfigError, DataError, did_you_mean
 from suite.models.network import Network
 from suite.results.schema import row
-from suite.studies.base import Outcome, Row, Study, Work
+from suite.studies.base import Outcome, Row, Study, Work, given
 from suite.synthesis import scores
 from suite.synthesis.class_visualization import Recipe, Wish, visualize
 from suite.synthesis.picture import recipe_of
 
 _POINTS = 25  # of a curve
 _UNITS = {"confidence": "probability", "saved_confidence": "probability", "steps": "steps", "saturated": "share"}
+
+
+class _Tile(NamedTuple):
+    """A picture as the report shows it: (H, W, 3) uint8, where it stands, and what is written below."""
+
+    pixels: np.ndarray
+    row: str
+    column: str
+    below: str
 
 
 class Visualization(Study):
@@ -58,43 +68,41 @@ class Visualization(Study):
         if job.networks and work.model.card.name not in job.networks:
             return Outcome([])
         rows: list[Row] = []
-        tiles: dict[str, list[Any]] = {"pixels": [], "row": [], "column": [], "below": []}
+        tiles: list[_Tile] = []
         recipes = _recipes(job)
         for kind in dict.fromkeys(recipe.image for recipe in recipes.values()):
             mine = {label: recipe for label, recipe in recipes.items() if recipe.image == kind}
-            self._batch(work, job, mine, rows, tiles)
-        pictures = {k: np.array(v) for k, v in tiles.items()} | {"title": np.array(job.name)}
+            made, shown = self._batch(work, job, mine)
+            rows, tiles = rows + made, tiles + shown
+        columns = map(np.array, zip(*tiles, strict=True))
+        pictures = dict(zip(_Tile._fields, columns, strict=True)) | {"title": np.array(job.name)}
         return Outcome(rows, {f"visualization-{work.part:03d}": pictures})
 
-    def _batch(
-        self, work: Work, job: JobConfig, recipes: Mapping[str, Recipe], rows: list[Row], tiles: dict[str, list[Any]]
-    ) -> None:
-        model = work.model
+    def _batch(self, work: Work, job: JobConfig, recipes: Mapping[str, Recipe]) -> tuple[list[Row], list[_Tile]]:
+        rows: list[Row] = []
+        tiles: list[_Tile] = []
         seeds = [work.config.seed + k for k in range(job.seeds)]
         made = [(p, label, seed) for p in job.pictures for label in recipes for seed in seeds]
         begun = {p.title: _begun(p, work) for p in job.pictures}
         wishes = [Wish(recipe=recipes[label], seed=seed, **begun[p.title]) for p, label, seed in made]
-        found = visualize(model, wishes, snapshots=job.snapshots)
+        found = visualize(work.model, wishes, snapshots=job.snapshots)
         places = [
-            {
-                "study": self.name, "model": model.card.name, "stage": job.name, "method": label, "image": p.title,
-                "target": wish.target, "layer": wish.layer, "draw": seed,
-            }
+            work.place(self.name) | {"stage": job.name, "method": label, "image": p.title, "draw": seed}
+            | {"target": wish.target, "layer": wish.layer}
             for (p, label, seed), wish in zip(made, wishes, strict=True)
         ]  # fmt: skip
         shots: list[tuple[int | None, Tensor]] = [*found.snapshots.items(), (None, found.images)]
         for x, images in shots:
-            here = self._scored(work, wishes, places, images, x, rows)
-            if x is not None or not found.snapshots:
-                for i, (p, label, seed) in enumerate(made):
-                    column = label + (f", seed {seed}" if job.seeds > 1 else "")
-                    column += f", {x} iterations" if x is not None else ""
-                    share = "" if np.isnan(here[i]) else f"confidence {here[i]:.1%}"
-                    tiles["pixels"].append((images[i].permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8))
-                    note = found.stopped[i].partition(":")[0].partition(",")[0]
-                    tiles["row"].append(p.title)
-                    tiles["column"].append(column)
-                    tiles["below"].append("; ".join(filter(None, [share, note])))
+            scored, confidences = self._scored(work, wishes, places, images, x)
+            rows += scored
+            if x is None and found.snapshots:
+                continue  # the snapshots are shown instead
+            for (p, label, seed), image, sure, why in zip(made, images, confidences, found.stopped, strict=True):
+                seeded = f", seed {seed}" if job.seeds > 1 else ""
+                after = f", {x} iterations" if x is not None else ""
+                share = "" if np.isnan(sure) else f"confidence {sure:.1%}"
+                below = "; ".join(filter(None, [share, why.partition(":")[0].partition(",")[0]]))
+                tiles.append(_Tile(pixels(image), p.title, label + seeded + after, below))
         every = max(1, len(found.values) // _POINTS)
         for i, place in enumerate(places):
             rows.append(row(**place, metric="steps", value=int(found.done[i]), unit="steps", message=found.stopped[i]))
@@ -105,28 +113,24 @@ class Visualization(Study):
             for i in range(0, len(made), job.seeds):
                 value = scores.diversity(found.images[i : i + job.seeds])
                 rows.append(row(**places[i] | {"draw": None}, metric="diversity", value=value))
+        return rows, tiles
 
     def _scored(
-        self,
-        work: Work,
-        wishes: list[Wish],
-        places: list[dict[str, Any]],
-        images: Tensor,
-        x: int | None,
-        rows: list[Row],
-    ) -> list[float]:
+        self, work: Work, wishes: list[Wish], places: list[Row], images: Tensor, x: int | None
+    ) -> tuple[list[Row], list[float]]:
         """Rows of all pictures after x iterations (None: as they ended); the confidences, NaN without a class."""
         columns = {("", name): measure(images) for name, measure in scores.PICTURE_SCORES.items()}
         aimed = torch.tensor([wish.target is not None for wish in wishes], device=images.device)
         targets = torch.tensor([wish.target or 0 for wish in wishes], device=images.device)
         if bool(aimed.any()):
-            saved = scores.seen(work.model, scores.as_saved(images), targets)
+            saved = scores.seen(work.model, as_saved(images), targets)
             judged = {("", name): value for name, value in scores.seen(work.model, images, targets).items()}
             judged["", "saved_confidence"] = saved["confidence"]
             for by in work.others:
                 there = scores.seen(by.model, images, targets)
                 judged |= {(by.model.card.name, name): there[name] for name in ("confidence", "top1")}
             columns |= {key: value.masked_fill(~aimed, torch.nan) for key, value in judged.items()}
+        rows = []
         for (other, metric), values in columns.items():
             place = {"other": other, "metric": metric, "unit": _UNITS.get(metric, ""), "x": x}
             for wish, whose, value in zip(wishes, places, values.tolist(), strict=True):
@@ -135,12 +139,11 @@ class Visualization(Study):
                 elif wish.target is not None:
                     why = "the network's scores of this picture are not finite, or it is of one colour"
                     rows.append(row(**whose, **place, status="not_applicable", message=why))
-        return columns.get(("", "confidence"), torch.full((len(wishes),), torch.nan)).tolist()
+        return rows, columns.get(("", "confidence"), torch.full((len(wishes),), torch.nan)).tolist()
 
 
 def _jobs(config: RunConfig) -> tuple[JobConfig, ...]:
-    assert config.studies.visualization is not None
-    return config.studies.visualization.jobs
+    return given(config.studies.visualization).jobs
 
 
 def _recipes(job: JobConfig) -> dict[str, Recipe]:

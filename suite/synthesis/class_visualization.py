@@ -192,7 +192,7 @@ class Ascent:
         with in_use(self.model):
             free = self.free[index].requires_grad_()
             pixels = self._pixels(free)
-            with tapped(self.model, _layers(wishes)) as outputs:
+            with tapped(self.model, {wish.layer for wish in wishes} - {""}) as outputs:
                 scores = scores_of(self.model, self._shaken(pixels, alive))
             each = [{name: output[k] for name, output in outputs.items()} for k in range(len(alive))]
             wanted = [self.wanted[i] for i in alive]
@@ -356,10 +356,6 @@ def visualize(
     why = "its gradient was zero at every step, a rectifier is off: begin from a photo, or take another neuron"
     notes = tuple(note or (why if still else "") for note, still in zip(ascent.stopped, stuck, strict=True))
     return Visualization(ascent.images, kept, values, confidences, ascent.done, notes, interrupted=interrupted)
-
-
-def _layers(wishes: Iterable[Wish]) -> list[str]:
-    return sorted({wish.layer for wish in wishes} - {""})
 
 
 def _column(recipes: Sequence[Recipe], name: str, like: Tensor) -> Tensor:

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from suite.attacks.result import from_png, png
+from suite.attacks.saved import pixels, write_png
 from suite.data.images import load_image
-from suite.errors import ConfigError, SuiteError, did_you_mean
+from suite.errors import ConfigError, did_you_mean
 from suite.models.load import load_model
 from suite.registry import build, check_parameters
-from suite.results.atomic import write_bytes
 from suite.synthesis.class_visualization import PRESETS, Ascent, Recipe, Wish, visualize
 from suite.synthesis.scores import PICTURE_SCORES, seen
 
@@ -89,11 +88,7 @@ def make_picture(
     title = card.classes.name(target) if target is not None else layer if channel is None else f"{layer} {channel}"
     name = "".join(c if c.isalnum() else "_" for c in title)
     file = out / f"{name}-{preset}.png"
-    try:
-        write_bytes(file, png(found.images[0]))
-        back = from_png(file.read_bytes())[None]
-    except OSError as error:
-        raise SuiteError(f"{file}: the picture cannot be written: {error.strerror}; give another --out") from None
+    back = write_png(found.images[0], file)
     frames = {step: images for step, images in found.snapshots.items() if step < done} | {done: found.images}
     numbers: dict[str, Any] = {"model": model, "preset": preset, "wanted": title, "target": target, "seed": seed}
     numbers |= {"start": "noise" if start is None else start.name, "start_note": note, "steps": done}
@@ -110,5 +105,5 @@ def make_picture(
     ended = found.stopped[0] or (f"interrupted after step {done}: what there is is kept" if found.interrupted else "")
     numbers |= {"ended_early": ended, "recipe": asdict(recipe), "picture": str(file)}
     numbers = {key: None if value != value else value for key, value in numbers.items()}  # NaN is no JSON
-    pixels = [(x[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8) for x in frames.values()]
-    return Made(list(zip(frames, pixels, confidences, strict=True)), numbers, ended)
+    arrays = [pixels(images[0]) for images in frames.values()]
+    return Made(list(zip(frames, arrays, confidences, strict=True)), numbers, ended)

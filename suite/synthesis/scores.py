@@ -1,29 +1,18 @@
 """Scores of a made picture, which nobody publishes: pure functions of (B, 3, H, W) in [0, 1]; (B,) float64 each."""
 
-from itertools import combinations
-
 import torch
 from torch import Tensor, nn
 
-from suite.attacks.result import from_png, png
 from suite.attribution.controls import luminance
-from suite.attribution.passes import score
+from suite.attribution.passes import predict, score
 from suite.metrics.similarity import ssim
-from suite.models.network import scores_of
-from suite.models.state import in_use
 
 
 def seen(model: nn.Module, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
     """What a network makes of the pictures: the target's `score` and softmax `confidence`, and `top1` (1 or 0)."""
-    with in_use(model), torch.no_grad():
-        scores = scores_of(model, images).double()
+    scores = predict(model, images).double()
     confidence = score(scores.softmax(1), targets)
     return {"score": score(scores, targets), "confidence": confidence, "top1": (scores.argmax(1) == targets).double()}
-
-
-def as_saved(images: Tensor) -> Tensor:
-    """The pictures as read back from 8-bit PNG files."""
-    return torch.stack([from_png(png(image)) for image in images]).to(images)
 
 
 def contrast(images: Tensor) -> Tensor:
@@ -61,16 +50,11 @@ def high_frequency(images: Tensor) -> Tensor:
 
 def diversity(images: Tensor) -> float:
     """1 - SSIM of the luminance, the mean over pairs of pictures: 0 where all are one; NaN for fewer than two."""
-    pairs = torch.tensor(list(combinations(range(len(images)), 2))).reshape(-1, 2)
+    if len(images) < 2:
+        return float("nan")
+    first, second = torch.combinations(torch.arange(len(images))).unbind(1)
     grey = luminance(images)[:, 0]
-    return (
-        float((1 - ssim(grey[pairs[:, 0]], grey[pairs[:, 1]], data_range=1.0)).mean()) if len(pairs) else float("nan")
-    )
+    return float((1 - ssim(grey[first], grey[second], data_range=1.0)).mean())
 
 
-PICTURE_SCORES = {
-    "contrast": contrast,
-    "saturated": saturated,
-    "total_variation": total_variation,
-    "high_frequency": high_frequency,
-}
+PICTURE_SCORES = {measure.__name__: measure for measure in (contrast, saturated, total_variation, high_frequency)}

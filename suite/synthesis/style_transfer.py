@@ -18,7 +18,7 @@ from suite.attribution.controls import luminance
 from suite.attribution.draws import generator_for
 from suite.attribution.passes import tapped
 from suite.errors import ConfigError, NetworkError, SuiteError, did_you_mean
-from suite.models.layers import body_of
+from suite.models.layers import body_of, find_layer
 from suite.models.network import Network
 from suite.models.state import in_use
 from suite.registry import check_parameters
@@ -66,8 +66,7 @@ def features(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[st
             raise _Enough
 
     with in_use(model), tapped(model, layers) as found:
-        modules = dict(body_of(model).named_modules())
-        handles = [modules[name].register_forward_hook(enough) for name in set(layers)]
+        handles = [find_layer(model, name).register_forward_hook(enough) for name in set(layers)]
         try:
             model(images)
         except _Enough:
@@ -81,8 +80,6 @@ def features(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[st
             for handle in handles:
                 handle.remove()
     for name in layers:
-        if name not in found:
-            raise NetworkError(f"layer {name!r}: not called in this network's forward pass; name another")
         if found[name].ndim != 4:
             raise NetworkError(f"layer {name!r}: gives {tuple(found[name].shape)}, expected (B, C, h, w); name another")
     return dict(found)
@@ -99,14 +96,11 @@ def default_layers(model: nn.Module, images: Tensor) -> tuple[str, tuple[str, ..
         return "features.3", ("features.1", "features.4", "features.6", "features.7")
     last: dict[tuple[int, ...], str] = {}
 
-    def note(name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
-                last[tuple(output.shape[2:])] = name
+    def note(_module: nn.Module, _inputs: Any, output: Any, *, name: str) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
+            last[tuple(output.shape[2:])] = name
 
-        return hook
-
-    handles = [module.register_forward_hook(note(name)) for name, module in body.named_modules() if name]
+    handles = [module.register_forward_hook(partial(note, name=name)) for name, module in body.named_modules() if name]
     try:
         with in_use(model), torch.no_grad():
             model(images[:1])

@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from suite.attacks.result import from_png, png
+from suite.attacks.saved import pixels, write_png
 from suite.data.pictures import find_picture, load_picture
 from suite.errors import SuiteError
 from suite.models.load import load_model
-from suite.results.atomic import write_bytes
 from suite.synthesis.style_transfer import Painting, Step, judged, make_settings, thinned, transfer
 
 
@@ -31,12 +29,6 @@ class Stylized:
     style: NDArray[np.uint8]
     snapshots: dict[str, NDArray[np.uint8]]
     numbers: dict[str, Any]
-
-
-def pixels(image: Tensor) -> NDArray[np.uint8]:
-    """(1, 3, H, W) in [0, 1] -> (H, W, 3) in 0..255."""
-    made: NDArray[np.uint8] = (image[0].detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    return made
 
 
 def stylize(
@@ -85,12 +77,7 @@ def stylize(
     if found.last is None:
         raise SuiteError(found.stopped)
     file = out / f"{files[0].stem}-{files[1].stem}.png"
-    data = png(found.last.image[0])
-    try:
-        write_bytes(file, data)
-    except OSError as error:
-        raise SuiteError(f"{file}: the picture cannot be written: {error.strerror}; give another --out") from None
-    apart = judged(network, photo, painting, from_png(data)[None])
+    apart = judged(network, photo, painting, write_png(found.last.image[0], file))
     numbers = {
         "content": files[0].name,
         "style": files[1].name,
@@ -105,5 +92,5 @@ def stylize(
         "curve": [{"size": size, "step": step} | terms for size, step, terms in thinned(found.curve)],
         "picture": str(file),
     }
-    shown = {words: pixels(step.image) for words, step in found.strip()}
-    return Stylized(pixels(photo), pixels(painting), shown, numbers)
+    shown = {words: pixels(step.image[0]) for words, step in found.strip()}
+    return Stylized(pixels(photo[0]), pixels(painting[0]), shown, numbers)

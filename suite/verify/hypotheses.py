@@ -15,9 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from suite.attribution.baselines import KINDS
-from suite.attribution.gradient import Gradient
 from suite.attribution.integrated_gradients import IntegratedGradients
-from suite.attribution.passes import Needs, run_pass
+from suite.attribution.passes import Needs, pixel_gradient, run_pass
 from suite.models.embedded import IMAGENET_MEAN, IMAGENET_STD
 from suite.models.layers import find_layer, layer_names
 from suite.models.rectifiers import Rule
@@ -130,17 +129,13 @@ def outcomes(reference: Reference) -> Iterator[Hypothesis]:
     yield "computes in half precision (autocast)", lambda _: [("", reference), ("", autocast)]
 
 
-def _rule(case: Case, rule: Rule) -> Tensor:
-    return run_pass(case.model, case.images, case.targets, Needs(frozenset({rule}))).gradient(rule)
-
-
-def _gradient(case: Case) -> Tensor:
-    return Gradient()(case.model, case.images, case.targets)
+def _gradient(case: Case, rule: Rule = "plain") -> Tensor:
+    return pixel_gradient(case.model, case.images, case.targets, rule)
 
 
 def _negative(case: Case) -> Tensor:
     """Guided backpropagation of the negated score, negated: only negative gradients pass."""
-    return -_rule(_scored(case, torch.neg), "guided")
+    return -_gradient(_scored(case, torch.neg), "guided")
 
 
 _CAMS: tuple[tuple[str, Callable[[Tensor, Tensor, Tensor], Tensor]], ...] = (  # of activation, gradient and its mean
@@ -184,7 +179,7 @@ def definitions(reference: Reference) -> Iterator[Hypothesis]:
     def one(*makes: Make) -> Callable[[Case], Candidates]:
         return lambda _: [("", make) for make in makes]
 
-    twin, guided = reference.twin, partial(_rule, rule="guided")
+    twin, guided = reference.twin, partial(_gradient, rule="guided")
     if twin in ("saliency", "gradient"):
         signed = "the absolute value is missing (channel maximum of the signed gradient)"
         yield signed, one(lambda c: _gradient(c).amax(1, keepdim=True))
@@ -216,7 +211,7 @@ def definitions(reference: Reference) -> Iterator[Hypothesis]:
         theirs = Reference(f"captum:{kind}", captum_attribution(kind), twin)
         yield "rules the ReLUs as Captum does: functions are missed, a skip branch is clamped too", one(theirs)
     if twin in GUIDED[:2]:
-        yield "is deconvolution: the ReLU's own mask is missing", one(partial(_rule, rule="deconvolution"))
+        yield "is deconvolution: the ReLU's own mask is missing", one(partial(_gradient, rule="deconvolution"))
         yield "is guided backpropagation", one(guided)
         yield "the ReLU is on the wrong side: negative gradients pass", one(_negative)
         yield "the ReLU is on the wrong side: of the pixels' gradient", one(lambda c: _gradient(c).relu())
@@ -227,9 +222,9 @@ def definitions(reference: Reference) -> Iterator[Hypothesis]:
         for mode in ("bilinear", "bicubic"):
             made = [partial(_guided_cam, gradient=g, mode=mode) for g in (guided, _gradient)]
             yield f"upsamples {mode}, the reference nearest", one(*made)
-        for said, gradient in (("deconvolution", partial(_rule, rule="deconvolution")), ("negative", _negative)):
-            side = "multiplies the deconvolution" if said == "deconvolution" else "the ReLU is on the wrong side"
-            yield side, one(partial(_guided_cam, gradient=gradient))
+        multiplied = partial(_guided_cam, gradient=partial(_gradient, rule="deconvolution"))
+        yield "multiplies the deconvolution", one(multiplied)
+        yield "the ReLU is on the wrong side", one(partial(_guided_cam, gradient=_negative))
         for text, reduce in _CAMS:
             yield f"{text} (in Grad-CAM)", one(partial(_guided_cam, gradient=guided, reduce=reduce))
         yield "is guided backpropagation", one(guided)
@@ -242,7 +237,7 @@ def attack_definitions(reference: Reference) -> Iterator[Hypothesis]:
     fixed = {"random_start": False} if reference.variant else {}
 
     def variant(**changes: Any) -> Make:
-        return replace(reference, compute=torchattacks_attack(reference.item, **fixed, **changes))
+        return replace(reference, compute=torchattacks_attack(reference.twin, **fixed, **changes))
 
     def direction(case: Case) -> Tensor:
         with torch.enable_grad():
@@ -254,16 +249,16 @@ def attack_definitions(reference: Reference) -> Iterator[Hypothesis]:
         return "", lambda c: (c.images + 8 / 255 * change(towards(c))).clamp(0, 1)
 
     yield "descends the loss: the sign is wrong", lambda _: [("", variant(targeted=True))]
-    if reference.item == "FGSM":
+    if reference.twin == "FGSM":
         unsigned = step(lambda g: g), step(lambda g: g / len(g)), step(lambda g: F.normalize(g.flatten(1)).view_as(g))
         yield "the gradient's sign is not taken", lambda _: unsigned
         yield "lowers the score, not raises the loss", lambda _: [step(lambda g: -g.sign(), _gradient)]
     else:
         yield "the projection onto the ball is missing", lambda _: [("", variant(eps=1e4))]
-        steps = [(f"{n}", variant(steps=n)) for n in (1, 5, 7, 9, 11, 20, 40, 50, 100)]
+        steps = [(str(n), variant(steps=n)) for n in (1, 5, 7, 9, 11, 20, 40, 50, 100)]
         yield "takes another number of steps", lambda _: steps
     sizes = [e / 255 for e in (0.5, 1, 2, 4, 8, 16, 32)] + [0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 2.0]
-    for name, key in (("epsilon", "eps"), ("step size", "alpha"))[: 1 if reference.item == "FGSM" else 2]:
+    for name, key in (("epsilon", "eps"), ("step size", "alpha"))[: 1 if reference.twin == "FGSM" else 2]:
         found = [(f"{255 * size:.3g}/255", variant(**{key: size})) for size in sizes]
         yield f"takes another {name}", lambda _, found=found: found  # type: ignore[misc]
 

@@ -1,7 +1,7 @@
 """What an implementation is held against: `captum:Saliency`, `suite:grad_cam`, `suite:pgd`, `torchattacks:FGSM`."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,8 +31,8 @@ _CAPTUM = {
     "LayerConductance": "layer_conductance",
     "LayerActivation": "layer_activation",
 }
-_TORCHATTACKS = dict.fromkeys(("FGSM", "PGD", "PGDL2"), "")
-_OWN_ATTACKS = {"fgsm": "FGSM", "pgd": "PGD"}  # the suite's -> the library's of the same defaults
+_ATTACKS = {"fgsm": "FGSM", "pgd": "PGD"}  # the suite's -> torchattacks' of the same defaults
+_TORCHATTACKS = ("FGSM", "PGD", "PGDL2")
 
 
 @dataclass(frozen=True)
@@ -42,25 +42,16 @@ class Reference:
     Attributes:
         name: `captum:Saliency`.
         compute: see `Compute`.
-        twin: the suite's own method of the same definition; "" for an attack, which returns images, not a map.
+        twin: what has the same definition: the suite's method of a map, torchattacks' class of an attack.
+        attack: whether it returns adversarial images, not a map.
         variant: in words, where it is not the library's default.
     """
 
     name: str
     compute: Compute
-    twin: str = ""
+    twin: str
+    attack: bool = False
     variant: str = ""
-
-    @property
-    def item(self) -> str:
-        """The name within the library; of the suite's attacks that of their twins in torchattacks."""
-        name = self.name.rpartition(":")[2]
-        return _OWN_ATTACKS.get(name, name)
-
-    @property
-    def attack(self) -> bool:
-        """Whether it returns adversarial images."""
-        return not self.twin
 
     @property
     def captum_guided(self) -> bool:
@@ -94,8 +85,8 @@ def find_references(name: str) -> tuple[Reference, ...]:
     Raises:
         ConfigError: naming the nearest ones.
     """
-    known: dict[str, Mapping[str, str]]
-    known = {"captum": _CAPTUM, "suite": attributions() | _OWN_ATTACKS, "torchattacks": _TORCHATTACKS}
+    known: dict[str, Collection[str]]
+    known = {"captum": _CAPTUM, "suite": [*attributions(), *_ATTACKS], "torchattacks": _TORCHATTACKS}
     library, _, item = name.rpartition(":")
     library = library or "suite"
     if library not in known:
@@ -110,17 +101,17 @@ def find_references(name: str) -> tuple[Reference, ...]:
         from suite.reference.captum import captum_attribution
 
         return (Reference(full, captum_attribution(item), _CAPTUM[item]),)
-    if item in _OWN_ATTACKS:
-        return (Reference(full, _own_attack(item), variant="without the random start" if item == "pgd" else ""),)
+    still = "without the random start"
+    if library == "suite" and item in _ATTACKS:
+        return (Reference(full, _own_attack(item), _ATTACKS[item], True, still if item == "pgd" else ""),)
     if library == "suite":
         return (Reference(full, _own(item), item),)
     from suite.reference.torchattacks import torchattacks_attack
 
-    seeded = Reference(full, torchattacks_attack(item))
+    seeded = Reference(full, torchattacks_attack(item), item, True)
     if item == "FGSM":
         return (seeded,)
-    still = torchattacks_attack(item, random_start=False)
-    return seeded, Reference(full, still, variant="without the random start")
+    return seeded, Reference(full, torchattacks_attack(item, random_start=False), item, True, still)
 
 
 def _own_attack(name: str) -> Compute:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice, product
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor
 from suite.errors import NotApplicable
 from suite.metrics.similarity import relative_l2
 from suite.verify import hypotheses
-from suite.verify.behaviour import Run, WrongResult, examine, few_objects, observe
+from suite.verify.behaviour import Run, WrongResult, examine, few_objects, observe, some
 from suite.verify.hypotheses import ATTACK_FORMS, FORMS, SCALES, Candidates, Hypothesis, Relation
 from suite.verify.networks import Case, small_cases
 from suite.verify.references import Reference, find_references
@@ -206,7 +206,7 @@ def _judge(reference: Reference, trial: Trial) -> Finding:
         expected = reference(case)
     except NotApplicable:
         if found is not None or (trial.error and trial.error.soft):
-            return say(True, f"not compared: {reference.item} is not defined on this network")
+            return say(True, f"not compared: {reference.name.rpartition(':')[2]} is not defined on this network")
     if found is None:
         return say(False, str(trial.error))
     if found.shape != expected.shape:
@@ -217,7 +217,7 @@ def _judge(reference: Reference, trial: Trial) -> Finding:
     if close(case, found, expected):
         allowed = f"{TOLERANCE:g} pixel by pixel" if case.small else f"{REAL_L2:g}"
         return say(True, f"equal up to rounding (relative L2 {far:.1e}; allowed {allowed})")
-    if reference.attack and not case.small and _close_attack(case, found, expected, steps=reference.item != "FGSM"):
+    if reference.attack and not case.small and _close_attack(case, found, expected, steps=reference.twin != "FGSM"):
         share = float((gap > TOLERANCE).float().mean())
         return say(True, f"equal up to rounding, which turned the gradient's sign in {share:.2%} of the pixels")
     if (parted := reference.parted(case)) and close(case, found, parted[0]):
@@ -347,6 +347,5 @@ def _one_image(run: Run, reference: Reference, trial: Trial) -> Trial:
     expected, found = reference(trial.case), trial.found
     assert found is not None
     i = int((found - expected).abs().amax((1, 2, 3)).argmax()) if found.shape == expected.shape else 0
-    case = replace(trial.case, images=trial.case.images[i : i + 1], targets=trial.case.targets[i : i + 1])
-    alone = _try(run, case)
+    alone = _try(run, some(trial.case, [i]))
     return trial if alone.found is None else alone
