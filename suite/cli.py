@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 import traceback
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,7 +121,7 @@ def compare(
     from suite.report.compare import compare as compare_runs
 
     found = compare_runs(base, new)
-    print(json.dumps(found.to_dict(), indent=2) if as_json else found)
+    print(_json(found.to_dict()) if as_json else found)
     raise typer.Exit(1 if found.regressed else 0)
 
 
@@ -147,9 +148,9 @@ def explain(
     written = write_explained(
         folder, found.photo, found.maps, found.masks, found.boxes, found.signed, crop=crop, mask=mask
     )
-    (folder / "numbers.json").write_text(json.dumps(found.numbers, indent=2) + "\n", encoding="utf-8")
+    (folder / "numbers.json").write_text(_json(found.numbers) + "\n", encoding="utf-8")
     if as_json:
-        print(json.dumps(found.numbers | {"files": [str(path) for path in written]}, indent=2))
+        print(_json(found.numbers | {"files": [str(path) for path in written]}))
     else:
         for line in found.numbers["predictions"]:
             print(f"{line['probability']:7.1%}  {line['class']}")
@@ -198,7 +199,7 @@ def attack(
     strip(found.photo, found.adversarial, found.before, found.after, [f"{method}: {image.name}"]).save(
         out / f"{image.stem}-{method}-figure.png"
     )
-    print(json.dumps(numbers, indent=2) if as_json else line)
+    print(_json(numbers) if as_json else line)
     if not numbers["fooled_as_saved"]:
         print("not fooled" + (" once saved with 8 bits" if numbers["fooled"] else ""), file=sys.stderr)
         raise typer.Exit(1)
@@ -251,7 +252,7 @@ def stylize(
     below = [f"{preset} on {model}: {numbers['content']} painted as {numbers['style']}"]
     strip(found.content, found.style, found.snapshots, below).save(picture.with_name(f"{picture.stem}-strip.png"))
     if as_json:
-        print(json.dumps(numbers, indent=2))
+        print(_json(numbers))
     else:
         for note in numbers["notes"]:
             print(note)
@@ -309,10 +310,10 @@ def visualize(
     names = [f"step {step}" for step, *_ in made.frames]
     tiles = [(pixels, "" if share is None else f"confidence {share:.1%}") for _, pixels, share in made.frames]
     save_png(sheet(f"{numbers['wanted']} · {preset} · {model}", names, [("", tiles)]), file.with_suffix(".steps.png"))
-    file.with_suffix(".json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    file.with_suffix(".json").write_text(_json(numbers) + "\n", encoding="utf-8")
     shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in numbers.items() if v not in ("", None)}
     shown.pop("recipe")
-    print(json.dumps(numbers, indent=2) if as_json else ", ".join(f"{k} {v}" for k, v in shown.items()))
+    print(_json(numbers) if as_json else ", ".join(f"{k} {v}" for k, v in shown.items()))
     if made.note:
         print(made.note, file=sys.stderr)
         raise typer.Exit(1)
@@ -352,7 +353,7 @@ def verify(
         result = compare(mine, against, cases(model, data))
     if as_json:
         named = {"function": function, "against": against, "equal": result.equal}
-        print(json.dumps(named | asdict(result), indent=2))
+        print(_json(named | asdict(result)))
     else:
         print(result)
     raise typer.Exit(0 if result.equal else 1)
@@ -393,7 +394,7 @@ def list_(
         known = [*kinds, "models", "layers"]
         raise ConfigError(f"list {what!r}: unknown{did_you_mean(what, known)}; there are {', '.join(known)}")
     if as_json:
-        print(json.dumps(entries, indent=2))
+        print(_json(entries))
         return
     width = max(map(len, entries), default=0)
     for name, text in entries.items():
@@ -460,6 +461,19 @@ def _conditions(fail_on: str) -> list[tuple[str, str]]:
     return pairs
 
 
+def _json(value: Any) -> str:
+    """Strict JSON: what is undefined is null."""
+
+    def strict(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {key: strict(inner) for key, inner in part.items()}
+        if isinstance(part, list | tuple):
+            return [strict(inner) for inner in part]
+        return None if isinstance(part, float) and not isfinite(part) else part
+
+    return json.dumps(strict(value), indent=2, allow_nan=False)
+
+
 def _settings(parameters: list[str] | None) -> dict[str, Any]:
     """`--set key=value`, each once, values read as YAML."""
     import yaml
@@ -496,14 +510,13 @@ def _close(folder: Path, conditions: list[tuple[str, str]], *, as_json: bool, in
     failed = sum(rows["status"].to_pylist().count("failed") for rows in scan(folder, columns=("status",)))
     if as_json:
         print(
-            json.dumps(
+            _json(
                 {
                     "run_dir": str(folder),
                     "report": str(page),
                     "failed_rows": failed,
                     "verdicts": verdicts,
                 },
-                indent=2,
             )
         )
     else:

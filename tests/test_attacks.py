@@ -395,6 +395,9 @@ class Nan(nn.Module):
         ({"method": "pdg"}, ConfigError, "did you mean 'pgd'"),
         ({"method": "fooling", "epsilon": 0.1, "targets": 1}, ConfigError, "takes no epsilon"),
         ({"step_size": 0}, ConfigError, "more than 0"),
+        ({"step_size": float("nan")}, ConfigError, "'step_size' is nan"),
+        ({"method": PGD(step_size=float("nan"))}, ConfigError, "step_size is nan"),
+        ({"method": Fooling(eta=float("inf")), "targets": 1}, ConfigError, "eta is inf"),
         ({"precision": "bf16"}, ConfigError, "early_stop"),
         ({"model": Nan()}, NetworkError, "NaN on image 0"),
         ({"images": photos(2) * 255}, DataError, "divide 0..255 by 255"),
@@ -405,6 +408,23 @@ def test_bad_input_is_one_clear_line(change, error, says) -> None:
     with pytest.raises(error, match=says) as caught:
         suite.attack(**call)
     assert "\n" not in str(caught.value)
+
+
+class Damaging(FGSM):
+    """Returns NaN for the first image."""
+
+    def find(self, problem):
+        found = super().find(problem)
+        found.images[0] = torch.nan
+        return found
+
+
+def test_an_image_that_is_not_finite_is_never_a_success() -> None:
+    model, images, labels = case(4)
+    sound = suite.attack(model, images, labels, FGSM(), epsilon=0.5)
+    damaged = suite.attack(model, images, labels, Damaging(), epsilon=0.5)
+    assert sound.success.tolist() == sound.saved_success.tolist() == [True] * 4
+    assert damaged.success.tolist() == damaged.saved_success.tolist() == [False, True, True, True]
 
 
 def test_linear_network_is_fooled_by_one_step_exactly_where_it_must() -> None:

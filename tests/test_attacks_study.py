@@ -223,6 +223,7 @@ def test_command_writes_a_picture_that_is_still_fooled(tmp_path, monkeypatch, ca
     assert tiny.main(monkeypatch, *words) == 0
     numbers = json.loads(capsys.readouterr().out)
     assert numbers["fooled_as_saved"]
+    assert 0.9 < numbers["ssim"] < 1
     import suite
 
     model = suite.load_model("squeezenet1_1")

@@ -19,6 +19,7 @@ from suite.attribution.layer_conductance import LayerConductance
 from suite.attribution.passes import Cost
 from suite.attribution.smoothgrad import SmoothGrad, VarGrad
 from suite.errors import ConfigError, DataError, NetworkError, NotApplicable
+from suite.models.load import load_model
 from suite.studies.clock import peak_bytes
 
 FOUR = ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"]
@@ -314,3 +315,42 @@ def test_labels():
 def test_cost_in_words():
     assert str(Cost(1, 2)) == "1 forward + 2 backwards"
     assert all(a + b == Cost(3, 4) for a, b in pairwise([Cost(1, 2), Cost(2, 2), Cost(1, 2)]))
+
+
+def leaves(model, images, targets):
+    raise SystemExit(7)
+
+
+def whole_numbers(model, images, targets):
+    return torch.ones(len(images), 1, 8, 8, dtype=torch.int64)
+
+
+def nothing(model, images, targets):
+    return torch.zeros(len(images), 1, 0, 0)
+
+
+def test_a_method_that_exits_or_gives_no_numbers_costs_the_others_nothing():
+    net, x = seeded(nets.Conv), pictures()
+    mine = [leaves, whole_numbers, nothing]
+    found = attribute_each(net, x, TARGETS, as_methods({f.__name__: f for f in mine} | {"saliency": "saliency"}))
+    assert torch.equal(found["saliency"], attribute(net, x, TARGETS, ["saliency"])["saliency"])
+    assert [str(found[f.__name__]).partition(", got")[0] for f in mine] == [
+        "it called sys.exit(7)",
+        "method 'whole_numbers': expected a map of floating point numbers",
+        "method 'nothing': expected a map of floating point numbers",
+    ]
+
+
+def test_images_that_no_map_could_be_trusted_of_are_refused():
+    net, x = seeded(nets.Conv), pictures()
+    x[2, 0, 1, 1] = torch.nan
+    for method in ("saliency", "smoothgrad", "grad_cam"):
+        with pytest.raises(DataError, match="image 2 holds NaN"):
+            attribute(net, x, TARGETS, [method])
+    ours = load_model("tiny", factory="tiny:net", input_size=32)
+    for wrong, said in (
+        (torch.rand(2, 3, 32, 32) * 255, "values from 0"),
+        (torch.randn(2, 3, 32, 32), "values from -"),
+    ):
+        with pytest.raises(DataError, match=f"{said}.* takes RGB in .0, 1. and normalises itself"):
+            attribute(ours, wrong, 0, ["saliency"])

@@ -50,6 +50,8 @@ def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ({"data": {"source": "named.csv"}}, ["'zebra'", "is not a class"]),
         ({"sed": 1}, ["sed: unknown key", "'seed'"]),
         ({"methods": [{"name": "smoothgrad", "sigma": float("nan")}]}, ["'smoothgrad'", "'sigma' is nan", "finite"]),
+        ({"studies": {"attacks": {"targets": ["nope"]}}}, ["'nope'", "class"]),
+        ({"studies": {"visualization": {"jobs": [{"name": "j", "pictures": ["nope"]}]}}}, ["'nope'", "class"]),
         ({"trainer": {"accelerator": "cpu", "devices": 99}}, ["trainer.devices: 99 processes on", "cores"]),
         ({"trainer": {"accelerator": "tpu"}}, ["trainer: "]),
     ],
@@ -201,6 +203,7 @@ def test_a_run_whose_items_left_no_rows_is_not_done(tmp_path: Path, monkeypatch:
         (["attack", "photo.png", "--set", "step_size=.nan"], "'step_size' is nan"),
         (["attack", "photo.png", "--out", "photo.png"], "cannot be a folder"),
         (["explain", "photo.png", "--out", "photo.png/x"], "cannot be a folder"),
+        (["attack", "photo.png", "--label", "stingray"], "so there is nothing to fool"),
     ],
 )
 def test_settings_that_would_be_ignored_or_do_harm_are_refused(

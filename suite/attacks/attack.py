@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, ClassVar
 
 import torch
@@ -121,6 +122,9 @@ def attack(
     if isinstance(method, Attack) and parameters:
         raise ConfigError(f"parameters {', '.join(parameters)}: give them to the attack itself")
     made = method if isinstance(method, Attack) else make_attack(method, parameters)
+    for name, value in vars(made).items():
+        if isinstance(value, float) and not isfinite(value):
+            raise ConfigError(f"attack {type(made).__name__}: {name} is {value}, expected a finite number")
     if not made.radius and epsilon is not None:
         raise ConfigError(f"attack {type(made).__name__}: takes no epsilon, its steps have a length of their own (eta)")
     default = 8 / 255 if made.ball == "linf" else 1.0

@@ -11,6 +11,7 @@ from suite.attacks.attack import attack, make_attack
 from suite.attacks.saved import write_png
 from suite.attribution.passes import predict
 from suite.data.images import load_image
+from suite.errors import ConfigError
 from suite.models.load import load_model
 
 
@@ -54,9 +55,15 @@ def attack_photo(
     aim = classes.resolve(target) if target else None
     pixels = load_image(image, resize=network.card.resize, crop=network.card.input_size)[0][None]
     clean = predict(network, pixels)
-    truth = classes.resolve(label) if label else int(clean.argmax())
+    top = int(clean.argmax())
+    truth = classes.resolve(label) if label else top
+    if truth != top and aim is None:
+        raise ConfigError(
+            f"--label {label!r}: the network takes this photo for {classes.name(top)!r} already, so there is nothing "
+            "to fool; leave the label out, or give --target"
+        )
     call: dict[str, Any] = {"epsilon": epsilon, "targets": aim, "ids": [image.name], "seed": seed, "clean": clean}
-    found = attack(network, pixels, truth, made, saved=False, **call)
+    found = attack(network, pixels, truth, made, **call)
     file = out / f"{image.stem}-{method}.png"
     back = write_png(found.images[0], file)
     scores = predict(network, back)

@@ -120,14 +120,15 @@ def judge(model: nn.Module, images: Tensor, goal: Goal, clean: Tensor, found: It
     """Verdicts and norms of what a loop found; `saved` costs one more forward, and the SSIM."""
     difference = (found.images.double() - images.double()).flatten(2)
     confidence, prediction = found.scores.double().softmax(1).max(1)
-    success = goal.reached(found.scores)
+    fine = torch.isfinite(found.images).flatten(1).all(1) & torch.isfinite(found.scores).all(1)
+    success = goal.reached(found.scores) & fine
     alike = images.new_full((len(images),), torch.nan, dtype=torch.float64)
     again = None
     if saved:
         if min(images.shape[2:]) >= 11:
             alike = ssim(luminance(images)[:, 0], luminance(found.images)[:, 0], data_range=1.0)
         with torch.no_grad():
-            again = goal.reached(scores_of(model, as_saved(found.images)))
+            again = goal.reached(scores_of(model, as_saved(found.images))) & fine
     return AttackResult(
         images=found.images,
         success=success,

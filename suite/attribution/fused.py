@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from suite.attribution.base import Attribution, SharedPass
 from suite.attribution.passes import Cost, Needs, Targets, as_targets, check_images, cost_of, run_pass
-from suite.errors import ConfigError, NetworkError
+from suite.errors import ConfigError, DataError, NetworkError
+from suite.models.network import Network
 from suite.models.state import guarded, in_use
 from suite.registry import attributions, build, check_parameters, find
 
 Method = Attribution | Callable[..., Tensor]
+_BEYOND = 0.1  # of [0, 1]: noise may lead that far, a second normalisation leads further
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ def check_map(found: object, images: Tensor, name: str) -> Tensor:
     if not isinstance(found, Tensor) or found.ndim != 4 or len(found) != len(images):
         got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
         raise NetworkError(f"method {name!r}: expected a map (B={len(images)}, C, h, w), got {got}")
+    if not found.is_floating_point() or not found.numel():
+        got = f"{found.dtype} of shape {tuple(found.shape)}"
+        raise NetworkError(f"method {name!r}: expected a map of floating point numbers, got {got}")
     return found.detach()
 
 
@@ -67,7 +72,7 @@ def make_method(name: str, parameters: Mapping[str, Any] | None = None) -> Attri
     checked = check_parameters("method", name, target, parameters, skip=3)
     try:
         inspect.signature(target).bind(None, None, None, **checked)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # a function written in C may have no signature
         raise ConfigError(f"method {name!r}: expected a function (model, images, targets, ...): {error}") from None
     return Custom(target, checked)
 
@@ -130,8 +135,15 @@ def attribute(
         label -> (B, C, h, w), detached, in the order asked.
 
     Raises:
+        DataError: images that are not finite or, for the suite's networks, far outside [0, 1]; a target out of range.
         NotApplicable: where a method is undefined on this network; `attribute_each` returns these instead.
     """
+    if isinstance(model, Network):
+        least, most = (float(v) for v in check_images(images).aminmax())
+        if least < -_BEYOND or most > 1 + _BEYOND:
+            raise DataError(
+                f"images: values from {least:.3g} to {most:.3g}; this network takes RGB in [0, 1] and normalises itself"
+            )
     found = attribute_each(model, images, targets, as_methods(methods), ids=ids)
     for result in found.values():
         if isinstance(result, Exception):
@@ -168,5 +180,7 @@ def _attempt(make: Callable[[], Tensor]) -> Tensor | Exception:
         return make()
     except torch.OutOfMemoryError:
         raise
+    except SystemExit as stop:
+        return RuntimeError(f"it called sys.exit({stop.code!r})")
     except Exception as error:  # a user's method may raise anything, and must not cost the others their maps
         return error

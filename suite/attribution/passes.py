@@ -110,12 +110,15 @@ def as_targets(targets: Targets, images: Tensor) -> Tensor:
 
 
 def check_images(images: object) -> Tensor:
-    """Detached (B, 3, H, W) floating point images, usable for gradients."""
+    """Detached (B, 3, H, W) finite floating point images, usable for gradients."""
     if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
         got = f"{images.dtype} of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         raise DataError(f"images: expected a floating point tensor (B, C, H, W), got {got}")
     if len(images) == 0:
         raise DataError("images: expected at least one, got an empty batch")
+    if not bool(torch.isfinite(images).all()):
+        bad = int((~torch.isfinite(images).flatten(1).all(1)).nonzero()[0, 0])
+        raise DataError(f"images: image {bad} holds NaN or infinity; a map of it would look like any other")
     with torch.inference_mode(False):
         return images.clone() if images.is_inference() else images.detach()
 

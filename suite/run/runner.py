@@ -129,6 +129,10 @@ def prepare(
         check_layers(network, methods)
     for study in studies.values():
         study.cost(methods, config)  # a study's own names and parameters are checked by counting with them
+    for name, study in studies.items():
+        for title in config.asked(name, list(networks)):
+            if title in networks:
+                study.check(config, networks[title])
     items = plan(config, list(networks), len(images.files), studies)
     return Prepared(config, networks, lost, methods, studies, images, items)
 

@@ -28,6 +28,7 @@ from suite.config import AttacksConfig, RunConfig
 from suite.errors import ConfigError, SuiteError
 from suite.metrics.localisation import filled
 from suite.metrics.similarity import spearman, ssim, top_overlap
+from suite.models.network import Network
 from suite.models.state import in_use
 from suite.reference.torchattacks import run_pair, verdicts_of
 from suite.results.schema import row
@@ -54,6 +55,10 @@ class Attacks(Study):
             total = total + Cost((steps + 1) * radii, steps * radii)
         maps = plan_cost(methods.values())
         return total + Cost(6 * maps.forwards, 6 * maps.backwards)
+
+    def check(self, config: RunConfig, network: Network) -> None:
+        for name in given(config.studies.attacks).targets:
+            network.card.classes.resolve(name)
 
     def run(self, work: Work) -> Outcome:
         item = _Item(work, given(work.config.studies.attacks))

@@ -288,6 +288,9 @@ class Study(ABC):
         """Items a chunk, or a network where `once`; more than one where that takes long."""
         return 1
 
+    def check(self, config: RunConfig, network: Network) -> None:  # noqa: B027 - most have nothing to check
+        """Says what a configuration asks of a network that it does not have, before anything runs."""
+
     def prepare(self, config: RunConfig) -> None:  # noqa: B027 - most have nothing to prepare
         """What must be there before the first item: networks trained, once."""
 

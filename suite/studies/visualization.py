@@ -63,6 +63,13 @@ class Visualization(Study):
         share = -(-steps // min(config.data.batch_size, config.data.limit or config.data.batch_size))
         return Cost(share, share)
 
+    def check(self, config: RunConfig, network: Network) -> None:
+        for job in _jobs(config):
+            if not job.networks or network.card.name in job.networks:
+                for picture in job.pictures:
+                    if picture.target:
+                        network.card.classes.resolve(picture.target)
+
     def run(self, work: Work) -> Outcome:
         job = _jobs(work.config)[work.part]
         if job.networks and work.model.card.name not in job.networks:
