@@ -20,7 +20,7 @@ from suite.data.images import load_image
 from suite.data.sources import list_images
 from suite.errors import ConfigError, NetworkError, SuiteError
 from suite.models import embedded
-from suite.models.load import known_networks, load_model, weights_digest
+from suite.models.load import known_networks, load_model, weights_digest, wrap
 
 
 def make_toy(norm: bool = False) -> nn.Module:
@@ -295,3 +295,12 @@ def test_config_is_taken_as_it_is():
     assert load_model(config).card.name == "mine"
     assert load_model(config).card.layer == "act"
     one_line(lambda: load_model("toy", **TOY, layer="atc"), "did you mean 'act'")
+
+
+@pytest.mark.parametrize(
+    ("end", "said"), [(nn.Softmax(1), "scores are probabilities"), (nn.LogSoftmax(1), "log-probabilities"), (None, "")]
+)
+def test_a_network_that_ends_in_a_softmax_is_told_so(end, said, caplog):
+    body = nn.Sequential(seeded(nets.Conv), *([end] if end else []))
+    wrap(body, NetworkConfig(name="mine", input_size=8))
+    assert (said in caplog.text) if said else not caplog.text

@@ -11,7 +11,7 @@ from suite.attribution.passes import Needs, Pass
 
 @dataclass(frozen=True)
 class Deconvolution(SharedPass):
-    """(B, 3, H, W), signed, in score units per pixel unit.
+    """The gradient, of which each ReLU passes what is positive, active or not: (B, 3, H, W), signed, score per pixel.
 
     Source: Zeiler & Fergus 2014, sec. 2.1, in the form of Springenberg et al. 2015, sec. 3.4. Applicability and the
     differences from Captum are guided backpropagation's.

@@ -33,7 +33,7 @@ def grad_cam(activation: Tensor, gradient: Tensor, *, relu: bool = True) -> Tens
 
 @dataclass(frozen=True)
 class GradCam(SharedPass):
-    """(B, 1, h, w) at the layer's resolution, non-negative with `relu`.
+    """Channels weighted by their mean gradients, summed: (B, 1, h, w) at the layer's size, non-negative with `relu`.
 
     Args:
         layer: any layer by name; "" is the one the literature takes for the network's family.

@@ -14,7 +14,9 @@ from suite.attribution.passes import Cost, pixel_gradient
 
 @dataclass(frozen=True)
 class GradientShap(SampledPass):
-    """(B, 3, H, W), signed, in score units; sums to f(image) - mean f(baseline) in expectation.
+    """Integrated gradients at random points from random baselines: (B, 3, H, W), signed, in score units.
+
+    In expectation it sums to f(image) - mean f(baseline).
 
     Args:
         samples: random points an image.

@@ -11,7 +11,7 @@ from suite.attribution.passes import Needs, Pass
 
 @dataclass(frozen=True)
 class GuidedBackprop(SharedPass):
-    """(B, 3, H, W), signed, in score units per pixel unit.
+    """The gradient, of which each ReLU passes what is positive and was active: (B, 3, H, W), signed, score per pixel.
 
     Source: Springenberg et al. 2015, sec. 3.4: at each ReLU the gradient passes where both it and the activation are
     positive. Parts from Captum where a ReLU's input also feeds a skip branch, and where ReLUs are functions rather than

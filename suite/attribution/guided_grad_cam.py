@@ -13,7 +13,7 @@ from suite.attribution.passes import Needs, Pass
 
 @dataclass(frozen=True)
 class GuidedGradCam(SharedPass):
-    """(B, 3, H, W), signed: guided backpropagation times the upsampled Grad-CAM.
+    """Guided backpropagation times the upsampled Grad-CAM: (B, 3, H, W), signed.
 
     Args:
         layer: Grad-CAM's layer; "" is the default one.

@@ -51,7 +51,7 @@ def integrated_gradients(
 
 @dataclass(frozen=True)
 class IntegratedGradients(SampledPass):
-    """(B, 3, H, W), signed, in score units; completeness: it sums to f(image) - f(baseline).
+    """Pixel less baseline, times the mean gradient between: (B, 3, H, W), signed; sums to f(image) - f(baseline).
 
     Args:
         steps: nodes of the Gauss-Legendre quadrature.

@@ -74,7 +74,7 @@ def _chunk(
 
 @dataclass(frozen=True)
 class LayerConductance(SampledPass):
-    """(B, C, h, w) at the layer's resolution, signed, in score units.
+    """How much of the score flows through each unit of a layer: (B, C, h, w), signed, in score units.
 
     Args:
         layer: by name; "" is the default target layer.

@@ -5,6 +5,7 @@ weights is read with `weights_only` or as safetensors, never unpickled.
 """
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ from suite.models.network import Card, Network, black, scores_of
 from suite.models.state import in_use
 from suite.registry import build, load_object
 
+log = logging.getLogger("suite")
 Triple = tuple[float, float, float]
 
 
@@ -273,6 +275,12 @@ def _count_scores(body: nn.Module, size: tuple[int, int], title: str) -> int:
             scores = scores_of(body, black(body, size))
         if not bool(torch.isfinite(scores).all()):
             raise NetworkError("its scores of a black image hold NaN or infinity; expected finite, unnormalised scores")
+        for form, shares in (("probabilities", scores), ("log-probabilities", scores.double().exp())):
+            if scores.shape[1] > 1 and bool((shares >= 0).all()) and abs(float(shares.sum()) - 1) < 1e-4:
+                log.warning(
+                    "network %r: its scores are %s; give those before the softmax, for the gradient of a probability "
+                    "mixes classes and vanishes (docs/studies/differentiate.md)", title, form,
+                )  # fmt: skip
         return scores.shape[1]
     except NetworkError as error:
         raise NetworkError(f"network {title!r}: {error}") from None
