@@ -183,6 +183,18 @@ def test_a_network_without_parameters_gives_rows(at: Path, monkeypatch: pytest.M
     assert (rows[(rows["study"] == "sharpness") & (rows["method"] == "saliency")]["status"] == "ok").all()
 
 
+def test_scores_that_are_nan_on_some_photos_are_those_photos_failure(
+    at: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    model = tiny.network(at, factory="tiny:NanWhereBright")
+    path = tiny.config(at, count=3, model=model, studies={}, methods=["saliency"])
+    assert tiny.main(monkeypatch, "run", path) == 1
+    rows = read(at / "reports" / "tiny")
+    failed = rows[rows["status"] == "failed"]
+    assert failed["message"].tolist() == ["the network's scores of this image hold NaN or infinity"]
+    assert (rows["metric"] == "confidence").sum() == 2
+
+
 def test_a_run_whose_items_left_no_rows_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tiny.config(tmp_path, count=2, studies={}, methods=["saliency"])
     monkeypatch.setattr("suite.run.runner._predict", lambda *_: None)

@@ -30,6 +30,10 @@ class Predictions(Study):
         best = work.scores.topk(min(5, work.scores.shape[1]), 1).indices  # (B, 5)
         for index, (file, note) in enumerate(zip(work.files, work.notes, strict=True)):
             place = common | {"image": file.id, "target": int(work.targets[index])}
+            if not bool(torch.isfinite(work.scores[index]).all()):
+                why = "the network's scores of this image hold NaN or infinity"
+                rows.append(row(**place, metric="correct", status="failed", message=why))
+                continue
             rows.append(row(**place, metric="top1", value=int(top[index]), unit="class", message=note))
             rows.append(row(**place, metric="confidence", value=float(confidence[index]), unit="probability"))
             for metric, found in (("correct", best[index, :1]), ("correct_top5", best[index])):
