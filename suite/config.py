@@ -496,7 +496,7 @@ def load(path: Path, overrides: Sequence[str] = (), **changes: object) -> RunCon
         ConfigError: in one line, with the path of the key that is wrong.
     """
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _Unique)
+        tree = _Unique(path.read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError:
         shipped = sorted(str(p) for p in Path("configs").glob("*.yaml"))
         raise ConfigError(f"{path}: no such configuration{did_you_mean(str(path), shipped)}") from None
