@@ -192,7 +192,9 @@ def test_methods_that_are_undefined_and_controls_without_a_counterpart(tmp_path:
     assert (run / "plots" / "heatmap-a_b_c-ssim.svg").is_file()
 
 
-@pytest.mark.parametrize(("manifest", "said"), [({}, "no 'config'"), ({"config": {}, "models": []}, "no 'models'")])
+@pytest.mark.parametrize(
+    ("manifest", "said"), [({}, "no 'config'"), ({"config": {}, "models": {}, "status": 3}, "no 'status'")]
+)
 def test_a_manifest_that_no_run_wrote_is_one_clear_line(manifest: dict[str, Any], said: str, tmp_path: Path) -> None:
     write_manifest(tmp_path, manifest)
     with pytest.raises(SuiteError, match=f"run.json has {said}"):

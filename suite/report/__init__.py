@@ -20,7 +20,8 @@ from suite.results import read, read_manifest
 __all__ = ["build", "build_with_tables", "terminal_summary"]
 
 
-_NEEDED = {"config": dict, "models": dict, "methods": dict, "data": dict, "status": str}
+_NEEDED = {"config": dict, "models": dict, "status": str}
+_MAY_BE = {"methods": dict, "data": dict, "class_names": dict}
 
 
 def build(run_dir: Path | str) -> Path:
@@ -38,7 +39,8 @@ def build_with_tables(run_dir: Path | str) -> tuple[Path, Tables]:
     """
     run_dir = Path(run_dir)
     manifest, rows = read_manifest(run_dir), partial(read, run_dir)  # study by study: all at once may not fit
-    if lacking := [key for key, kind in _NEEDED.items() if not isinstance(manifest.get(key), kind)]:
+    kinds = _NEEDED | {key: kind for key, kind in _MAY_BE.items() if key in manifest}
+    if lacking := [key for key, kind in kinds.items() if not isinstance(manifest.get(key), kind)]:
         raise SuiteError(f"{run_dir / 'run.json'} has no {lacking[0]!r} as a run writes it; give the run again")
     tables = build_tables(rows, manifest)
     write_tables(tables, run_dir / "tables")
