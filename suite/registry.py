@@ -166,10 +166,15 @@ def check_parameters(
         except ValidationError as error:
             reason = error.errors(include_url=False)[0]["msg"]
             raise ConfigError(f"{kind} {what!r}: parameter {name!r}: {reason} (got {value!r:.80})") from None
-    for name, value in checked.items():
-        if isinstance(value, float) and not isfinite(value):
-            raise ConfigError(f"{kind} {what!r}: parameter {name!r} is {value}, expected a finite number")
+    refuse_not_finite(f"{kind} {what!r}", checked)
     return checked
+
+
+def refuse_not_finite(what: str, parameters: Mapping[str, Any]) -> None:
+    """Says so where a parameter is NaN or infinite: no comparison of its range would."""
+    for name, value in parameters.items():
+        if isinstance(value, float) and not isfinite(value):
+            raise ConfigError(f"{what}: parameter {name!r} is {value}, expected a finite number")
 
 
 def _signature(maker: Callable[..., Any]) -> list[inspect.Parameter]:

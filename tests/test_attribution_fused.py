@@ -354,3 +354,9 @@ def test_images_that_no_map_could_be_trusted_of_are_refused():
     ):
         with pytest.raises(DataError, match=f"{said}.* takes RGB in .0, 1. and normalises itself"):
             attribute(ours, wrong, 0, ["saliency"])
+
+
+@pytest.mark.parametrize("method", [SmoothGrad(sigma=float("nan")), VarGrad(sigma=float("inf"))])
+def test_a_method_built_by_hand_is_held_to_finite_parameters_too(method):
+    with pytest.raises(ConfigError, match=r"'sigma' is (nan|inf), expected a finite number"):
+        attribute(seeded(nets.Conv), pictures(), TARGETS, [method])

@@ -158,9 +158,8 @@ def test_callback_gives_its_numbers_to_every_logger_and_its_maps_to_those_that_t
     run(audit, logger=loggers)
     for logger in loggers:
         wanted = {f"audit/{method}/{what}" for method in ("saliency", "grad_cam") for what in ("S", "mass")}
-        assert wanted <= set(
-            pd.read_csv(f"{logger.log_dir}/metrics.csv").dropna(axis=1, how="all")
-        )  # Grad-CAM's map is smaller than the region, and brought to its size
+        logged = pd.read_csv(f"{logger.log_dir}/metrics.csv").dropna(axis=1, how="all")
+        assert wanted <= set(logged)  # Grad-CAM's map is smaller than the region, and brought to its size
         assert [(name, step) for name, _, step in logger.pictures] == [("audit/saliency", 8), ("audit/grad_cam", 8)]
         for name, picture, _ in logger.pictures:
             grey = torch.as_tensor(picture).squeeze()

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +14,7 @@ from suite.attribution.passes import Targets, as_targets, check_images, score
 from suite.errors import ConfigError, NetworkError
 from suite.models.network import scores_of
 from suite.models.state import in_use
-from suite.registry import ATTACKS, build, find
+from suite.registry import ATTACKS, build, find, refuse_not_finite
 
 Aim = Targets | str | Callable[[Tensor, Tensor], Tensor] | None
 """One class, one an image, least_likely, random, a function (images, labels) -> classes; None leaves the label."""
@@ -122,9 +121,7 @@ def attack(
     if isinstance(method, Attack) and parameters:
         raise ConfigError(f"parameters {', '.join(parameters)}: give them to the attack itself")
     made = method if isinstance(method, Attack) else make_attack(method, parameters)
-    for name, value in vars(made).items():
-        if isinstance(value, float) and not isfinite(value):
-            raise ConfigError(f"attack {type(made).__name__}: {name} is {value}, expected a finite number")
+    refuse_not_finite(f"attack {type(made).__name__}", vars(made))
     if not made.radius and epsilon is not None:
         raise ConfigError(f"attack {type(made).__name__}: takes no epsilon, its steps have a length of their own (eta)")
     default = 8 / 255 if made.ball == "linf" else 1.0

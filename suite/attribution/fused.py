@@ -13,7 +13,7 @@ from suite.attribution.passes import Cost, Needs, Targets, as_targets, check_ima
 from suite.errors import ConfigError, DataError, NetworkError
 from suite.models.network import Network
 from suite.models.state import guarded, in_use
-from suite.registry import attributions, build, check_parameters, find
+from suite.registry import attributions, build, check_parameters, find, refuse_not_finite
 
 Method = Attribution | Callable[..., Tensor]
 _BEYOND = 0.1  # of [0, 1]: noise may lead that far, a second normalisation leads further
@@ -92,6 +92,7 @@ def as_methods(methods: Iterable[str | Method] | Mapping[str, str | Method]) -> 
             made = Custom(method)
         else:
             raise ConfigError(f"methods: expected names or methods, got {method!r:.60}")
+        refuse_not_finite(f"method {type(made).__name__}", vars(made))
         title = label or (method if isinstance(method, str) else repr(made))
         if title in labelled:
             raise ConfigError(f"methods: {title!r} appears twice; pass a dict with a label for each")

@@ -77,8 +77,8 @@ class Bench(pl.LightningModule):
         """The images go to the device; all else stays."""
         if batch.item is None:
             return batch
-        weights = next(self.parameters(), batch.images)  # a network may have none
-        images = batch.images.to(device, weights.dtype)
+        dtype = next((p.dtype for p in self.parameters()), batch.images.dtype)  # a network may have no parameters
+        images = batch.images.to(device, dtype)
         if self.config.memory_format == "channels_last":
             images = images.contiguous(memory_format=torch.channels_last)
         return Chunk(batch.item, images, batch.files, batch.notes, batch.faults)
