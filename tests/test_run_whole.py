@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 
 from suite.config import load
+from suite.data.classes import ClassNames
+from suite.data.sources import list_images
 from suite.report.html import _took
 from suite.report.tables import build_tables
 from suite.results import KEY, RunLock, read, read_manifest
@@ -215,8 +217,8 @@ def test_bad_images_are_rows_that_name_them(tmp_path: Path) -> None:
 
 def test_a_chunk_without_one_readable_image_loses_nothing_else(tmp_path: Path) -> None:
     path = tiny.config(tmp_path, count=6, methods=["saliency"], studies={"agreement": {}, "speed": {"rounds": 2}})
-    for file in sorted((tmp_path / "photos").rglob("*.png"))[:3]:
-        file.write_bytes(b"")
+    for file in list_images(tmp_path / "photos", classes=ClassNames(tuple("abc"))).files[:3]:
+        file.path.write_bytes(b"")
     rows = tiny.rows(path, tmp_path / "run")
     assert (rows["status"] == "failed").sum() == 3
     assert len(rows[(rows["metric"] == "bit_equal") & (rows["status"] == "ok")]) == 3
@@ -365,7 +367,7 @@ def test_one_image_a_chunk_has_no_unrelated_photo(tmp_path: Path) -> None:
     unrelated = rows[rows["stage"] == "unrelated_photos"]
     assert len(unrelated) == 2 * 3 * 3
     assert set(unrelated["status"]) == {"not_applicable"}
-    assert "at least two" in unrelated["message"].iloc[0]
+    assert "no photo of another class" in unrelated["message"].iloc[0]
     assert set(rows.loc[rows["stage"] == "same_photo", "status"]) == {"ok"}
 
 
