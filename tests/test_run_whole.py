@@ -361,6 +361,16 @@ def test_networks_that_cannot_be_had(tmp_path: Path) -> None:
     assert "no such disk second line" in message
 
 
+def test_pictures_are_of_the_first_photos_of_the_list_whatever_could_be_read(tmp_path: Path) -> None:
+    path = tiny.config(tmp_path, count=6, methods=["saliency"], studies={"agreement": {}}, pictures=3)
+    files = list_images(tmp_path / "photos", classes=ClassNames(tuple("abc"))).files
+    assert [file.id for file in files] != sorted(file.id for file in files)
+    files[1].path.write_bytes(b"")
+    tiny.rows(path, tmp_path / "run")
+    stored = {file.stem: str(np.load(file)["id"]) for file in (tmp_path / "run" / "images").rglob("[0-9]*.npz")}
+    assert stored == {"000000": files[0].id, "000002": files[2].id}
+
+
 def test_one_image_a_chunk_has_no_unrelated_photo(tmp_path: Path) -> None:
     path = tiny.config(tmp_path, count=2, methods=["saliency", "gradient"], studies={"comparison": {}})
     rows = tiny.rows(path, tmp_path / "run", "data.batch_size=1")

@@ -104,7 +104,7 @@ class Luminance(Control):
 
 @dataclass(frozen=True)
 class OtherImage(Control):
-    """The saliency of the next image of another class: a real map, about something else. A batch of one class has none."""
+    """The saliency of the next image of another class: a real map of something else; a batch of one class has none."""
 
     signed: ClassVar[bool] = False
 

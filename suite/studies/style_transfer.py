@@ -109,7 +109,7 @@ def as_taken(image: Tensor, card: Card) -> Tensor:
 
 
 def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, place: dict[str, Any]) -> list[Row]:
-    """The photo's class, and its map, in the picture; beside noise of the same size, and maps of photos of other classes."""
+    """The photo's class and map in the picture; beside noise of the same size, and maps of photos of other classes."""
     before, after = (as_taken(image, work.model.card) for image in (photo, picture))
     change = (after - before).norm()
     drawn = torch.randn(
