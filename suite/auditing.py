@@ -5,7 +5,8 @@ import operator
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -135,13 +136,23 @@ def audit(
     if not isinstance(images, Tensor):
         tree["data"] = {**settings.get("data", {}), "source": str(images)}
     config = validate(tree, "audit")
-    with as_found(model):
+    with as_found(model), _own_threads():
         seen = _network(model, config, classes)
         files = _files(images, labels, seen.card.classes, config)
         prepared = prepare(config, given={title: seen}, images=files)
         made = Audit(None if run_dir is None else Path(run_dir))
         execute(prepared, made.run_dir)
     return made
+
+
+@contextmanager
+def _own_threads() -> Iterator[None]:
+    """A run sets torch's number of threads; the caller's is put back."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _refuse_half(model: nn.Module) -> None:

@@ -254,7 +254,7 @@ def test_a_bad_method_of_ones_own_costs_only_its_own_rows(
 def test_what_memory_does_not_hold_is_done_in_halves_and_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    studies = {"agreement": {}, "comparison": {}, "sharpness": {}}
+    studies = {"agreement": {}, "comparison": {}, "sharpness": {}, "differentiate": {"radii": [0.01]}}
 
     def run(method: str) -> pd.DataFrame:
         methods = ["saliency", {"name": "smoothgrad", "samples": 3}, {"name": f"tiny:{method}", "label": "mine"}]
@@ -265,6 +265,7 @@ def test_what_memory_does_not_hold_is_done_in_halves_and_says_so(
     note = "out of memory with 5 images at once, done 1 at a time"
     assert set(rows["message"]) >= {note, note.replace("5", "2")}
     assert (rows.loc[rows["study"] == "sharpness", "message"].str.startswith("out of memory with")).all()
+    assert not rows.loc[rows["study"] == "differentiate", "message"].str.contains("out of memory").any()
     notes = read_manifest(tmp_path / "hungry")["memory"]
     assert f"comparison on net: {note}" in notes
     assert read_manifest(tmp_path / "luminance")["memory"] == []

@@ -159,8 +159,7 @@ class Bench(pl.LightningModule):
         work = self._works[item.model]
         alike = (t for t in self._key if t != item.model and self._network(t).card.taken == size)
         work.others = [self._works[title] for title in alike]
-        work.part = item.part
-        return work
+        return work.begin(item.part)
 
     def _network(self, title: str) -> Network:
         network = self.networks[self._key[title]]
