@@ -28,7 +28,7 @@ from suite.metrics.faithfulness import area, first_removed, impute
 from suite.models.network import scores_of
 from suite.models.state import in_use
 from suite.studies.base import Work
-from suite.studies.scoring import CONTROLS, Scoring
+from suite.studies.scores.scoring import CONTROLS, Scoring
 
 
 def main() -> None:

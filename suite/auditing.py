@@ -26,7 +26,8 @@ from suite.models.network import Network
 from suite.models.state import as_found
 from suite.registry import load_object
 from suite.report import build
-from suite.report.tables import SECTIONS, build_tables
+from suite.report.sections import sections
+from suite.report.tables import build_tables
 from suite.results import read, read_manifest
 from suite.run.runner import execute, prepare
 
@@ -69,7 +70,7 @@ class Audit:
 
     def verdicts(self) -> pd.DataFrame:
         """All verdicts: study, model, method, measure, verdict, reason."""
-        parts = [self.tables[s.verdicts].assign(study=s.study) for s in SECTIONS if s.verdicts in self.tables]
+        parts = [self.tables[s.verdicts].assign(study=s.study) for s in sections() if s.verdicts in self.tables]
         columns = ["study", "model", "method", "measure", "verdict", "reason"]
         return pd.concat([pd.DataFrame(columns=columns), *parts], ignore_index=True)[columns]
 

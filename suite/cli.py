@@ -4,7 +4,9 @@ Exit codes: 0 done; 1 done with failed rows, a network that could not be had, or
 interrupted, or not equal to the reference; 2 usage or configuration. Results go to stdout, the log to stderr.
 """
 
+import ast
 import errno
+import importlib.util
 import json
 import logging
 import sys
@@ -181,7 +183,7 @@ def attack(
     """Fools the network with one photo: a PNG that is still fooled when read back, a figure, a line of numbers."""
     from suite.attacks.photo import attack_photo
     from suite.config import parse_number
-    from suite.report.attacks import strip
+    from suite.studies.attacks.report import strip
 
     found = attack_photo(
         image,
@@ -223,7 +225,7 @@ def stylize(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from suite.report.style_transfer import strip
+    from suite.studies.style_transfer.report import strip
     from suite.synthesis.stylize import stylize as paint
 
     changes = _settings(parameter)
@@ -285,7 +287,7 @@ def visualize(
     from rich.progress import Progress
 
     from suite.report.pictures import save_png
-    from suite.report.visualization import sheet
+    from suite.studies.visualization.report import sheet
     from suite.synthesis.class_visualization import Ascent
     from suite.synthesis.picture import make_picture
 
@@ -403,17 +405,20 @@ def list_(
 
 def _summary(target: str) -> str:
     """First line of the docstring, read from the source so that nothing is imported."""
-    import ast
-    import importlib.util
-
     module, _, name = target.partition(":")
-    spec = importlib.util.find_spec(module)
-    if spec is None or not spec.origin:
-        return ""
-    for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+    for node in _parsed(module).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return (ast.get_docstring(node) or "").partition("\n")[0]
     return ""
+
+
+def _parsed(module: str) -> ast.Module:
+    spec = importlib.util.find_spec(module)
+    return ast.parse(Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else "")
+
+
+def _docstring(module: str) -> str:
+    return ast.get_docstring(_parsed(module)) or ""
 
 
 def _attributions() -> dict[str, str]:
@@ -437,18 +442,18 @@ def _metrics() -> dict[str, str]:
 
 
 def _studies() -> dict[str, str]:
-    from suite.registry import STUDIES
+    from suite.registry import studies
 
-    return {name: _summary(target) for name, target in STUDIES.items()}
+    return {name: _docstring(package).partition("\n")[0] for name, package in studies().items()}
 
 
 def _conditions(fail_on: str) -> list[tuple[str, str]]:
     """`study:verdict,...` as pairs, each of which some study can give."""
     if not fail_on:
         return []
-    from suite.report.tables import SECTIONS
+    from suite.report.sections import sections
 
-    known = {s.study: sorted(s.good | s.bad | s.sentences.keys()) for s in SECTIONS if s.good or s.bad}
+    known = {s.study: sorted(s.good | s.bad | s.sentences.keys()) for s in sections() if s.good or s.bad}
     pairs = []
     for part in filter(None, (p.strip() for p in fail_on.split(","))):
         study, colon, verdict = part.partition(":")
@@ -501,12 +506,11 @@ def _close(folder: Path, conditions: list[tuple[str, str]], *, as_json: bool, in
     from rich.console import Console
 
     from suite.report import build_with_tables, terminal_summary
-    from suite.report.sections import headline
-    from suite.report.tables import SECTIONS
+    from suite.report.sections import headline, sections
     from suite.results import scan
 
     page, tables = build_with_tables(folder)
-    verdicts = {s.study: tables[s.verdicts].to_dict("records") for s in SECTIONS if s.verdicts in tables}
+    verdicts = {s.study: tables[s.verdicts].to_dict("records") for s in sections() if s.verdicts in tables}
     failed = sum(rows["status"].to_pylist().count("failed") for rows in scan(folder, columns=("status",)))
     if as_json:
         print(
@@ -523,7 +527,7 @@ def _close(folder: Path, conditions: list[tuple[str, str]], *, as_json: bool, in
         Console(width=None if sys.stdout.isatty() else 160).print(terminal_summary(tables))
         print(f"report: {page}")
     found = set()
-    for section in SECTIONS:
+    for section in sections():
         if section.verdicts in tables:
             lines = headline(tables[section.verdicts])
             judged = lines[~lines["control"].astype(bool)] if "control" in lines else lines  # a control must lose

@@ -371,9 +371,14 @@ class ShortcutConfig(_Study):
     seeds: int = Field(1, ge=1, description="pairs of trainings")
 
 
+class CourseworkConfig(_Part):
+    """What two courses ask, answered from the tables of the run's other studies."""
+
+
 class StudiesConfig(_Part):
     """Which studies run; a study that is absent does not."""
 
+    coursework: CourseworkConfig | None = None
     agreement: AgreementConfig | None = None
     comparison: ComparisonConfig | None = None
     sharpness: SharpnessConfig | None = None

@@ -2,12 +2,15 @@
 
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from math import isfinite
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -48,22 +51,24 @@ ATTACKS: Mapping[str, str] = {
     "control_noise": "suite.attacks.fgsm:Noise",
 }
 
+# A study is a package: its parts are `study:STUDY`, `config:CONFIG` and `report:SECTION`. The order is the report's.
 STUDIES: Mapping[str, str] = {
-    "predictions": "suite.studies.predictions:Predictions",
-    "agreement": "suite.studies.agreement:Agreement",
-    "comparison": "suite.studies.comparison:Comparison",
-    "sharpness": "suite.studies.sharpness:Sharpness",
-    "between_networks": "suite.studies.between_networks:BetweenNetworks",
-    "differentiate": "suite.studies.differentiate:Differentiate",
-    "sanity": "suite.studies.sanity:Sanity",
-    "labels": "suite.studies.labels:Labels",
-    "shortcut": "suite.studies.shortcut:Shortcut",
-    "scores": "suite.studies.scores:Scores",
-    "attacks": "suite.studies.attacks:Attacks",
-    "style_transfer": "suite.studies.style_transfer:StyleTransferStudy",
-    "visualization": "suite.studies.visualization:Visualization",
-    "speed": "suite.studies.speed:Speed",
-    "digits": "suite.studies.digits:Digits",
+    "predictions": "suite.studies.predictions",
+    "coursework": "suite.studies.coursework",
+    "agreement": "suite.studies.agreement",
+    "sanity": "suite.studies.sanity",
+    "labels": "suite.studies.labels",
+    "shortcut": "suite.studies.shortcut",
+    "scores": "suite.studies.scores",
+    "attacks": "suite.studies.attacks",
+    "style_transfer": "suite.studies.style_transfer",
+    "comparison": "suite.studies.comparison",
+    "sharpness": "suite.studies.sharpness",
+    "between_networks": "suite.studies.between_networks",
+    "differentiate": "suite.studies.differentiate",
+    "visualization": "suite.studies.visualization",
+    "speed": "suite.studies.speed",
+    "digits": "suite.studies.digits",
 }
 
 METRICS: Mapping[str, str] = {
@@ -81,13 +86,34 @@ METRICS: Mapping[str, str] = {
 }
 
 
-def attributions() -> dict[str, str]:
-    """Built-in methods and those that installed packages offer through the entry point group `suite.attribution`."""
-    plugins = {p.name: p.value for p in importlib.metadata.entry_points(group="suite.attribution")}
-    clash = sorted(plugins.keys() & ATTRIBUTIONS.keys())
+@cache
+def _with_plugins(group: str, kind: str) -> Mapping[str, str]:
+    """What is built in and what installed packages offer through an entry point group, which is read once a process."""
+    known = {"suite.attribution": ATTRIBUTIONS, "suite.studies": STUDIES}[group]
+    plugins = {p.name: p.value for p in importlib.metadata.entry_points(group=group)}
+    clash = sorted(plugins.keys() & known.keys())
     if clash:
-        raise ConfigError(f"entry point suite.attribution: {clash[0]!r} is the name of a built-in method; rename it")
-    return {**ATTRIBUTIONS, **plugins}
+        raise ConfigError(f"entry point {group}: {clash[0]!r} is the name of a built-in {kind}; rename it")
+    return MappingProxyType({**known, **plugins})
+
+
+def attributions() -> Mapping[str, str]:
+    """Name -> `module:object` of all methods; entry points of the group `suite.attribution` add to them."""
+    return _with_plugins("suite.attribution", "method")
+
+
+def studies() -> Mapping[str, str]:
+    """Name -> package of all studies; entry points of the group `suite.studies` add to them."""
+    return _with_plugins("suite.studies", "study")
+
+
+def study_part(name: str, part: str) -> Any:
+    """A part of a study, such as `report:SECTION`; None where the study has no module of that name."""
+    module, _, attribute = part.partition(":")
+    package = studies()[name]
+    if importlib.util.find_spec(f"{package}.{module}") is None:
+        return None
+    return load_object(f"{package}.{module}:{attribute}")
 
 
 def load_object(target: str) -> Any:

@@ -21,10 +21,10 @@ from suite.config import NetworkConfig
 from suite.data.images import load_image
 from suite.models.load import load_model
 from suite.report import build
-from suite.report.attacks import SECTION, strip
 from suite.report.tables import build_tables
 from suite.results import read, read_manifest
-from suite.studies.attacks import _energy_inside, _top
+from suite.studies.attacks.report import SECTION, strip
+from suite.studies.attacks.study import _energy_inside, _top
 
 STUDY = {
     "methods": ["fgsm", {"name": "pgd", "early_stop": True}, {"name": "pgd_l2", "steps": 4}],

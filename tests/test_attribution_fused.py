@@ -20,7 +20,7 @@ from suite.attribution.passes import Cost
 from suite.attribution.smoothgrad import SmoothGrad, VarGrad
 from suite.errors import ConfigError, DataError, NetworkError, NotApplicable
 from suite.models.load import load_model
-from suite.studies.clock import peak_bytes
+from suite.studies.speed.clock import peak_bytes
 
 FOUR = ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"]
 RIDERS = [*FOUR, "gradient", "input_x_gradient", "deconvolution"]

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 import tiny
 
-from suite.report import coursework
-from suite.report.coursework import BROKE, HELD, NOT_RUN, PART, QUESTIONS, UNCLEAR, judged
+from suite.studies.coursework import report as coursework
+from suite.studies.coursework.report import BROKE, HELD, NOT_RUN, PART, QUESTIONS, UNCLEAR, judged
 
 
 def verdict_of(word: str, **tables: pd.DataFrame) -> str:
@@ -21,11 +21,11 @@ def test_parts_make_a_verdict() -> None:
 
 
 def test_a_run_without_numbers_answers_nothing() -> None:
-    lines = coursework.tables({}, {"name": "coursework"})["coursework_verdicts"]
+    lines = coursework.answers({}, {"config": {"studies": {"coursework": {}}}})["coursework_verdicts"]
     assert set(lines["verdict"]) == {NOT_RUN}
     assert list(lines["measure"]) == [str(k + 1) for k in range(len(QUESTIONS))]
     assert (lines["reason"].str.len() > 10).all()
-    assert coursework.tables({}, {"name": "quick"}) == {}
+    assert coursework.answers({}, {"config": {"studies": {}}}) == {}
 
 
 @pytest.mark.parametrize(("contrasts", "verdict"), [((0.2, 0.05), HELD), ((0.2, 0.19), BROKE)])

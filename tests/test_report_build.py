@@ -19,12 +19,13 @@ from report_fixture import EVIL, METHODS, make_run, photo_names
 from rich.console import Console
 
 from suite.errors import SuiteError
-from suite.report import build, sanity, terminal_summary
+from suite.report import build, terminal_summary
 from suite.report.overlay import overlay, scale
 from suite.report.pictures import PICTURE_BYTES
 from suite.report.plots import draw_plots
 from suite.report.tables import build_tables
 from suite.results import read, read_manifest, write_manifest, write_shard
+from suite.studies.sanity import report as sanity_report
 
 pytestmark = pytest.mark.slow  # whole pages with all their plots
 
@@ -281,5 +282,5 @@ def test_a_cascade_holds_more_methods_than_there_are_colours() -> None:
     line = {"metric": "spearman_abs", "order": "cascade_top", "x": 1, **dict.fromkeys(numbers, 0.5)}
     table = pd.DataFrame([line | {"method": f"method {k}"} for k in range(12)])
     nulls = pd.DataFrame(columns=["metric", "kind", "method", "similarity"])
-    figure = sanity._similarity(table, nulls, "cascade_top", "blocks")
+    figure = sanity_report._similarity(table, nulls, "cascade_top", "blocks")
     assert len(figure.axes[0].lines) == 12

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from report_fixture import METHODS, make_run
 
-from suite.report.agreement import agreement_verdicts
 from suite.report.present import display, number, write_tables
-from suite.report.tables import SECTIONS, build_tables
+from suite.report.sections import sections
+from suite.report.tables import build_tables
 from suite.results import read, read_manifest, row
+from suite.studies.agreement.report import agreement_verdicts
 
 
 def frame(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -285,8 +286,8 @@ def test_methods_stand_in_the_order_of_the_configuration(tmp_path: Path) -> None
 
 def test_every_section_has_the_page_of_docs_that_the_report_names() -> None:
     docs = Path(__file__).parents[1] / "docs" / "studies"
-    named = {"comparison" if section.study == "sharpness" else section.study for section in SECTIONS}
-    assert {path.stem for path in docs.glob("*.md")} == named - {"coursework"}
+    named = {section.page or f"studies/{section.study}" for section in sections()}
+    assert named == {f"studies/{path.stem}" for path in docs.glob("*.md")} | {"coursework"}
     assert (docs.parent / "coursework.md").exists()
     for path in docs.glob("*.md"):
         text = path.read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ from suite.results import KEY, RunLock, read, read_manifest
 from suite.results.schema import METRIC_VERSIONS
 from suite.run.runner import execute, prepare
 from suite.studies.base import Outcome, Work
-from suite.studies.differentiate import Differentiate
+from suite.studies.differentiate.study import Differentiate
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_a_damaged_shard_is_made_again_and_only_that(
 def test_an_item_that_failed_as_a_whole_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, run_dir = tiny.config(tmp_path, count=3, studies={"sharpness": {}}), tmp_path / "run"
     with monkeypatch.context() as broken:
-        broken.setattr("suite.studies.sharpness.Sharpness.run", lambda self, work: 1 / 0)
+        broken.setattr("suite.studies.sharpness.study.Sharpness.run", lambda self, work: 1 / 0)
         rows = tiny.rows(path, run_dir)
     (item,) = rows[rows["metric"] == "item"].to_dict("records")
     assert "ZeroDivisionError" in item["message"]

@@ -8,7 +8,7 @@ import tiny
 import torch
 
 from suite.reference import captum
-from suite.report.agreement import agreement_verdicts
+from suite.studies.agreement.report import agreement_verdicts
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, kind: type, wrong: object) -> None:

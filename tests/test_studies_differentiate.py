@@ -12,9 +12,9 @@ from suite.config import validate
 from suite.data.classes import ClassNames
 from suite.data.sources import ImageFile
 from suite.models.network import Card, Network
-from suite.report.differentiate import SECTION
 from suite.studies.base import Work
-from suite.studies.differentiate import QUANTITIES, Differentiate
+from suite.studies.differentiate.report import SECTION
+from suite.studies.differentiate.study import QUANTITIES, Differentiate
 
 
 class Linear(nn.Module):

@@ -13,11 +13,11 @@ from suite.data.classes import ClassNames
 from suite.data.sources import ImageFile
 from suite.metrics.cards import CARDS
 from suite.models.network import Card, Network
-from suite.report import scores as report
 from suite.studies.base import Work
-from suite.studies.scores import Scores
-from suite.studies.scoring import CONTROLS, Scoring
-from suite.studies.self_test import PLANTED, self_test
+from suite.studies.scores import report
+from suite.studies.scores.scoring import CONTROLS, Scoring
+from suite.studies.scores.self_test import PLANTED, self_test
+from suite.studies.scores.study import Scores
 
 SMALL = {"steps": 4, "samples": 12, "removed": [0.3, 0.6], "perturbations": 2, "grids": [2], "confidence": 0.0}
 

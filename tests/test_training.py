@@ -9,8 +9,8 @@ from torch import nn
 
 from suite.data.digits import Pictures, load_pictures
 from suite.errors import ConfigError
-from suite.report.labels import gates
-from suite.studies.shortcut import mass_inside, pointing
+from suite.studies.labels.report import gates
+from suite.studies.shortcut.study import mass_inside, pointing
 from suite.training import fit
 from suite.training.callback import AttributionAudit
 from suite.training.shortcut import SIZE, plant, regions

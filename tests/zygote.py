@@ -15,14 +15,14 @@ from typing import Any
 import suite.cli
 import suite.report
 from suite.config import RunConfig
-from suite.registry import STUDIES, load_object
+from suite.registry import STUDIES, study_part
 from suite.run.bench import Bench
 from suite.run.runner import methods_of
 from suite.training.fit import _pictures
 
 methods_of(RunConfig())
-for study in STUDIES.values():
-    load_object(study)
+for study in STUDIES:
+    study_part(study, "study:STUDY")
 _pictures("digits", "")
 
 

@@ -8,13 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from suite.errors import SuiteError
-from suite.report import coursework
 from suite.report.html import write_html
 from suite.report.pictures import draw_pictures
 from suite.report.plots import draw_plots
-from suite.report.present import TEXTS, display, write_tables
-from suite.report.sections import MARKS, Tables, headline
-from suite.report.tables import SECTIONS, build_tables
+from suite.report.present import display, texts, write_tables
+from suite.report.sections import MARKS, Tables, headline, sections
+from suite.report.tables import build_tables
 from suite.results import read, read_manifest
 
 __all__ = ["build", "build_with_tables", "terminal_summary"]
@@ -45,16 +44,16 @@ def build_with_tables(run_dir: Path | str) -> tuple[Path, Tables]:
     tables = build_tables(rows, manifest)
     write_tables(tables, run_dir / "tables")
     plots = draw_plots(rows, tables, run_dir / "plots")
-    pictures = {section.study: section.draw(run_dir, manifest) for section in SECTIONS}
-    if coursework.asked(manifest):  # its questions show what is to be seen; the other pictures are files
-        pictures = {coursework.NAME: pictures[coursework.NAME]}
+    pictures = {section.study: section.draw(run_dir, manifest) for section in sections()}
+    leading = [section.study for section in sections() if section.beside and pictures[section.study]]
+    pictures = {study: pictures[study] for study in leading or pictures}
     maps = draw_pictures(run_dir, tables.get("predictions"), manifest)
     return write_html(run_dir, manifest, tables, plots, pictures, maps), tables
 
 
 def terminal_summary(tables: Tables) -> Group:
     """The verdicts, the speed and what failed, for a rich console. Names are shown as they are, never as markup."""
-    judging = {section.verdicts: section for section in SECTIONS}
+    judging = {section.verdicts: section for section in sections()}
     shown: list[Table | Text] = []
     for name in (*judging, "accuracy", "speed", "speed_floor", "failures"):
         if name not in tables:
@@ -72,7 +71,7 @@ def terminal_summary(tables: Tables) -> Group:
             if table.empty:
                 continue
         text = display(table, name)
-        title = Text(judging[name].title if name in judging else TEXTS[name][0], style="bold")
+        title = Text(judging[name].title if name in judging else texts()[name][0], style="bold")
         made = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for column in text.columns:
             made.add_column(Text(column), overflow="fold")

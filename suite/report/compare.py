@@ -11,8 +11,8 @@ import pandas as pd
 from suite.errors import SuiteError
 from suite.metrics.cards import CARDS
 from suite.metrics.statistics import holm, paired_bootstrap, wilcoxon_p
-from suite.report.sections import MARKS, Tables, ok
-from suite.report.tables import SECTIONS, build_tables
+from suite.report.sections import MARKS, Tables, ok, sections
+from suite.report.tables import build_tables
 from suite.report.words import as_words, number
 from suite.results import read, read_manifest
 
@@ -141,7 +141,7 @@ def compare(base_dir: Path, new_dir: Path) -> Comparison:
             notes.append(f"{name}: left out, version {old}, now {new}; so are the verdicts of {study}")
             frames = tuple(f[(f["study"] != study) | (f["metric"] != metric)] for f in frames)
     tables = [build_tables(frame, manifest) for frame, manifest in zip(frames, manifests, strict=True)]
-    unjudged = {section.verdicts for section in SECTIONS if section.study in redefined}
+    unjudged = {section.verdicts for section in sections() if section.study in redefined}
     tables = [{name: table for name, table in made.items() if name not in unjudged} for made in tables]
     return Comparison(notes, list(_verdicts(*tables)), _changes(*frames), list(_lost(*frames)))
 
@@ -183,7 +183,7 @@ def _differences(old: Any, new: Any, at: str = "") -> Iterator[tuple[str, Any, A
 
 
 def _verdicts(base: Tables, new: Tables) -> Iterator[Verdict]:
-    for section in SECTIONS:
+    for section in sections():
         if section.verdicts not in base or section.verdicts not in new:
             continue
         old, now = (t[section.verdicts].set_index(["model", "method", "measure"]) for t in (base, new))

@@ -13,27 +13,16 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from suite.report import coursework
 from suite.report.pictures import Picture, Tiles, thumbnail
 from suite.report.plots import Drawn
-from suite.report.present import TEXTS, columns_shown, display, is_numeric
-from suite.report.sections import MARKS, Section, Tables, headline, records
+from suite.report.present import columns_shown, display, is_numeric, texts
+from suite.report.sections import MARKS, Section, Tables, headline, records, sections
 from suite.report.style import GRID, INK, PAPER, slug
-from suite.report.tables import SECTIONS
 from suite.report.words import as_words, number
 from suite.results.atomic import write_bytes
 
 PICTURES_SHOWN, ROWS_SHOWN = 24, 400
 PLOTS_BYTES, PICTURES_BYTES = 3_000_000, 4_000_000
-# What people ask, and the studies that answer; what other studies say comes after.
-QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Is the implementation right?", ("agreement",)),
-    ("Does the map depend on the network?", ("sanity", "labels", "shortcut")),
-    ("Is the map faithful?", ("scores",)),
-    ("Fooled by how little?", ("attacks",)),
-    ("What does it look for?", ("visualization", "style_transfer")),
-    ("At what cost?", ("speed",)),
-)
 _ELSE = "And besides"
 STATUS = {
     "done": "Finished.",
@@ -72,8 +61,7 @@ class Table:
 class Chapter:
     """One study on the page."""
 
-    study: str
-    title: str
+    section: Section
     verdicts: list[dict[str, str]]
     tables: list[Table]
     plots: list[Figure]
@@ -129,7 +117,6 @@ def write_html(
         took=_took(manifest),
         chapters=chapters,
         questions=_questions(chapters),
-        asked={str(k): question.plots for k, question in enumerate(coursework.QUESTIONS, start=1)},
         methods=methods,
         anchors={number(method.label): method.anchor for method in methods},
         photos=photos,
@@ -154,7 +141,7 @@ def _chapters(
 ) -> list[Chapter]:
     """The studies that left anything, in the order of the page; plots are embedded up to a size, in all."""
     chapters, taken = [], 0
-    for section in SECTIONS:
+    for section in sections():
         embedded, linked = list[Figure](), list[Figure]()
         for figure in (_plot(run_dir, plot) for plot in plots if plot.study == section.study):
             fits = taken + len(figure.data) <= PLOTS_BYTES
@@ -164,7 +151,7 @@ def _chapters(
         drawn = [_thumbnail(run_dir, *picture) for picture in pictures.get(section.study, [])[: section.shown]]
         if mine or embedded or linked or drawn:
             lines = _verdicts(section, tables, mine)
-            chapters.append(Chapter(section.study, section.title, lines, mine, embedded, linked, drawn))
+            chapters.append(Chapter(section, lines, mine, embedded, linked, drawn))
     return chapters
 
 
@@ -218,11 +205,11 @@ def _verdicts(section: Section, tables: Tables, shown: list[Table]) -> list[dict
 
 def _questions(chapters: list[Chapter]) -> list[tuple[str, list[Chapter]]]:
     """The questions that have an answer, with the studies that give it."""
-    asked = {study: question for question, studies in QUESTIONS for study in studies}
-    found: dict[str, list[Chapter]] = {question: [] for question in [*(name for name, _ in QUESTIONS), _ELSE]}
+    found: dict[str, list[Chapter]] = {section.question: [] for section in sections() if section.question}
+    found[_ELSE] = []
     for chapter in chapters:
-        if chapter.verdicts and chapter.study != coursework.NAME:  # which has its own place
-            found[asked.get(chapter.study, _ELSE)].append(chapter)
+        if chapter.verdicts and not chapter.section.beside:  # which has its own place
+            found[chapter.section.question or _ELSE].append(chapter)
     return [(question, some) for question, some in found.items() if some]
 
 
@@ -249,7 +236,7 @@ def _methods(manifest: dict[str, Any], lines: list[dict[str, str]], photos: list
 
 
 def _table(name: str, table: pd.DataFrame) -> Table:
-    title, note = TEXTS[name]
+    title, note = texts()[name]
     if "method" in table and name != "failures" and table.get("model", pd.Series()).nunique() == 1:
         table = table.drop(columns="model")  # the same in every line
     shown = display(table.head(ROWS_SHOWN), name)

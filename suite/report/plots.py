@@ -3,14 +3,16 @@
 import hashlib
 from functools import cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from suite.report.sections import Tables
+from suite.registry import studies
+from suite.report.sections import Tables, sections
 from suite.report.style import figure_style, save, slug
-from suite.report.tables import SECTIONS, Rows, rows_of
+from suite.report.tables import Rows, rows_of
 
 
 class Drawn(NamedTuple):
@@ -24,7 +26,7 @@ class Drawn(NamedTuple):
 def draw_plots(rows: Rows, tables: Tables, folder: Path) -> list[Drawn]:
     """Draws what the rows allow into `folder`; a figure that was made of the same by the same code is kept."""
     drawn = []
-    for section in SECTIONS:
+    for section in sections():
         mine = rows_of(rows, [section.study])
         own = {name: tables[name] for name in section.texts if name in tables}
         plots = list(section.plots(mine, own))
@@ -49,5 +51,9 @@ def _digest(rows: pd.DataFrame, tables: Tables) -> str:
 
 @cache
 def _code() -> bytes:
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    files = (find_spec(f"{package}.report") for package in studies().values())
+    sources = [
+        *sorted(Path(__file__).parent.glob("*.py")),
+        *(Path(spec.origin) for spec in files if spec and spec.origin),
+    ]
     return b"".join([version("matplotlib").encode(), *(path.read_bytes() for path in sources)])

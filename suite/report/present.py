@@ -2,17 +2,19 @@
 
 import html
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
-from suite.report.tables import SECTIONS
+from suite.report.sections import sections
 from suite.report.words import as_words, number
 from suite.results.atomic import write_bytes
 
 # file name -> (title, what the numbers mean and which direction is better)
-TEXTS: Mapping[str, tuple[str, str]] = {
+_TEXTS: Mapping[str, tuple[str, str]] = {
     "accuracy": (
         "Accuracy",
         "Share of labelled photos whose label comes first, or among the first five. In brackets: Wilson's 95% "
@@ -22,18 +24,28 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "methods": ("Methods", "What stands behind each label."),
     "networks": ("Networks", "Where the networks came from."),
     "failures": ("Failures", "What could not be done, by reason. Not applicable: mathematics leaves it undefined."),
-} | {name: text for section in SECTIONS for name, text in section.texts.items()}
+}
 
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
 }  # fmt: skip
 _HEADERS = {"metric": "measure", "top1": "top-1", "top5": "top-5"}
-_SECTION_HEADERS = {name: section.headers for section in SECTIONS for name in section.texts}
+
+
+@cache
+def texts() -> Mapping[str, tuple[str, str]]:
+    """Table -> (title, what the numbers mean and which direction is better)."""
+    return MappingProxyType({**_TEXTS, **{name: text for part in sections() for name, text in part.texts.items()}})
+
+
+@cache
+def _headers_of_sections() -> Mapping[str, Mapping[str, str]]:
+    return MappingProxyType({name: part.headers for part in sections() for name in part.texts})
 
 
 def header(column: str, table: str) -> str:
     """The words for a column of the table of that name."""
-    return (_HEADERS | dict(_SECTION_HEADERS.get(table, {}))).get(column, as_words(column))
+    return (_HEADERS | dict(_headers_of_sections().get(table, {}))).get(column, as_words(column))
 
 
 def is_numeric(values: "pd.Series[Any]") -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from suite.metrics.statistics import bootstrap_interval, wilson_interval
+from suite.registry import studies, study_part
 from suite.report.style import Figure
 
 Tables = dict[str, pd.DataFrame]
@@ -48,6 +50,12 @@ class Section:
         findings: (all tables) -> what is said first of a study that judges nothing: lines of model, method, verdict
             (a few words or a number) and reason.
         headers: column -> words, where underscores made spaces do not read well.
+        page: its page under docs/, without .md; studies/<study> by default.
+        of_network: whether its findings are of the network, and no method is answerable for them.
+        question: what people ask that this study answers, as the first page says it; "" for what comes after these.
+        overview: (all tables, manifest) -> tables made of the other studies' tables.
+        beside: number of a verdict -> plots of other studies that are shown beside it. A section that has them stands
+            first on the page, and the other sections' pictures are files only.
     """
 
     study: str
@@ -63,6 +71,11 @@ class Section:
     sentences: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     findings: Callable[[Tables], Iterable[dict[str, Any]]] = lambda tables: ()
+    page: str = ""
+    of_network: bool = False
+    question: str = ""
+    overview: Callable[[Tables, dict[str, Any]], Tables] = lambda tables, manifest: {}
+    beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def verdicts(self) -> str:
@@ -72,6 +85,13 @@ class Section:
     def tone(self, verdict: str) -> str:
         """good, bad or plain."""
         return "good" if verdict in self.good else "bad" if verdict in self.bad else "plain"
+
+
+@cache
+def sections() -> tuple[Section, ...]:
+    """The sections of all studies that have one, in the order of the registry. They are imported on the first call."""
+    parts = (study_part(name, "report:SECTION") for name in studies())
+    return tuple(part for part in parts if part is not None)
 
 
 MARKS = {"good": "✓", "bad": "✗", "plain": "–"}
@@ -86,6 +106,12 @@ def headline(verdicts: pd.DataFrame) -> pd.DataFrame:
 def ok(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows that hold a number."""
     return rows[rows["status"] == "ok"]
+
+
+def unreadable(rows: pd.DataFrame, model: str) -> frozenset[str]:
+    """The photos that could not be read at all: they failed in the study predictions and reached no other."""
+    failed = rows[(rows["study"] == "predictions") & (rows["model"] == model) & (rows["status"] == "failed")]
+    return frozenset(failed["image"]) - {""}
 
 
 def groups(frame: pd.DataFrame, *by: str) -> Iterator[tuple[Any, pd.DataFrame]]:

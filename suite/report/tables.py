@@ -9,33 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from suite.report import (
-    agreement,
-    attacks,
-    between_networks,
-    comparison,
-    coursework,
-    differentiate,
-    labels,
-    sanity,
-    scores,
-    sharpness,
-    shortcut,
-    speed,
-    style_transfer,
-    visualization,
-)
-from suite.report.agreement import unreadable
-from suite.report.sections import Section, Tables, by_metric, ok, records, share_with_interval, summarise
+from suite.registry import studies
+from suite.report.sections import Tables, by_metric, ok, records, sections, share_with_interval, summarise, unreadable
 from suite.report.words import class_name
 
-SECTIONS: tuple[Section, ...] = tuple(
-    part.SECTION
-    for part in (
-        coursework, agreement, sanity, labels, shortcut, scores, attacks, style_transfer, comparison, sharpness,
-        between_networks, differentiate, visualization, speed,
-    )
-)  # fmt: skip
 Rows = pd.DataFrame | Callable[[Sequence[str]], pd.DataFrame]  # all of them, or what reads those of some studies
 
 
@@ -47,16 +24,18 @@ def rows_of(rows: Rows, studies: Sequence[str]) -> pd.DataFrame:
 def build_tables(rows: Rows, manifest: dict[str, Any]) -> Tables:
     """Every table that this run has rows for, by file name: verdicts first, then the run's own, then by section."""
     made: Tables = {}
-    seen = rows_of(rows, ["predictions", "digits"])  # what has no section
+    with_section = {section.study for section in sections()}
+    seen = rows_of(rows, [name for name in studies() if name not in with_section])
     undone = [seen]
-    for section in SECTIONS:
+    for section in sections():
         mine = rows_of(rows, [section.study, *section.also])
         own = mine["study"] == section.study
         if own.any():
             made |= section.tables(mine, manifest)
         undone.append(mine[own & (mine["status"] != "ok")])
-    made |= coursework.tables(made, manifest)
-    verdicts = {s.verdicts: made.pop(s.verdicts) for s in SECTIONS if s.verdicts in made}
+    for section in sections():
+        made |= section.overview(made, manifest)
+    verdicts = {s.verdicts: made.pop(s.verdicts) for s in sections() if s.verdicts in made}
     made = verdicts | made | {"accuracy": accuracy(seen), "predictions": predictions(seen, manifest)}
     made |= {"methods": methods(manifest), "networks": networks(seen, manifest)}
     made["failures"] = failures(pd.concat(undone))

@@ -17,7 +17,7 @@ from suite.models.load import load_model
 from suite.models.network import scores_of
 from suite.models.state import in_use
 from suite.studies.base import fault, flat_map, magnitude
-from suite.studies.scoring import prepared
+from suite.studies.scores.scoring import prepared
 
 
 @dataclass

@@ -1,1 +1,5 @@
-"""Studies: one item of work in, rows out."""
+"""A study is one folder: `config.py` (settings), `study.py` (work), `report.py` (its section), and what is its own.
+
+`suite.registry.STUDIES` has one line a study. `config.py` and `report.py` never import torch, and no study imports
+from another's folder: what several need stands in `base.py` or below the studies.
+"""

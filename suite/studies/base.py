@@ -17,6 +17,7 @@ from suite.attribution.base import Attribution
 from suite.attribution.fused import attribute_each
 from suite.attribution.passes import Cost, predict
 from suite.config import RunConfig
+from suite.core.partners import partners
 from suite.data.boxes import Places, boxes_for
 from suite.data.sources import ImageFile
 from suite.errors import DataError, NotApplicable, SuiteError
@@ -172,6 +173,10 @@ class Work:
             more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
             return SuiteError(f"method {label!r}: its map holds NaN or infinity on {damaged[0]}{more}")
         return found
+
+    def pairings(self) -> dict[str, list[int] | None]:
+        """Stage -> which photo a second map is of: the same one, or one of another class."""
+        return {"same_photo": None, "unrelated_photos": partners(self.targets.tolist())}
 
     @property
     def ids(self) -> list[str]:

@@ -1,0 +1,1 @@
+"""Is a handwritten map equal to the reference library's?"""

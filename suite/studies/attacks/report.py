@@ -1,0 +1,426 @@
+"""The section on attacks: how easily the network is fooled, whether the attack is sound, and how it looks. No torch."""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from suite.attacks.audit_lines import LINES, SCOPE
+from suite.metrics.statistics import wilson_interval
+from suite.report.overlay import INK as DARK
+from suite.report.overlay import PAPER, QUIET, TILE, write, write_lines
+from suite.report.pictures import Picture, load, newer, photo_grid, save_png, signed_methods, titles_of
+from suite.report.sections import (
+    Plot,
+    Section,
+    Tables,
+    by_metric,
+    groups,
+    mean_with_interval,
+    ok,
+    records,
+    share_with_interval,
+    summarise,
+    with_ends,
+)  # fmt: skip
+from suite.report.style import COLOURS, INK, MARKERS, PALETTE, Figure, canvas, draw_sides, label, methods_down
+from suite.report.words import class_name, number
+
+MARGIN, GAP = 22, 14
+
+
+def strip(photo: NDArray[Any], adversarial: NDArray[Any], before: str, after: str, words: Sequence[str]) -> Image.Image:
+    """Photo, adversarial image, their difference, and the difference magnified ten times, side by side.
+
+    Args:
+        photo: (H, W, 3) in [0, 1].
+        adversarial: likewise.
+        before: what the network sees in the photo.
+        after: what it sees in the other.
+        words: lines below.
+    """
+    difference = np.asarray(adversarial, np.float32) - photo
+    tiles = [photo, adversarial, 0.5 + difference, 0.5 + 10 * difference]
+    titles = ["photo", "adversarial", "difference", "difference × 10"]
+    below = [before, after, "grey is no change", f"largest change {np.abs(difference).max() * 255:.1f} of 255"]
+    canvas = Image.new("RGB", (2 * MARGIN + 4 * TILE + 3 * GAP, 2 * MARGIN + TILE + 66 + 18 * len(words)), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    for k, (tile, title, text) in enumerate(zip(tiles, titles, below, strict=True)):
+        x = MARGIN + k * (TILE + GAP)
+        write(draw, (x, MARGIN), title, 14, bold=True)
+        drawn = Image.fromarray((np.clip(tile, 0, 1) * 255).round().astype(np.uint8))
+        method = Image.Resampling.NEAREST if drawn.width < 100 else Image.Resampling.BILINEAR
+        canvas.paste(drawn.resize((TILE, TILE), method), (x, MARGIN + 22))
+        write_lines(draw, (x, MARGIN + 28 + TILE), text, 13, TILE, 2, 17, bold=k < 2, colour=DARK if k < 2 else QUIET)
+    for line, text in enumerate(words):
+        write(draw, (MARGIN, MARGIN + TILE + 68 + 18 * line), text, 12, colour=QUIET)
+    return canvas
+
+
+TEXTS = {
+    "attacks_verdicts": (
+        "Audit of the attack",
+        "Is the attack itself sound? Each line has its number, the most it may be, and who asks for it (C Carlini "
+        f"2019, A AutoAttack, I Pintor 2022, S this suite). Controls are faults planted on purpose: pass means "
+        f"noticed. {SCOPE}",
+    ),
+    "attacks_robust": (
+        "Accuracy under attack",
+        "Clean accuracy, and the share of all photos that no attack of that norm fools: an upper bound of robust "
+        "accuracy, by these attacks; a better attack can only lower it. Wilson's 95% interval. Noise is no attack.",
+    ),
+    "attacks_success": (
+        "Success by epsilon",
+        "Of the photos that the network has right, the share fooled within epsilon, with Wilson's 95% interval, and as "
+        "read back from an 8-bit PNG. The other columns are medians over the photos attacked at that epsilon: those "
+        "fooled within a smaller one are not attacked again. Passes are forwards plus backwards a photo.",
+    ),
+    "attacks_minimal": (
+        "Smallest epsilon that fools",
+        "Quantiles over photos of an upper bound found by bisection, to 10%. Linf in 255ths, L2 in units of [0, 1].",
+    ),
+    "attacks_targeted": (
+        "Aimed at a class",
+        "Share of photos of other classes taken to the target: PGD within epsilon, and the coursework's fooling image "
+        "kept in [0, 1] without a bound on its size.",
+    ),
+    "attacks_confusion": ("Where the photos go", "What the network sees instead, by untargeted attack and label."),
+    "attacks_transfer": (
+        "Transfer",
+        "Share of the images made against one network that fool another, of the photos that one has right.",
+    ),
+    "attacks_maps": (
+        "Maps under attack",
+        "How much of a photo's map is left (Spearman, overlap of the top tenth) once it is attacked, beside noise of "
+        "the same size: the label is explained in both. Then whether the map of the new class shows the perturbation, "
+        "and which share of its energy lies on the tenth of pixels where the map of the label (source) or of the new "
+        "class (target) is largest: 0.1 is chance. Where photos have boxes, which share lies in the object's; that of "
+        "noise is about their area. The fooling image is the coursework's, kept in [0, 1], and its "
+        "noise has its L2 norm; PGD spends all of its box. Means with 95% intervals.",
+    ),
+    "attacks_alignment": (
+        "Do the maps follow the picture?",
+        "Spearman of the size of a map with the brightness of the picture, unattacked, with the 95% interval of its "
+        "mean. On a bright thing on black, such as a digit, it says how well the map follows it; on photos little.",
+    ),
+    "attacks_limits": (
+        "Limits of the naive attack",
+        "The fooling image as CS231n has it, aimed at the least likely class. Swept: x is the step's length, at most "
+        "20 steps. Past: x is how many steps of length 10 are taken whether fooled or not; the share of pixels outside "
+        "[0, 1] says when it is no image any more, SSIM when it is no longer the photo.",
+    ),
+    "attacks_agreement": (
+        "Beside torchattacks",
+        "Ours and torchattacks 3.5.1's from one start: photos whose images are equal in every bit, and whose verdicts "
+        "are equal. Norms are medians.",
+    ),
+}
+
+
+def _verdicts(rows: pd.DataFrame) -> pd.DataFrame:
+    lines = []
+    for line in records(rows[rows["metric"] == "audit"]):
+        about = LINES.get(line["other"])
+        if about is None:
+            continue
+        run = line["status"] == "ok"
+        bound = f"{about.number}: {number(line['value'])}, at most {about.limit:g} ({about.source})"
+        reason = "; ".join(filter(None, [bound if run else "", line["message"]]))
+        verdict = about.verdict(line["value"]) if run else "not run"
+        lines.append({"model": line["model"], "method": line["method"], "measure": about.title, "verdict": verdict})
+        lines[-1] |= {"reason": reason, "value": line["value"], "limit": about.limit, "source": about.source}
+    if not lines:
+        return pd.DataFrame()
+    order = {about.title: i for i, about in enumerate(LINES.values())}
+    made = pd.DataFrame(lines).sort_values("measure", key=lambda s: s.map(order), kind="stable")
+    overall = [
+        {"model": model, "method": method, "measure": "overall"} | _in_all(part)
+        for (model, method), part in groups(made, "model", "method")
+    ]
+    return pd.concat([pd.DataFrame(overall), made], ignore_index=True)
+
+
+def _in_all(lines: pd.DataFrame) -> dict[str, str]:
+    """The worst of an audit's lines, and which did not pass."""
+    named = {
+        verdict: list(lines.loc[lines["verdict"] == verdict, "measure"]) for verdict in ("fail", "warn", "not run")
+    }
+    passed = int((lines["verdict"] == "pass").sum())
+    reason = f"Its own audit: {passed} of {len(lines)} lines pass"
+    reason += "".join(f"; {verdict}: {', '.join(some)}" for verdict, some in named.items() if some)
+    verdict = next((v for v in ("fail", "warn") if named[v]), "pass" if passed else "not run")
+    return {"verdict": verdict, "reason": reason}
+
+
+def _bounded(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of attacks within an epsilon, under the tables' names."""
+    study = rows[rows["stage"].isin(["linf", "l2"])].dropna(subset=["x"])
+    return study.rename(columns={"stage": "norm", "x": "epsilon"})
+
+
+def _success(rows: pd.DataFrame) -> pd.DataFrame:
+    lines = []
+    for (model, norm, method, x), group in groups(ok(_bounded(rows)), "model", "norm", "method", "epsilon"):
+        values = by_metric(group)
+        line = {"model": model, "norm": norm, "method": method, "control": bool(group["control"].any()), "epsilon": x}
+        if norm == "linf":
+            line["epsilon_255"] = x * 255
+        line |= share_with_interval("success", values["success"])
+        attacked = values.get("saved_success", pd.Series(dtype=float))
+        line |= {"attacked": len(attacked), "saved_success": float(attacked.mean()) if len(attacked) else np.nan}
+        for name in ("iterations", "confidence", "l0", "l2", "linf", "ssim"):
+            line[name] = float(values[name].median()) if name in values else np.nan
+        line["zero_gradients"] = float(values.get("zero_gradients", pd.Series([0.0])).sum())
+        line["passes"] = float((values["forwards"] + 0.0).mean() + values["backwards"].mean()) if len(attacked) else 0.0
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _robust(rows: pd.DataFrame) -> pd.DataFrame:
+    """Pointwise worst case: a photo counts as right where it is right and no attack of that norm fools it."""
+
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        right = ok(group).groupby("image")["value"].max()  # 1 where some attack fools it
+        photos, kept = group["image"].nunique(), int((right == 0).sum())
+        made = {"photos": photos, "clean_accuracy": len(right) / photos}
+        made |= with_ends("robust_at_most", kept / photos, wilson_interval(kept, photos))
+        return made | {"attacks": ", ".join(sorted(set(group["method"])))}
+
+    study = _bounded(rows[(rows["metric"] == "success") & ~rows["control"]])
+    return summarise(study, ["model", "norm", "epsilon"], line)
+
+
+def _minimal(rows: pd.DataFrame) -> pd.DataFrame:
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        values = group["value"].fillna(np.inf) * (255 if group["norm"].iloc[0] == "linf" else 1)
+        percents = (10, 25, 50, 75, 90)
+        return {"n": len(group)} | {f"q{q}": values.quantile(q / 100, interpolation="lower") for q in percents}
+
+    least = rows[rows["metric"] == "minimal_epsilon"].rename(columns={"stage": "norm"})
+    return summarise(least, ["model", "norm", "method"], line)
+
+
+def _targeted(rows: pd.DataFrame) -> pd.DataFrame:
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        values = by_metric(group)
+        made = {"epsilon": group["x"].iloc[0]} | share_with_interval("success", values["success"])
+        made["saved_success"] = values["saved_success"].mean()
+        names = [name for name in ("iterations", "l2", "linf", "ssim") if name in values]
+        return made | {name: values[name].median() for name in names}
+
+    return summarise(ok(rows[rows["stage"] == "targeted"]), ["model", "method", "other"], line)
+
+
+def _confusion(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
+    study = ok(_bounded(rows[~rows["control"]]))
+    keys = ["model", "method", "image", "epsilon"]
+    hit = study[(study["metric"] == "success") & (study["value"] == 1) & (study["message"] == "")]
+    seen = study[study["metric"] == "prediction"].merge(hit[keys], on=keys)
+    lines = []
+    for (model, method, target, value), group in groups(seen, "model", "method", "target", "value"):
+        known = manifest if model in manifest.get("models", {}) else {}  # digits have no names
+        line = {"model": model, "method": method, "photos": len(group)}
+        lines.append(line | {"label": class_name(target, known), "prediction": class_name(value, known)})
+    return pd.DataFrame(lines)
+
+
+def _transfer(rows: pd.DataFrame) -> pd.DataFrame:
+    study = ok(rows[rows["metric"] == "transfer_success"]).rename(columns={"x": "epsilon"})
+    return summarise(study, ["model", "other", "epsilon"], lambda group: share_with_interval("success", group["value"]))
+
+
+_OF_MAPS = (
+    "map_spearman", "map_top10_overlap", "shows_perturbation", "energy_in_source_map", "energy_in_target_map",
+    "energy_in_object",
+)  # fmt: skip
+
+
+def _maps(rows: pd.DataFrame) -> pd.DataFrame:
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        wide = group.pivot(index="image", columns="stage", values="value").reindex(columns=["attack", "noise"])
+        made = mean_with_interval("attack", wide["attack"].dropna()) | mean_with_interval(
+            "noise", wide["noise"].dropna()
+        )
+        return made | mean_with_interval("attack_less_noise", (wide["attack"] - wide["noise"]).dropna())
+
+    return summarise(ok(rows[rows["metric"].isin(_OF_MAPS)]), ["metric", "model", "other", "method"], line)
+
+
+def _alignment(rows: pd.DataFrame) -> pd.DataFrame:
+    study = ok(rows[rows["metric"] == "alignment"])
+    return summarise(study, ["model", "method"], lambda group: mean_with_interval("alignment", group["value"]))
+
+
+def _limits(rows: pd.DataFrame) -> pd.DataFrame:
+    names = ["success", "saved_success", "confidence", "outside", "ssim", "l2", "linf", "iterations"]
+
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        means = group.groupby("metric")["value"].mean()
+        return {"n": group["image"].nunique(), **means.reindex(names)}
+
+    return summarise(ok(rows[rows["stage"].isin(["swept", "past"])]), ["model", "stage", "x"], line)
+
+
+def _agreement(rows: pd.DataFrame) -> pd.DataFrame:
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        values = by_metric(group)
+        made: dict[str, float] = {"n": len(values["bit_equal"])}
+        made |= {f"{name}_n": int(values[name].sum()) for name in ("bit_equal", "verdict_equal", "unequal_pixels")}
+        return made | {name: values[name].median() for name in ("own_l2", "library_l2", "own_linf", "library_linf")}
+
+    study = ok(rows[rows["stage"] == "agreement"]).rename(columns={"x": "epsilon"})
+    return summarise(study, ["model", "method", "epsilon"], line)
+
+
+def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
+    makers = {
+        "verdicts": _verdicts, "robust": _robust, "success": _success, "minimal": _minimal, "targeted": _targeted,
+        "transfer": _transfer, "maps": _maps, "alignment": _alignment, "limits": _limits, "agreement": _agreement,
+    }  # fmt: skip
+    made = {f"attacks_{name}": make(rows) for name, make in makers.items()}
+    return made | {"attacks_confusion": _confusion(rows, manifest)}
+
+
+def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
+    for (model, norm), table in groups(tables.get("attacks_success", pd.DataFrame()), "model", "norm"):
+        text = f"Security curves of {model} in {_NORMS[norm]}: share of the right photos fooled within epsilon, 95%."
+        yield Plot(f"attacks-curve-{model}-{norm}", text, partial(_curve, table, norm))
+    least = rows[rows["metric"] == "minimal_epsilon"]
+    for (model, norm), table in groups(least, "model", "stage"):
+        text = f"The smallest epsilon that fools each photo on {model}, in {_NORMS[norm]}; a dot a photo."
+        yield Plot(f"attacks-minimal-{model}-{norm}", text, partial(_least, table, norm))
+    for (model, other), table in groups(tables.get("attacks_maps", pd.DataFrame()), "model", "other"):
+        text = f"How much of each map is left on {model} ({other}), and under noise of the same size; 1 is all."
+        left = table[table["metric"] == "map_spearman"]
+        yield Plot(f"attacks-maps-{model}-{other}", text, partial(_moved, left))
+
+
+def _findings(tables: Tables) -> Iterable[dict[str, Any]]:
+    """The smallest epsilon tried that fools half of the photos, an attack and norm."""
+    table = tables.get("attacks_success", pd.DataFrame())
+    for (model, norm, method), part in groups(table, "model", "norm", "method"):
+        if part["control"].any() or not (part["epsilon"] > 0).any():
+            continue
+        half = part[part["success"] >= 0.5].sort_values("epsilon").head(1)
+        at = (half if len(half) else part.sort_values("epsilon").tail(1)).iloc[0]
+        size = f"{at['epsilon'] * 255:.3g}/255" if norm == "linf" else f"{at['epsilon']:.3g}"
+        noise = table[(table["model"] == model) & (table["norm"] == norm) & table["control"].astype(bool)]
+        noise = noise.loc[noise["epsilon"] == at["epsilon"], "success"]
+        beside = f"; noise of that size fools {noise.iloc[0]:.0%}" if len(noise) else ""
+        verdict, photos = f"{norm.title()} {size}", f"the {at['n']:.0f} photos that were right"
+        if len(half):
+            reason = f"The smallest epsilon tried that fools half of {photos}: there {at['success']:.0%} are fooled"
+        else:
+            verdict, reason = f"beyond {verdict}", f"Fools {at['success']:.0%} of {photos} at the largest tried"
+        yield {"model": model, "method": method, "verdict": verdict, "reason": reason + beside}
+
+
+_NORMS = {"linf": "the largest change of a pixel (Linf)", "l2": "L2"}
+
+
+def _curve(table: pd.DataFrame, norm: str) -> Figure:
+    figure, ax = canvas(3.4)
+    scale = 255 if norm == "linf" else 1
+    positive = table.loc[table["epsilon"] > 0, "epsilon"] * scale
+    for k, (method, part) in enumerate(groups(table, "method")):
+        x = part["epsilon"] * scale
+        control = bool(part["control"].any())
+        colour, line = (COLOURS["bare"], ":") if control else (PALETTE[k % 10], "-")
+        ax.plot(x, part["success"], line, marker=MARKERS[k % 5], ms=5, color=colour, label=label(method))
+        ax.fill_between(x, part["success_low"], part["success_high"], color=colour, alpha=0.12, lw=0)
+    if len(positive):
+        ticks = [0, *sorted(set(positive))]
+        ax.set_xscale("symlog", base=2, linthresh=float(positive.min()))
+        ax.set_xticks(ticks, map(number, ticks), fontsize=8)
+        ax.minorticks_off()
+    ax.set_ylim(-0.03, 1.03)
+    ax.set_xlabel("epsilon in 255ths" if norm == "linf" else "epsilon, L2 in pixels of [0, 1]")
+    ax.set_ylabel("share fooled")
+    figure.legend(loc="outside upper left", ncols=3)
+    return figure
+
+
+def _least(table: pd.DataFrame, norm: str) -> Figure:
+    from matplotlib.ticker import LogLocator
+
+    methods = list(dict.fromkeys(table["method"]))
+    figure, ax = canvas(1.3 + 0.5 * len(methods))
+    rng = np.random.default_rng(0)
+    for y, method in enumerate(methods):
+        values = table.loc[table["method"] == method, "value"].dropna() * (255 if norm == "linf" else 1)
+        ax.scatter(values, y + rng.uniform(-0.15, 0.15, len(values)), s=22, color=COLOURS["own"], alpha=0.7, lw=0)
+        ax.vlines(values.median(), y - 0.3, y + 0.3, color=INK, lw=2)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
+    methods_down(ax, methods)
+    ax.set_xlabel(
+        f"smallest epsilon that fools{' in 255ths' if norm == 'linf' else ', L2'}; the bar is the median; log axis"
+    )
+    return figure
+
+
+def _moved(table: pd.DataFrame) -> Figure:
+    sides = {"noise": ("under noise", "bare", "s"), "attack": ("under attack", "captum", "o")}
+    figure, ax = draw_sides(table, sides)
+    ax.set_xlabel("Spearman of the map before and after: mean over photos, 95% interval")
+    return figure
+
+
+def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
+    titles, signed = titles_of(manifest), signed_methods(manifest)
+    pictures = []
+    for source in sorted((run_dir / "images").glob("*/attacks-*.npz")):
+        arrays = load(source)
+        words = {name: str(arrays[name]) for name in ("id", "title", "before", "after")}
+        model = titles.get(source.parent.name, source.parent.name)
+        path = source.with_suffix(".png")
+        if not newer(path, source):
+            photo, adversarial = (arrays[name].astype(np.float32) / 255 for name in ("photo", "adversarial"))
+            below = [f"{words['title']} · {model} · {words['id']}"]
+            save_png(strip(photo, adversarial, words["before"], words["after"], below), path)
+        alt = f"{words['id']}: {words['before']}; after the attack ({words['title']}) {words['after']}."
+        pictures.append((path, f"{words['title']} · {model}", alt))
+        lines = []
+        for when, name in (("before", "photo"), ("after", "adversarial")):
+            maps = {f"own|{k[len(when) + 1 :]}": values for k, values in arrays.items() if k.startswith(f"{when}|")}
+            lines.append((when, words[when], maps | {"photo": arrays[name]}))
+        if len(lines[0][2]) > 1:
+            beside = path.with_name(f"{path.stem}-maps.png")
+            if not newer(beside, source):
+                save_png(photo_grid(lines, signed), beside)
+            alt = f"{words['id']}: maps of the class {words['before'].rpartition(',')[0]} before and after the attack."
+            pictures.append((beside, f"Maps before and after · {words['title']} · {model}", alt))
+    return pictures
+
+
+SECTION = Section(
+    study="attacks",
+    title="How easily is the network fooled, and is the attack sound?",
+    question="Fooled by how little?",
+    of_network=True,
+    texts=TEXTS,
+    tables=_tables,
+    plots=_plots,
+    draw=_draw,
+    findings=_findings,
+    good=frozenset({"pass"}),
+    bad=frozenset({"fail"}),
+    headers={
+        "epsilon_255": "in 255ths",
+        "robust_at_most": "right under attack, at most [95%]",
+        "success": "success [95%]",
+        "alignment": "alignment [95%]",
+        "saved_success": "as saved",
+        "other": "target, network or attack",
+        "bit_equal_n": "bit-equal",
+        "verdict_equal_n": "verdict equal",
+        "unequal_pixels_n": "unequal pixels",
+    },
+)

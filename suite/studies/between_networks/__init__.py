@@ -1,0 +1,1 @@
+"""Do two networks look at the same places of a photo?"""

@@ -1,0 +1,168 @@
+"""The section on networks side by side: whose maps are sharper, where they look. Pure; files only for its pictures."""
+
+from collections.abc import Iterable
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from suite.metrics.statistics import paired_bootstrap
+from suite.report.pictures import GRID_ROWS, Picture, load, photo_grid, save_png
+from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, records, with_ends
+from suite.report.similarity import MEASURES, draw_pairs
+from suite.report.style import INK, WIDTH, Figure, canvas, draw_parts, label, slug
+from suite.report.words import as_words
+
+SHARPER = {"entropy": -1, "gini": 1, "largest_component_mass": 1}  # the sign that says sharper
+_AXES = {"entropy": "less entropy", "gini": "higher Gini", "largest_component_mass": "more in one region"}
+_KEYS = ["model", "other", "method"]
+TEXTS = {
+    "between_networks_verdicts": (
+        "Are the larger network's maps sharper?",
+        "Photo by photo, against the smaller network's: sharper where the intervals of the differences in entropy and "
+        "Gini both say so, unclear where one of them holds 0 or they contradict each other. Sharper is not better: "
+        "whether a map sits on the object, only known objects can tell.",
+    ),
+    "between_networks_sharpness": (
+        "The larger network's maps less the smaller one's",
+        "Mean difference of the same photo's maps, with its 95% paired bootstrap interval. Sharper: entropy below 0, "
+        "Gini above 0; more in one place: mass of the largest region above 0. An interval that holds 0 tells nothing.",
+    ),
+    "between_networks": (
+        "Do networks look at the same places?",
+        "How alike two networks' maps of one photo are: 1 is the same, with the 95% bootstrap interval of the mean. "
+        "Beside it, one network's map of another photo: beyond chance where the paired difference of the two is "
+        "above 0 with its whole 95% interval.",
+    ),
+}
+
+
+def _agreement(rows: pd.DataFrame, pair: tuple[str, str]) -> Iterable[dict[str, Any]]:
+    """How alike the pair's maps of one photo are, and whether more than those of two photos."""
+    mine = rows[rows["model"].isin(pair) & rows["other"].isin(pair)]
+    for (metric, method), part in groups(mine, "metric", "method"):
+        same, apart = (
+            part[part["stage"] == stage].groupby("image")["value"].mean()
+            for stage in ("same_photo", "unrelated_photos")
+        )
+        both = same.index.intersection(apart.index)
+        beyond = "yes" if paired_bootstrap(same[both], apart[both])[0] > 0 else "no"
+        line = dict(zip(_KEYS, (*pair, method), strict=True)) | {"metric": metric} | mean_with_interval("mean", same)
+        yield line | {"unrelated_mean": apart.mean(), "unrelated_p95": apart.quantile(0.95), "beyond_chance": beyond}
+
+
+def _sharpness(rows: pd.DataFrame, pair: tuple[str, str]) -> Iterable[dict[str, Any]]:
+    """The first's sharpness less the second's, photo by photo."""
+    for (metric, method), part in groups(rows[rows["model"].isin(pair)], "metric", "method"):
+        values = part.pivot(index="image", columns="model", values="value").reindex(columns=list(pair)).dropna()
+        if len(values):
+            first, second = (values[model] for model in pair)
+            line = dict(zip(_KEYS, (*pair, method), strict=True)) | {"metric": metric, "n": len(values)}
+            yield line | with_ends("mean", (first - second).mean(), paired_bootstrap(first, second))
+
+
+def _verdict(sharper: pd.DataFrame, alike: pd.DataFrame) -> tuple[str, str]:
+    """On one method of one pair, from its lines of the two tables: the verdict, and the numbers behind it."""
+    told, says = [], {}
+    for line in records(sharper):
+        metric, mean, low, high = (line[key] for key in ("metric", "mean", "mean_low", "mean_high"))
+        says[metric] = SHARPER[metric] * (int(low > 0) - int(high < 0))
+        told.append(f"{as_words(metric)} {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+    for line in records(alike):
+        told.append(f"Spearman of their maps {line['mean']:.2f}, of unrelated photos' {line['unrelated_mean']:.2f}")
+    total = says.get("entropy", 0) + says.get("gini", 0)
+    return {2: "sharper", -2: "less sharp"}.get(total, "unclear"), "; ".join(told)
+
+
+def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
+    weights = {model: about.get("weights") or 0 for model, about in manifest["models"].items()}
+    rows = ok(rows)
+    mine, theirs = (rows[rows["study"] == study] for study in ("between_networks", "sharpness"))
+    known = {*mine["model"], *mine["other"]}
+    pairs = list(combinations(sorted(known, key=lambda model: (-weights[model], model)), 2))  # the larger first
+    alike = pd.DataFrame([line for pair in pairs for line in _agreement(mine, pair)])
+    sharper = pd.DataFrame([line for pair in pairs for line in _sharpness(theirs, pair)])
+    verdicts = []
+    for key, part in groups(sharper, *_KEYS):
+        if not manifest["methods"].get(key[2], {}).get("control"):
+            beside = alike[(alike[_KEYS] == list(key)).all(axis=1) & (alike["metric"] == "spearman")]
+            verdict, reason = _verdict(part[part["metric"].isin(SHARPER)], beside)
+            line = dict(zip(_KEYS, key, strict=True)) | {"measure": "sharpness", "verdict": verdict}
+            verdicts.append(line | {"reason": f"against {key[1]}: {reason}"})
+    return {
+        "between_networks_verdicts": pd.DataFrame(verdicts),
+        "between_networks_sharpness": sharper,
+        "between_networks": alike,
+    }
+
+
+def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
+    if "between_networks_sharpness" in tables:
+        text = "Sharpness of the larger network's maps less the smaller one's: mean and 95% interval; sharper is right."
+        yield Plot("between-networks-sharpness", text, partial(_differences, tables["between_networks_sharpness"]))
+    for metric, table in groups(tables.get("between_networks", pd.DataFrame()), "metric"):
+        text = f"{MEASURES[metric]} of networks' maps of one photo: mean and 95% interval, beside unrelated photos."
+        draw = partial(draw_pairs, table, MEASURES[metric], "{method}: {model} · {other}", 18)
+        yield Plot(f"between-networks-{metric}", text, draw)
+
+
+def _differences(table: pd.DataFrame) -> Figure:
+    methods = list(dict.fromkeys(table["method"]))
+    pairs = list(dict.fromkeys(zip(table["model"], table["other"], strict=True)))
+    height = 1.5 + 0.16 * len(methods) * (1.5 + len(pairs))
+    figure, axes = canvas(height, 1, len(SHARPER), width=WIDTH * 1.25, sharey=True)
+    for ax, (metric, sign) in zip(axes, SHARPER.items(), strict=True):
+        part = table[table["metric"] == metric]
+        part = part.assign(**{end: part[end] * sign for end in ("mean", "mean_low", "mean_high")})
+        parts = {
+            f"{label(a, 24)} less {label(b, 24)}": part[(part["model"] == a) & (part["other"] == b)] for a, b in pairs
+        }
+        draw_parts(ax, methods, parts)
+        ax.axvline(0, color=INK, lw=1, ls=":")
+        ax.set_xlabel(_AXES[metric])
+        ax.margins(x=0.12)
+        ax.locator_params(axis="x", nbins=4)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    return figure
+
+
+def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
+    """A page a method: the first photos that all networks have maps of, a column a network."""
+    folders = {model: run_dir / "images" / about["folder"] for model, about in manifest["models"].items()}
+    stems = {model: {path.stem for path in folder.glob("[0-9]*.npz")} for model, folder in folders.items()}
+    models = [model for model in folders if stems[model]]
+    asked = manifest["config"].get("studies", {}).get("between_networks") is not None
+    if len(models) < 2 or not asked:
+        return []
+    common = sorted(set.intersection(*(stems[model] for model in models)))[:GRID_ROWS]
+    photos = [{model: load(folders[model] / f"{stem}.npz") for model in models} for stem in common]
+    pages = []
+    for method, about in manifest["methods"].items():
+        lines = []
+        for found in photos:
+            first = found[models[0]]
+            maps = {f"own|{m}": arrays[f"own|{method}"] for m, arrays in found.items() if f"own|{method}" in arrays}
+            lines.append((str(first["id"]), "", {"photo": first["photo"], **maps}))
+        path = run_dir / "plots" / f"between-networks-maps-{slug(method)}.png"
+        save_png(photo_grid(lines, dict.fromkeys(models, bool(about.get("signed")))), path)
+        pages.append((path, f"{method}: photos by networks", f"A row a photo, a column a network: its {method} map."))
+    return pages
+
+
+SECTION = Section(
+    study="between_networks",
+    title="Are a larger network's maps sharper, and do networks look at the same places?",
+    texts=TEXTS,
+    tables=_tables,
+    plots=_plots,
+    draw=_draw,
+    also=("sharpness",),
+    sentences={
+        "sharper": "is sharper on the larger network.",
+        "less sharp": "is less sharp on the larger network.",
+        "unclear": "is not clearly sharper on either network.",
+    },
+    headers={"other": "against", "mean": "mean [95%]", "unrelated_p95": "unrelated 95th percentile"},
+)

@@ -1,0 +1,45 @@
+"""Between networks: do two networks look at the same places of a photo?"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from suite.attribution.base import Attribution
+from suite.attribution.passes import Cost
+from suite.config import RunConfig
+from suite.errors import NotApplicable, SuiteError
+from suite.studies.base import Outcome, Row, Study, Work
+
+
+class BetweenNetworks(Study):
+    """The comparison's measures, of every method's map on this network (`model`) and on each other one (`other`).
+
+    Each network's own items look at all others, so that no pair is missing where a network could be had only later. A
+    photo without a label is explained by each network's own top class.
+    """
+
+    name: ClassVar[str] = "between_networks"
+
+    def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
+        return Cost()  # the other networks' maps are those of their own items
+
+    def run(self, work: Work) -> Outcome:
+        rows: list[Row] = []
+        for other in work.others:
+            place = {"other": other.model.card.name}
+            for label in work.methods:
+                lost = [w.maps[label] for w in (work, other) if label not in w.comparable]
+                if lost:
+                    assert isinstance(lost[0], SuiteError)
+                    rows += work.missing(self.name, label, "spearman", lost[0], stage="same_photo", **place)
+                    continue
+                for stage, partner in work.pairings().items():
+                    for metric, values, why in work.comparable[label].compare(other.comparable[label], partner):
+                        rows += work.rows(self.name, label, metric, values, stage=stage, undefined=why, **place)
+        here = [one.model.card.name for one in (work, *work.others)]
+        for title in (part.title for part in work.config.models if part.title not in here):
+            apart = NotApplicable(f"{title} takes photos at another size, or could not be had")
+            rows += work.missing(self.name, "", "spearman", apart, other=title, stage="same_photo")
+        return Outcome(rows)
+
+
+STUDY = BetweenNetworks()

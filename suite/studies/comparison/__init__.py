@@ -1,0 +1,1 @@
+"""Do two methods say the same of a photo?"""

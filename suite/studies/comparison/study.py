@@ -1,0 +1,41 @@
+"""Comparison: do two methods say the same? Every pair on the same photo, beside what maps of unrelated photos reach."""
+
+from collections.abc import Mapping
+from itertools import combinations_with_replacement
+from typing import ClassVar
+
+from torch import Tensor
+
+from suite.attribution.base import Attribution
+from suite.attribution.passes import Cost
+from suite.config import RunConfig
+from suite.studies.base import Outcome, Row, Study, Work
+
+
+class Comparison(Study):
+    """Spearman, SSIM and overlap of the top tenth, of |maps| at the image's size.
+
+    SSIM is of maps divided by their 99th percentile and clipped to [0, 1], data range 1. `unrelated_photos` compares
+    the first method's map of a photo with the second's map of a photo of another class; a method is compared with
+    itself there too.
+    """
+
+    name: ClassVar[str] = "comparison"
+
+    def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
+        return Cost()
+
+    def run(self, work: Work) -> Outcome:
+        maps = work.comparable
+        rows: list[Row] = []
+        for a, b in combinations_with_replacement(maps, 2):
+            for stage, partner in work.pairings().items():
+                for metric, values, why in maps[a].compare(maps[b], partner) if a != b or partner else ():
+                    rows += work.rows(self.name, a, metric, values, other=b, stage=stage, undefined=why)
+        for label, found in work.maps.items():
+            if not isinstance(found, Tensor):
+                rows += work.missing(self.name, label, "spearman", found, stage="same_photo")
+        return Outcome(rows, work.pictures("agreement"))
+
+
+STUDY = Comparison()

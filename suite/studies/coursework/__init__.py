@@ -1,0 +1,1 @@
+"""What two courses ask: questions answered from the tables of the other studies."""

@@ -1,0 +1,1 @@
+"""Score, log-probability, probability or loss: what should be differentiated?"""

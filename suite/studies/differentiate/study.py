@@ -1,0 +1,172 @@
+"""What to differentiate: the score, its log-probability, its probability or the cross entropy; and a gradient's limits.
+
+Everything is of the class explained. No method of the run is used: the maps here are plain gradients at the pixels.
+"""
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from suite.attribution.base import Attribution
+from suite.attribution.draws import ImageDraws
+from suite.attribution.input_x_gradient import InputXGradient
+from suite.attribution.integrated_gradients import IntegratedGradients
+from suite.attribution.passes import Cost, predict, score
+from suite.config import RunConfig
+from suite.metrics.similarity import rank_correlation, ranks
+from suite.models.network import scores_of
+from suite.models.state import in_use
+from suite.results.schema import row
+from suite.studies.base import Outcome, Row, Study, Work, finite, given, magnitude
+
+QUANTITIES = ("score", "log_probability", "probability", "cross_entropy")
+_OTHERS = "others"  # the other classes' scores, each weighted by its share of their probability
+_DIRECTIONS = 4  # random ones a photo and radius
+_PATH = IntegratedGradients(steps=32)  # its quadrature is within some hundredths of the change on real photos
+
+
+class Saturated(nn.Module):
+    """1 - ReLU(1 - x) of one pixel: flat from 1 on, where the gradient says that nothing counts."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 1, 1, 1) -> (B, 1)."""
+        flat: Tensor = 1 - F.relu(1 - images.flatten(1))
+        return flat
+
+
+class Differentiate(Study):
+    """Gradients of four quantities side by side, and how far the first of them can be trusted.
+
+    Rows: `spearman` and `spearman_magnitude` of two quantities' gradients; `other_classes`, the share of a gradient
+    that comes through other classes' scores, |g_o| / (|g_t| + |g_o|) for the gradient (1 - p)(g_t - g_o) of log p;
+    `relative_norm`, a gradient's norm over the score's; `linear_error`, how much of f(x + d) - f(x) is missed by g.d;
+    `share_of_change`, how much of f(x) - f(black) an attribution's sum carries; `interaction`, what no sum of pixels
+    can carry: |f(x) - f(x without A) - f(x without B) + f(x without both)| over |f(x) - f(x without both)|, summed over
+    touching squares of the photo. A square is taken away by painting it in the photo's mean colour.
+    """
+
+    name: ClassVar[str] = "differentiate"
+
+    def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
+        options = given(config.studies.differentiate)
+        squares = options.grid**2 + len(_touching(options.grid))
+        steps = len(options.radii) * (1 + _DIRECTIONS)
+        return Cost(1 + steps + squares + 1, len(QUANTITIES) + 1) + _PATH.cost()
+
+    def run(self, work: Work) -> Outcome:
+        options = given(work.config.studies.differentiate)
+        gradients = _gradients(work)
+        others = gradients.pop(_OTHERS)
+        rows = self._quantities(work, gradients, others)
+        rows += self._linear(work, gradients["score"], options.radii)
+        rows += self._saturation(work, gradients["score"])
+        return Outcome(rows + self._interactions(work, options.grid))
+
+    def _quantities(self, work: Work, gradients: Mapping[str, Tensor], others: Tensor) -> list[Row]:
+        beside = work.scores.double().softmax(1).scatter(1, work.targets[:, None], 0).sum(1)  # 1 - p, precisely
+        rows = work.rows(self.name, "", "other_probability", beside, unit="probability")
+        norms = {name: _norm(gradient) for name, gradient in gradients.items()}
+        through = _norm(others) / (norms["score"] + _norm(others))
+        zero = "the gradient is zero everywhere: the softmax is saturated at this precision"
+        for name, norm in norms.items():
+            share = torch.zeros_like(through) if name == "score" else through
+            rows += work.rows(self.name, name, "other_classes", share, undefined=zero)
+            rows += work.rows(self.name, name, "relative_norm", norm / norms["score"], undefined=zero)
+        signed = {name: ranks(gradient) for name, gradient in gradients.items()}
+        sizes = {name: ranks(magnitude(gradient, work.size)) for name, gradient in gradients.items()}
+        for a, b in combinations(QUANTITIES, 2):
+            for metric, ranked in (("spearman", signed), ("spearman_magnitude", sizes)):
+                alike = rank_correlation(ranked[a], ranked[b])
+                rows += work.rows(self.name, a, metric, alike, other=b, undefined=zero)
+        return rows
+
+    def _linear(self, work: Work, gradient: Tensor, radii: tuple[float, ...]) -> list[Row]:
+        """The root of the summed squares of what is missed over that of the change, over a stage's directions."""
+        draws = ImageDraws(work.images, work.ids, work.config.seed, self.name)
+        stages = {"sign_of_gradient": gradient.sign()[:, None], "random_signs": draws.normal(_DIRECTIONS).sign()}
+        here = score(work.scores, work.targets).double()
+        rows: list[Row] = []
+        for stage, directions in stages.items():
+            slopes = torch.einsum("bchw,bkchw->kb", gradient.double(), directions.double())
+            for radius in radii:
+                moved = [_score(work, work.images + radius * d) - here for d in directions.unbind(1)]
+                change = torch.stack(moved)  # (k, B)
+                error = finite((change - radius * slopes).norm(dim=0) / change.norm(dim=0))
+                same = "the score does not change at this radius"
+                rows += work.rows(self.name, "score", "linear_error", error, stage=stage, x=radius, undefined=same)
+        return rows
+
+    def _saturation(self, work: Work, gradient: Tensor) -> list[Row]:
+        change = score(work.scores, work.targets).double() - _score(work, torch.zeros_like(work.images))
+        sums = {
+            "input_x_gradient": (gradient * work.images).double().sum((1, 2, 3)),
+            "integrated_gradients": _PATH(work.model, work.images, work.targets, work.ids).double().sum((1, 2, 3)),
+        }
+        same = "the score of the photo is that of a black one"
+        rows: list[Row] = []
+        for name, summed in sums.items():
+            share = (summed / change).masked_fill(change == 0, torch.nan)
+            rows += work.rows(self.name, name, "share_of_change", share, stage="photo", undefined=same)
+        if work.first:
+            toy, at = Saturated(), torch.full((1, 1, 1, 1), 2.0)
+            for name, method in (("input_x_gradient", InputXGradient()), ("integrated_gradients", _PATH)):
+                place = work.place(self.name) | {"method": name, "metric": "share_of_change", "stage": "toy"}
+                rows.append(row(**place, value=abs(float(method(toy, at, 0)))))  # of a change of 1
+        return rows
+
+    def _interactions(self, work: Work, grid: int) -> list[Row]:
+        height, width = work.images.shape[2:]
+        down, across = (torch.arange(side, device=work.images.device) * grid // side for side in (height, width))
+        square = down[:, None] * grid + across  # (H, W)
+        paint = work.images.mean((2, 3), keepdim=True)
+
+        def without(*numbers: int) -> Tensor:
+            hidden = torch.isin(square, torch.tensor(numbers, device=square.device))
+            return _score(work, torch.where(hidden, paint, work.images))
+
+        whole = score(work.scores, work.targets).double()
+        alone = [without(number) for number in range(grid**2)]
+        together, change = torch.zeros_like(whole), torch.zeros_like(whole)
+        for a, b in _touching(grid):
+            both = without(a, b)
+            together += (whole - alone[a] - alone[b] + both).abs()
+            change += (whole - both).abs()
+        same = "no square of the photo changes the score"
+        return work.rows(self.name, "score", "interaction", together / change, undefined=same)
+
+
+def _touching(grid: int) -> list[tuple[int, int]]:
+    numbers = range(grid**2)
+    return [(n, n + 1) for n in numbers if (n + 1) % grid] + [(n, n + grid) for n in numbers if n + grid < grid**2]
+
+
+def _score(work: Work, images: Tensor) -> Tensor:
+    return score(predict(work.model, images), work.targets).double()
+
+
+def _gradients(work: Work) -> dict[str, Tensor]:
+    """(B, 3, H, W) for each quantity, and for the other classes' scores: one forward, a backward each."""
+    with in_use(work.model):
+        pixels = work.images.detach().clone().requires_grad_()
+        scores = scores_of(work.model, pixels.clone())
+        besides = scores.detach().double().scatter(1, work.targets[:, None], -torch.inf).softmax(1).to(scores)
+        quantities = {
+            "score": score(scores, work.targets).sum(),
+            "log_probability": score(scores.log_softmax(1), work.targets).sum(),
+            "probability": score(scores.softmax(1), work.targets).sum(),
+            "cross_entropy": F.cross_entropy(scores, work.targets, reduction="sum"),
+            _OTHERS: (besides * scores).sum(),
+        }
+        return {name: torch.autograd.grad(q, pixels, retain_graph=True)[0] for name, q in quantities.items()}
+
+
+def _norm(gradient: Tensor) -> Tensor:
+    norms: Tensor = torch.linalg.vector_norm(gradient.double(), dim=(1, 2, 3))
+    return norms
+
+
+STUDY = Differentiate()

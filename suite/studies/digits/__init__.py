@@ -1,0 +1,1 @@
+"""A run inside the run, on small networks trained on digits."""

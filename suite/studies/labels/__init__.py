@@ -1,0 +1,1 @@
+"""Does a map change when the network has learned permuted labels?"""

@@ -1,0 +1,1 @@
+"""What the network says of each photo; part of every run."""

@@ -1,0 +1,1 @@
+"""Does a map depend on what the network learned?"""

@@ -1,0 +1,293 @@
+"""The section on sanity: verdicts, similarity against stage, specification curves, the paper's picture. No torch."""
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw
+
+from suite.metrics.statistics import bootstrap_interval
+from suite.report.overlay import PAPER, draw_map, fit_photo, scale, write
+from suite.report.pictures import Picture, load, newer, save_png, signed_methods
+from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, with_ends
+from suite.report.style import GRID, INK, MARKERS, PALETTE, Figure, canvas, label
+from suite.report.words import as_words
+from suite.sanity import verdict as judging
+
+CELL = judging.HEADLINE[2]
+_TILE, _GAP, _LEFT = 112, 8, 132
+_COLOURS = {
+    judging.PASS: "#009e73",
+    judging.FAIL: "#d55e00",
+    judging.UNDECIDED: "#56b4e9",
+    judging.UNINFORMATIVE: "#7f7f7f",
+}
+_ORDERS = {
+    "cascade_top": "blocks random, from the top",
+    "cascade_bottom": "blocks random, from the bottom",
+    "independent": "the one random block, counted from the top",
+}
+TEXTS = {
+    "sanity_verdicts": (
+        "Verdicts",
+        "S is 0 for a map that ignores the network and 1 for one that follows it: S = 1 − (r stage − r null) / (r self "
+        "− r null), with r the Spearman correlation of absolute maps averaged over 4 × 4 pixels, the network "
+        "randomised block by block from the top. r self: the map of a slightly noisy copy of the photo. r null: the "
+        "random network's map of another photo. PASS: S is above 0.5 with the upper half of the blocks random and "
+        "with all; FAIL: below 0.5 in either; by the 95% interval over photos and random networks. UNINFORMATIVE: the "
+        "map does not even resemble itself. Stability: how many of all analyses give the same verdict. Mask held: "
+        "Guided Grad-CAM with its Grad-CAM factor kept at the intact network's, where Adebayo et al. (2018) judge the "
+        "product alone, so that what the guided factor ignores cannot hide behind a mask that changes.",
+    ),
+    "sanity_measures": (
+        "Verdicts by measure",
+        "The same verdict by every measure, at the default noise, from the top. Where measures disagree, the verdict's "
+        "reason says why.",
+    ),
+    "sanity_stages": (
+        "Similarity by stage",
+        "How alike the intact network's map and the partly random network's are, with the 95% interval over photos, "
+        "and S. `null`: another photo's map at the same stage.",
+    ),
+    "sanity_nulls": (
+        "Nulls",
+        "What similarity means nothing. `self` is the noise floor: the same network, a slightly noisy copy of the "
+        "photo. `rolled`: the same map, moved by half its size and mirrored. `input`: two maps that share only the "
+        "photo, the photo times noise. `null`: the random network's map of another photo, everything random.",
+    ),
+    "sanity_other_tests": (
+        "Other tests",
+        "eMPRT: the relative rise of the map's entropy when everything is random, higher is better; beside it the "
+        "output's entropy (Hedström et al. 2024). sMPRT: mean similarity over the cascade between maps averaged over "
+        "noisy copies, lower is better. Random logit: S of another class's score in place of another network.",
+    ),
+    "sanity_specifications": ("Specification curve", "S and the verdict for every combination of choices."),
+}
+
+
+def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
+    """All tables; those of the audit alone, whose settings stand in the manifest."""
+    settings = (manifest["config"]["studies"].get("sanity") or {}) if rows.size else {}
+    if not settings:
+        return {}
+    noise = float(settings["noise"])
+    made: dict[str, list[pd.DataFrame]] = {name: [] for name in TEXTS}
+    for model, mine in rows[rows["metric"] != "item"].groupby("model", sort=False):
+        found = judging.arrange(mine, noise)
+        parts = judging.verdicts(found, mine)
+        whole = dict(zip(("sanity_verdicts", "sanity_measures", "sanity_specifications"), parts, strict=True))
+        whole |= {"sanity_stages": _stages(found, mine), "sanity_nulls": _nulls(found)}
+        whole |= {"sanity_other_tests": _other_tests(found, mine)}
+        for name, table in whole.items():
+            if len(table):
+                table.insert(0, "model", model)
+                made[name].append(table)
+    return {name: pd.concat(some, ignore_index=True) for name, some in made.items() if some}
+
+
+def mean_similarity(name: str, values: judging.Array) -> dict[str, float]:
+    """Mean over photos, with its interval; a photo's is the mean over its draws."""
+    known = np.isfinite(values)
+    some = known.any(axis=1)
+    by_photo = np.where(known, values, 0).sum(axis=1)[some] / known.sum(axis=1)[some]
+    return with_ends(name, by_photo.mean() if some.any() else np.nan, bootstrap_interval(by_photo, resamples=1000))
+
+
+def _stages(found: judging.Similarities, rows: pd.DataFrame) -> pd.DataFrame:
+    names = rows.drop_duplicates(["stage", "x"]).set_index(["stage", "x"])["layer"].to_dict()
+    lines = []
+    for key, values in found.arrays.items():
+        method, stage, count, kind, noise, cell, metric = key
+        if kind != "stage" or noise != round(found.noise, 9) or cell != CELL or stage == "random_logit":
+            continue
+        s = judging.sensitivity_at(found, method, stage, count, noise, cell, metric, 1000)
+        null = found.find(method, stage, count, "null", noise, cell, metric)
+        line = {"method": method, "metric": metric, "order": stage, "x": count, "block": names.get((stage, count), "")}
+        line |= mean_similarity("similarity", values) | (mean_similarity("null", null) if null is not None else {})
+        lines.append(line | (with_ends("s", s.value, (s.low, s.high)) if s else {}))
+    return _sorted(lines, ["metric", "method", "order", "x"])
+
+
+def _sorted(lines: list[dict[str, Any]], by: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(lines).sort_values(by, ignore_index=True) if lines else pd.DataFrame()
+
+
+def _nulls(found: judging.Similarities) -> pd.DataFrame:
+    lines = []
+    for (method, stage, _, kind, noise, cell, metric), values in found.arrays.items():
+        last = kind != "null" or stage == "everything"
+        if kind != "stage" and last and cell == CELL and noise in (0.0, round(found.noise, 9)):
+            one = values[np.isfinite(values)]
+            line = {"method": method, "metric": metric, "kind": kind} | mean_similarity("similarity", values)
+            lines.append(line | {"standard_deviation": float(one.std()) if one.size else np.nan, "n": int(one.size)})
+    return _sorted(lines, ["metric", "method", "kind"])
+
+
+def _other_tests(found: judging.Similarities, rows: pd.DataFrame) -> pd.DataFrame:
+    lines: list[dict[str, Any]] = []
+    tests = ok(rows[rows["metric"].isin(["emprt", "output_entropy", "smprt"])])
+    for (method, metric), group in tests.groupby(["method", "metric"]):
+        by_photo = group.groupby("image")["value"].mean()
+        lines.append({"method": method, "metric": metric} | mean_with_interval("mean", by_photo))
+    for method in found.methods:
+        s = judging.sensitivity_at(found, method, "random_logit", 0, found.noise, CELL, "spearman_abs", 1000)
+        if s is not None:
+            line: dict[str, Any] = {"method": method, "metric": "random_logit"}
+            lines.append(line | with_ends("mean", s.value, (s.low, s.high)))
+    return pd.DataFrame(lines)
+
+
+def _plots(rows: pd.DataFrame, made: Tables) -> Iterable[Plot]:
+    control = set(rows.loc[rows["control"], "method"])
+    stages = made.get("sanity_stages", pd.DataFrame())
+    if len(stages):
+        stages = stages[~stages["method"].isin(control)]
+    for model, table in groups(stages, "model"):
+        nulls = made["sanity_nulls"].query("model == @model")
+        for order, words in _ORDERS.items():
+            if order in set(table["order"]):
+                text = (
+                    f"Similarity of maps against how much of {model} is random ({as_words(order)}); bands are what "
+                    "another photo's map reaches, bars 95% intervals over photos."
+                )
+                yield Plot(f"sanity-{order}-{model}", text, partial(_similarity, table, nulls, order, words))
+    curves = made.get("sanity_specifications", pd.DataFrame())
+    for (model, method), curve in groups(curves, "model", "method"):
+        if method not in control:
+            text = f"S of {method} on {model} with the upper half random, for every combination of choices, sorted."
+            yield Plot(f"sanity-choices-{model}-{method}", text, partial(_curve, curve))
+
+
+def _similarity(table: pd.DataFrame, nulls: pd.DataFrame, order: str, words: str) -> Figure:
+    known = ("spearman_abs", "spearman_signed", "ssim_abs", "hog_abs", "cosine_abs")
+    metrics = [metric for metric in known if metric in set(table["metric"])]
+    methods = list(dict.fromkeys(table["method"]))
+    cascade = order != "independent"  # it begins at the intact network and ends where everything is random
+    across = -(-len(metrics) // 2)
+    figure, panels = canvas(0.6 + 2.3 * across, across, 2, sharex=True, squeeze=False)
+    axes = panels.ravel()
+    for ax, metric in zip(axes, metrics, strict=False):
+        part = table[table["metric"] == metric]
+        beside = nulls[nulls["metric"] == metric]
+        for similarity in beside.loc[beside["kind"] == "input", "similarity"]:
+            ax.axhline(similarity, color=INK, lw=1, ls=":", label="photo × noise")
+        part = part[part["order"].isin([order, "everything"] if cascade else [order])]
+        for k, method in enumerate(methods):
+            mine, colour = part[part["method"] == method].sort_values("x"), PALETTE[k % 10]
+            if mine.empty:
+                continue
+            own = beside.loc[(beside["kind"] == "self") & (beside["method"] == method), "similarity"]
+            start = own.tolist()[:1] if cascade else []
+            x, y = [0.0] * len(start) + mine["x"].tolist(), start + mine["similarity"].tolist()
+            shift = 0.08 * (k - (len(methods) - 1) / 2)
+            ax.plot(np.array(x) + shift, y, color=colour, marker=MARKERS[k % 5], ms=4, lw=1.4, label=label(method))
+            ax.vlines(mine["x"] + shift, mine["similarity_low"], mine["similarity_high"], color=colour, lw=1.2)
+            ax.fill_between(mine["x"], mine["null_low"], mine["null_high"], color=colour, alpha=0.16, lw=0)
+        ax.set_title(as_words(metric))
+        ax.grid(True, axis="y", color=GRID)
+        ax.grid(False, axis="x")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    for ax in axes[len(metrics) :]:
+        ax.axis("off")
+    for ax in axes[max(0, len(metrics) - 2) : len(metrics)]:
+        ax.set_xlabel(words)
+        ax.tick_params(labelbottom=True)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+    return figure
+
+
+def _curve(curve: pd.DataFrame) -> Figure:
+    curve = curve.sort_values("s_half", ignore_index=True)
+    varied = [c for c in ("measure", "sign", "noise", "cell", "order") if curve[c].nunique() > 1]
+    rows = [(column, value) for column in varied for value in sorted(curve[column].unique())]
+    ratios = (1.7, 0.19 * max(1, len(rows)))
+    figure, (upper, lower) = canvas(2.1 + 0.19 * len(rows), 2, 1, sharex=True, height_ratios=ratios)
+    for verdict, part in curve.groupby("verdict"):
+        colour = _COLOURS.get(str(verdict), INK)
+        upper.vlines(part.index, part["s_half_low"], part["s_half_high"], color=colour, lw=1, alpha=0.6)
+        upper.scatter(part.index, part["s_half"], s=9, color=colour, label=f"{verdict} ({len(part)})", zorder=3)
+    upper.axhline(judging.THRESHOLD, color=INK, lw=1, ls=":")
+    upper.set_ylabel("S, upper half random")
+    ends = curve[["s_half_low", "s_half_high"]].to_numpy(float)
+    if np.isfinite(ends).any():
+        upper.set_ylim(max(-1.0, np.nanmin(ends) - 0.1), min(2.5, np.nanmax(ends) + 0.1))
+    for y, (column, value) in enumerate(rows):
+        at = curve.index[curve[column] == value]
+        colours = [_COLOURS.get(verdict, INK) for verdict in curve.loc[at, "verdict"]]
+        lower.scatter(at, [y] * len(at), s=5, marker="|", color=colours)
+    shown = [as_words(f"{c} {v}" if isinstance(v, str) else f"{c} {v:g}") for c, v in rows]
+    lower.set_yticks(range(len(rows)), shown, fontsize=8)
+    lower.set_ylim(len(rows) - 0.5, -0.5)
+    lower.set_xlabel("analyses, sorted by S")
+    figure.legend(loc="outside upper left", ncols=4)
+    return figure
+
+
+def draw_cascades(run_dir: Path, manifest: dict[str, Any], study: str, title: str) -> list[Picture]:
+    """The paper's picture: methods down, stages across, the maps of one photo."""
+    drawn = []
+    for model, about in manifest.get("models", {}).items():
+        for source in sorted((run_dir / "images" / about["folder"]).glob(f"{study}-*.npz")):
+            path = source.with_suffix(".png")
+            arrays = load(source)
+            if not newer(path, source):
+                save_png(_cascade(arrays, signed_methods(manifest), title), path)
+            alt = f"Maps of {arrays['id']} on {model}: methods down; across: {title}."
+            drawn.append((path, f"{title} · {model}", alt))
+    return drawn
+
+
+def _cascade(arrays: dict[str, Any], signed: dict[str, bool], title: str) -> Image.Image:
+    keys = [key.split("|", 2) for key in arrays if "|" in key]
+    stages = sorted({(int(count), name) for count, name, _ in keys})
+    methods = list(dict.fromkeys(method for *_, method in keys))
+    photo = fit_photo(arrays, _TILE)
+    step = _TILE + _GAP
+    image = Image.new("RGB", (_LEFT + (len(stages) + 1) * step + _GAP, 64 + len(methods) * step), PAPER)
+    draw = ImageDraw.Draw(image)
+    for column, text in enumerate(["photo", *(name if count == 0 else f"{count}: {name}" for count, name in stages)]):
+        write(draw, (_LEFT + column * step, 40), text, 12, width=_TILE, bold=True)
+    write(draw, (_GAP, 12), f"{title}; each map in its own scale", 13)
+    for row, method in enumerate(methods):
+        y = 60 + row * step
+        write(draw, (_GAP, y + photo.height / 2), method, 12, width=_LEFT - 2 * _GAP, anchor="lm")
+        image.paste(photo, (_LEFT, y))
+        for column, (count, name) in enumerate(stages, start=1):
+            if (values := arrays.get(f"{count}|{name}|{method}")) is not None:
+                tile = draw_map(values, photo, scale(values), signed.get(method, False))
+                image.paste(tile, (_LEFT + column * step, y))
+    return image
+
+
+SECTION = Section(
+    study="sanity",
+    title="Does the map depend on what the network learned?",
+    question="Does the map depend on the network?",
+    texts=TEXTS,
+    tables=tables,
+    plots=_plots,
+    draw=partial(draw_cascades, study="sanity", title="More and more blocks random, from the top"),
+    good=frozenset({judging.PASS}),
+    bad=frozenset({judging.FAIL, judging.VOID}),
+    sentences={
+        judging.PASS: "follows the network.",
+        judging.FAIL: "stays what it was when the network is made random.",
+        judging.UNDECIDED: "is not decided by these photos and draws.",
+        judging.UNINFORMATIVE: "cannot be judged: it does not resemble itself.",
+        judging.VOID: "is not judged: a control came out wrong.",
+    },
+    headers={
+        "s_half": "S, upper half random",
+        "s_everything": "S, everything random",
+        "r_self": "r self",
+        "r_null": "r null",
+        "p_holm": "p of S > 0 (Holm)",
+        "s": "S",
+        "x": "blocks random",
+        "not_applicable": "without a map",
+        "other": "with",
+    },
+)

@@ -1,0 +1,79 @@
+"""Sanity: does the map depend on what the network learned? One item is one chunk of images and one draw."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from suite.attacks.saved import pixels
+from suite.attribution.base import Attribution
+from suite.attribution.fused import plan_cost
+from suite.attribution.passes import Cost
+from suite.config import RunConfig
+from suite.sanity.score import before_last_rectifier
+from suite.sanity.weight_randomisation import WeightAudit, with_controls
+from suite.studies.base import Outcome, Row, Study, Work, given, measured
+
+
+class Sanity(Study):
+    """Similarities of maps; what they mean is worked out from the rows, by `suite.sanity.verdict`."""
+
+    name: ClassVar[str] = "sanity"
+
+    def parts(self, config: RunConfig) -> int:
+        """One a draw."""
+        return given(config.studies.sanity).draws
+
+    def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
+        """For ten blocks; more blocks cost as much more."""
+        settings = given(config.studies.sanity)
+        once = plan_cost(methods.values())
+        stages = {"all": 9 * len(settings.orders) + 1, "verdict": len(settings.orders) + 1}[settings.stages]
+        judged = 1 + len(set(settings.orders) - {"independent"})
+        times = 1 + len(settings.noise_factors) * (1 + judged) + max(0, stages - judged) + settings.random_logit
+        times += settings.smoothed * (stages + 1)
+        return Cost(once.forwards * times * settings.draws, once.backwards * times * settings.draws)
+
+    def run(self, work: Work) -> Outcome:
+        settings, model = given(work.config.studies.sanity), work.model
+        if settings.score == "before_last_rectifier":
+            model = before_last_rectifier(model, work.images)
+        targets = work.targets if settings.target == "label" else work.scores.argmax(1)
+        audit = WeightAudit(
+            model, work.images, targets, work.ids, with_controls(work.methods), settings,
+            seed=work.config.seed, draw=work.part,
+        )  # fmt: skip
+        rows = rows_of(self.name, work, audit)
+        return Outcome(rows, picture_of(self.name, work, audit, ["intact", *(b.name for b in audit.blocks)]))
+
+
+def rows_of(study: str, work: Work, audit: WeightAudit) -> list[Row]:
+    """A row an image and finding; the target is the class that the audit explained."""
+    rows, targets = [], audit.targets.tolist()
+    for found in audit.findings():
+        method = audit.methods.get(audit.held.get(found.method, found.method))
+        place = {
+            "study": study, "model": work.model.card.name, "method": found.method, "metric": found.metric,
+            "other": found.kind, "layer": found.stage.block, "stage": found.stage.order, "x": float(found.stage.count),
+            "draw": work.part, "noise": found.noise, "cell": found.cell,
+            "control": method is not None and method.control,
+        }  # fmt: skip
+        for image, target, value, why in zip(work.ids, targets, found.values.tolist(), found.why, strict=True):
+            undefined = why or "the similarity is undefined for these maps"
+            rows.append(measured(value, undefined, **place, image=image, target=target))
+    return rows
+
+
+def picture_of(study: str, work: Work, audit: WeightAudit, names: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+    """The paper's picture, of the first photo and draw."""
+    if work.part or work.positions[0] or not work.config.pictures:
+        return {}
+    arrays = {"id": np.array(work.files[0].id), "photo": pixels(work.images[0])}
+    for count, maps in sorted(audit.pictures.items()):
+        for label, one in maps.items():
+            if not audit.methods[label].control:
+                arrays[f"{count}|{names[count]}|{label}"] = one.cpu().numpy().astype(np.float32)
+    return {f"{study}-{work.stem(0)}": arrays}
+
+
+STUDY = Sanity()

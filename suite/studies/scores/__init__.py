@@ -1,0 +1,1 @@
+"""Is a map faithful, stable, concentrated, well placed?"""

@@ -1,0 +1,50 @@
+"""Scores: is the map faithful, stable, concentrated, well placed? Each method beside a random and an edge control."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from suite.attribution.base import Attribution
+from suite.attribution.fused import plan_cost
+from suite.attribution.passes import Cost
+from suite.config import RunConfig, ScoresConfig
+from suite.results.schema import row
+from suite.studies.base import Outcome, Study, Work
+from suite.studies.scores.scoring import CONTROLS, Scoring
+from suite.studies.scores.self_test import self_test
+
+
+class Scores(Study):
+    """Rows by metric (see `suite.metrics.cards`), stage (the form of it) and other (what replaces pixels)."""
+
+    name: ClassVar[str] = "scores"
+
+    def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
+        settings = config.studies.scores or ScoresConfig()
+        number = len({**CONTROLS, **methods})
+        forwards = {
+            "deletion": len(settings.deletion) * ((settings.steps - 1) * number + 1),
+            "insertion": len(settings.insertion) * ((settings.steps - 1) * number + 1),
+            "road": len(settings.removed) * number,
+            "fidelity": settings.samples,
+            "grid": 1,
+            "composites": 1,
+            "axioms": 2,
+        }
+        maps = {"sensitivity": settings.perturbations, "composites": 1, "axioms": 2}
+        maps["grid"] = sum(side**2 for side in settings.grids)  # a cell's map is of a picture of that many photos
+        alone, again = (sum(each.get(metric, 0) for metric in settings.metrics) for each in (forwards, maps))
+        one = plan_cost(methods.values())
+        return Cost(alone + again * one.forwards, again * one.backwards)
+
+    def run(self, work: Work) -> Outcome:
+        settings = work.config.studies.scores or ScoresConfig()
+        rows = Scoring(work, {**CONTROLS, **work.methods}, settings).all_rows()
+        if work.first:
+            rows += self_test(work, settings)
+            for label, method in work.methods.items():
+                passes = method.cost().forwards + method.cost().backwards
+                rows.append(row(**work.place(self.name, label), metric="passes", value=passes, unit="pass"))
+        return Outcome(rows, work.pictures("agreement", "comparison", "sharpness"))
+
+
+STUDY = Scores()

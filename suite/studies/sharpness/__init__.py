@@ -1,0 +1,1 @@
+"""How concentrated is a map?"""

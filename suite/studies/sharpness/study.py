@@ -1,0 +1,42 @@
+"""Sharpness: how concentrated a map is, in four numbers that say nothing about whether it is right."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor
+
+from suite.attribution.base import Attribution
+from suite.attribution.passes import Cost
+from suite.config import RunConfig
+from suite.metrics.complexity import entropy, gini, largest_component_mass, total_variation
+from suite.studies.base import Outcome, Row, Study, Work
+
+_METRICS = {
+    "entropy": entropy,
+    "gini": gini,
+    "total_variation": total_variation,
+    "largest_component_mass": largest_component_mass,
+}
+
+
+class Sharpness(Study):
+    """Entropy, Gini sparseness, total variation and the largest region's mass, of |maps| at the image's size."""
+
+    name: ClassVar[str] = "sharpness"
+
+    def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
+        return Cost()
+
+    def run(self, work: Work) -> Outcome:
+        rows: list[Row] = []
+        for label, found in work.maps.items():
+            for metric, measure in _METRICS.items():
+                if isinstance(found, Tensor):
+                    values = measure(work.comparable[label].maps)
+                    rows += work.rows(self.name, label, metric, values, undefined="the map is zero everywhere")
+                else:
+                    rows += work.missing(self.name, label, metric, found)
+        return Outcome(rows, work.pictures("agreement", "comparison"))
+
+
+STUDY = Sharpness()

@@ -1,0 +1,91 @@
+"""Shortcut: does a map show the planted patch when, and only when, the network uses it? One item a chunk and a seed."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from suite.attribution.base import Attribution
+from suite.attribution.draws import generator_for
+from suite.attribution.fused import attribute_each, plan_cost
+from suite.attribution.passes import Cost
+from suite.config import RunConfig
+from suite.sanity.weight_randomisation import with_controls
+from suite.studies.base import Outcome, Row, Study, Work, fault, given, magnitude
+from suite.training.fit import Recipe, as_network, recipe_of, train
+from suite.training.shortcut import plant, regions
+
+
+class Shortcut(Study):
+    """Mass in the patch, pointing, and whether the network is right with the patch and without."""
+
+    name: ClassVar[str] = "shortcut"
+
+    def parts(self, config: RunConfig) -> int:
+        """One a seed."""
+        return given(config.studies.shortcut).seeds
+
+    def prepare(self, config: RunConfig) -> None:
+        for title in config.asked(self.name):
+            for seed in range(self.parts(config)):
+                for recipe in self._recipes(recipe_of(config, title), seed).values():
+                    train(recipe)
+
+    def _recipes(self, recipe: Recipe, seed: int) -> dict[str, Recipe]:
+        recipe = replace(recipe, seed=seed)
+        return {"used": replace(recipe, patch="planted"), "unused": replace(recipe, patch="idle")}
+
+    def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
+        once, seeds = plan_cost(methods.values()), self.parts(config)
+        return Cost((2 * once.forwards + 4) * seeds, 2 * once.backwards * seeds)
+
+    def run(self, work: Work) -> Outcome:
+        rows: list[Row] = []
+        side = work.images.shape[2]
+        other = [
+            int(torch.randint(10, (1,), generator=generator_for(work.config.seed, name, f"patch {work.part}")))
+            for name in work.ids
+        ]
+        told = torch.tensor(other, device=work.images.device)
+        images, inside = plant(work.images, told), regions(told, side).to(work.images.device)
+        recipes = self._recipes(recipe_of(work.config, work.model.card.name), work.part)
+        methods = with_controls(work.methods)
+        for stage, targets in (("used", told), ("unused", work.targets)):
+            body, _ = train(recipes[stage])
+            network = as_network(body, work.model).eval().requires_grad_(False)
+            place = {"stage": stage, "draw": work.part}
+            for metric, seen in (("correct_with_patch", images), ("correct_without_patch", work.images)):
+                with torch.no_grad():
+                    right = (network(seen).argmax(1) == targets).double()
+                rows += work.rows(self.name, "", metric, right, **place)
+            ids = [f"{name} {stage} {work.part}" for name in work.ids]
+            for label, maps in attribute_each(network, images, targets, methods, ids=ids).items():
+                place["control"] = methods[label].control
+                if isinstance(maps, Exception):
+                    rows += work.missing(self.name, label, "pointing", fault(f"method {label!r}", maps), **place)
+                    continue
+                size = magnitude(maps, (side, side)).double()
+                for metric, measure in (("mass_in_patch", mass_inside), ("pointing", pointing)):
+                    why = "the map is constant, zero or not finite"
+                    rows += work.rows(self.name, label, metric, measure(size, inside), **place, undefined=why)
+        return Outcome(rows)
+
+
+def mass_inside(size: Tensor, inside: Tensor) -> Tensor:
+    """(B,) the share of |a| inside a region; NaN where a map is zero everywhere. Chance is the region's area."""
+    return (size * inside).sum((1, 2)) / size.sum((1, 2))
+
+
+def pointing(size: Tensor, inside: Tensor) -> Tensor:
+    """(B,) 1 where the largest value lies in the region or beside it, the share of largest values where several tie."""
+    near = F.max_pool2d(inside[:, None].double(), 3, stride=1, padding=1)[:, 0]
+    most = size.amax((1, 2), keepdim=True)
+    top = (size == most).double()
+    share = (top * near).sum((1, 2)) / top.sum((1, 2))
+    return share.masked_fill(size.amin((1, 2)) == most[:, 0, 0], torch.nan)
+
+
+STUDY = Shortcut()

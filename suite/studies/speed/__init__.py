@@ -1,0 +1,1 @@
+"""What does a map cost, in passes that no method can avoid?"""

@@ -1,0 +1,204 @@
+"""The section on speed: what a method costs, how near the floor, what batching gains. Pure; no torch, no files."""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from suite.report.sections import Plot, Section, Tables, groups, median_with_quartiles, methods_in, ok, summarise
+from suite.report.style import COLOURS, INK, PAPER, Figure, canvas, label
+from suite.report.words import as_words, number
+
+FOUR_MAPS = {"saliency", "guided_backprop", "grad_cam", "guided_grad_cam"}
+_UNIT = ["model", "stage", "x"]
+_SIDES = ["own", "captum"]
+TEXTS = {
+    "speed": (
+        "Cost of each method",
+        "One pass is a bare forward with the gradient at the input, timed in the same round: fewer passes are cheaper. "
+        "Medians, in brackets the middle half of the rounds. Captum / own says how many times as long Captum takes: "
+        "above 1, the handwritten method is faster.",
+    ),
+    "speed_floor": (
+        "The floor",
+        "Four maps need one forward and two backwards. With f, the forward's share of a pass, that is 2 − f passes. "
+        "Over floor is what was reached divided by that: below 1 where the two backwards begin alike and that part is "
+        "run once.",
+    ),
+    "speed_batching": (
+        "Batch against one photo at a time",
+        "Seconds a photo. The gain is their ratio: above 1, the batch is faster. It is linear at most, for every photo "
+        "still needs its own arithmetic.",
+    ),
+}
+
+
+def speed(rows: pd.DataFrame) -> pd.DataFrame:
+    """What each method costs, by hand and in the reference: medians over the rounds with the middle half of them.
+
+    `captum_over_own` is taken within each round, before the median, so that a slow moment of the machine hits both.
+    """
+
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        seconds, passes = (_by_round(group, metric).reindex(columns=_SIDES) for metric in ("seconds", "passes"))
+        memory = group[group["metric"] == "peak_memory"].groupby("implementation")["value"].max()
+        made: dict[str, Any] = {"rounds": len(seconds)}
+        for name in _SIDES:
+            made |= median_with_quartiles(f"{name}_passes", passes[name])
+        made |= median_with_quartiles("captum_over_own", seconds["captum"] / seconds["own"])
+        made |= {f"{name}_seconds": seconds[name].median() for name in _SIDES}
+        return made | {f"{name}_mib": memory.get(name, np.nan) for name in _SIDES}
+
+    study = ok(rows)
+    lines = summarise(study[study["implementation"].isin(_SIDES)], [*_UNIT, "method"], line)
+    return lines.dropna(axis="columns", how="all")
+
+
+def speed_floor(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
+    """The bare passes, the forward's share f of one, and how the four maps together stand to 2 - f."""
+    names = {info.get("name", label) for label, info in manifest.get("methods", {}).items() if not info.get("control")}
+
+    def line(group: pd.DataFrame) -> dict[str, Any] | None:
+        bare = group[(group["implementation"] == "bare") & (group["metric"] == "seconds")]
+        seconds = bare.pivot_table(index="draw", columns="method", values="value")
+        if not {"forward", "forward_and_gradient"} <= set(seconds):
+            return None
+        f = float((seconds["forward"] / seconds["forward_and_gradient"]).median())
+        made: dict[str, Any] = {"rounds": len(seconds)}
+        made |= dict(seconds[["forward", "forward_and_gradient"]].median())
+        made |= {"f": f, "floor": 2 - f}
+        together = group[(group["method"] == "all methods") & (group["implementation"] == "own")]
+        if names == FOUR_MAPS and len(together):
+            passes = float(together.loc[together["metric"] == "passes", "value"].median())
+            made |= {"four_maps_passes": passes, "over_floor": passes / (2 - f)}
+        return made
+
+    return summarise(ok(rows), _UNIT, line)
+
+
+def speed_batching(rows: pd.DataFrame) -> pd.DataFrame:
+    """Seconds a photo in one batch beside one photo at a time; `x` is the number of photos that `seconds` covers."""
+    study = ok(rows)
+    study = study[study["metric"] == "seconds"]
+    study = study.assign(each=study["value"] / study["x"].fillna(1))
+    each = study.pivot_table(
+        index=["model", "method", "implementation"], columns="stage", values="each", aggfunc="median", sort=False
+    )
+    if not {"batch", "one_by_one"} <= set(each.columns):
+        return pd.DataFrame()
+    each["gain"] = each["one_by_one"] / each["batch"]
+    return each[["batch", "one_by_one", "gain"]].dropna().reset_index()
+
+
+def _by_round(group: pd.DataFrame, metric: str) -> pd.DataFrame:
+    return group[group["metric"] == metric].pivot_table(index="draw", columns="implementation", values="value")
+
+
+def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
+    return {
+        "speed": speed(rows),
+        "speed_floor": speed_floor(rows, manifest),
+        "speed_batching": speed_batching(rows),
+    }
+
+
+def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
+    for (model, stage), group in groups(rows[rows["metric"] == "passes"], "model", "stage"):
+        text = f"Cost of each method on {model} ({as_words(stage)}) in bare passes: medians, whiskers the middle half."
+        order = methods_in(tables.get("speed"), model)
+        yield Plot(f"cost-{model}-{stage}", text, partial(_cost, group, order, _floor(tables, model, stage)))
+
+
+def _findings(tables: Tables) -> Iterable[dict[str, Any]]:
+    table = tables.get("speed", pd.DataFrame())
+    for line in table[table["stage"] == "batch"].to_dict("records") if "own_passes" in table else []:
+        if pd.isna(line["own_passes"]):
+            continue
+        ratio = line.get("captum_over_own", np.nan)
+        against = f"; Captum takes {number(ratio)} times as long" if pd.notna(ratio) else ""
+        spread = f"middle half of the rounds {number(line['own_passes_low'])} to {number(line['own_passes_high'])}"
+        yield {
+            "model": line["model"],
+            "method": line["method"],
+            "verdict": f"{number(line['own_passes'])} passes",
+            "reason": f"In bare forward and gradient passes, in a batch; {spread}{against}",
+        }
+
+
+def _floor(tables: Tables, model: str, stage: str) -> float | None:
+    table = tables.get("speed_floor", pd.DataFrame())
+    if "four_maps_passes" not in table:
+        return None
+    found = table[(table["model"] == model) & (table["stage"] == stage)]["floor"]
+    return float(found.iloc[0]) if len(found) else None
+
+
+def _cost(rows: pd.DataFrame, order: list[str], floor: float | None) -> Figure:
+    import seaborn as sns
+
+    data = rows[rows["implementation"].isin(_SIDES)]
+    order = [method for method in order if method in set(data["method"])]
+    figure, ax = canvas(1.6 + 0.52 * len(order))
+    sides = [side for side in _SIDES if side in set(data["implementation"])]
+    sns.barplot(
+        data, y="method", x="value", hue="implementation", order=order, hue_order=sides, palette=COLOURS, ax=ax,
+        width=0.74, saturation=1, legend=False,
+        estimator="median", errorbar=("pi", 50), err_kws={"color": INK, "linewidth": 1.2},
+    )  # fmt: skip
+    for k, (side, bars) in enumerate(zip(sides, ax.containers, strict=False)):
+        values = data[data["implementation"] == side].groupby("method")["value"]
+        medians, upper = values.median(), values.quantile(0.75)
+        for y, (bar, method) in enumerate(zip(bars, order, strict=False)):
+            bar.set_hatch("////" if side == "captum" else "")
+            bar.set_edgecolor(PAPER)
+            if method in medians:
+                at = float(upper[method]), y + 0.37 * (k - (len(sides) - 1) / 2)
+                ax.annotate(f"{medians[method]:.2f}", at, (5, 0), textcoords="offset points", va="center", fontsize=9)
+        bars.set_label({"own": "own (handwritten)", "captum": "Captum"}[side])
+    ax.axvline(1, color=INK, lw=1, ls=":", label="one bare pass")
+    if floor is not None and "all methods" in order:
+        y = order.index("all methods")
+        ax.vlines(floor, y - 0.48, y + 0.48, color=INK, lw=2, label=f"floor of the four maps, 2 − f = {floor:.2f}")
+    ax.set_yticks(range(len(order)), [label(method) for method in order])
+    ax.set(xlabel="bare passes (forward and gradient at the input); fewer is cheaper", ylabel="")
+    ax.margins(x=0.08)
+    ax.set_xlim(left=0)
+    if data["value"].max() > 25 * data["value"].min():
+        ax.set_xscale("log")
+        ax.set_xlim(0.6 * min(1, data["value"].min()), 2 * data["value"].max())
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.minorticks_off()
+        ax.set_xlabel(f"{ax.get_xlabel()}; log axis")
+    handles, texts = ax.get_legend_handles_labels()
+    first = sorted(range(len(texts)), key=lambda i: not texts[i].startswith(("own", "Captum")))
+    figure.legend([handles[i] for i in first], [texts[i] for i in first], loc="outside upper left", ncols=2)
+    return figure
+
+
+SECTION = Section(
+    study="speed",
+    title="What does it cost?",
+    question="At what cost?",
+    texts=TEXTS,
+    tables=_tables,
+    plots=_plots,
+    findings=_findings,
+    headers={
+        "x": "photos",
+        "own_passes": "own (passes)",
+        "captum_passes": "Captum (passes)",
+        "captum_over_own": "Captum / own",
+        "own_seconds": "own (s)",
+        "captum_seconds": "Captum (s)",
+        "own_mib": "own peak (MiB)",
+        "captum_mib": "Captum peak (MiB)",
+        "forward": "forward (s)",
+        "forward_and_gradient": "forward and gradient (s)",
+        "floor": "floor 2 − f (passes)",
+        "four_maps_passes": "four maps (passes)",
+        "batch": "batch (s a photo)",
+        "one_by_one": "one by one (s a photo)",
+    },
+)

@@ -1,0 +1,148 @@
+"""Style transfer: does the picture hold on networks that were not asked, and what does style do to maps?
+
+One job is a photo, a painting and a network. Rows: image is the photo, other the painting, as the configuration names
+them; where another picture stands in, the message says so.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from suite.attacks.saved import pixels
+from suite.attribution.base import Attribution
+from suite.attribution.draws import generator_for
+from suite.attribution.fused import attribute_each, plan_cost
+from suite.attribution.passes import Cost, predict
+from suite.config import RunConfig, StylePairConfig
+from suite.data.pictures import load_picture, picture_or_stand_in
+from suite.metrics.similarity import spearman
+from suite.models.network import Card
+from suite.results.schema import row
+from suite.studies.base import Outcome, Row, Study, Work, fault, given, lost, magnitude, measured
+from suite.synthesis.style_transfer import PRESETS, Painting, StyleTransfer, judged, make_settings, thinned, transfer
+
+
+class StyleTransferStudy(Study):
+    """Photos painted as paintings: loss terms, distances on networks that were not asked, maps before and after."""
+
+    name: ClassVar[str] = "style_transfer"
+    once: ClassVar[bool] = True  # the chunk's photos are only there for maps of unrelated photos
+
+    def parts(self, config: RunConfig) -> int:
+        return len(given(config.studies.style_transfer).pairs)
+
+    def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
+        """Of a job: the network's share below the deepest layer, a step; and the maps of three pictures."""
+        wanted = given(config.studies.style_transfer)
+        settings = [_settings(pair) for pair in wanted.pairs]
+        for name in (name for pair in wanted.pairs for name in (pair.content, pair.style)):
+            picture_or_stand_in(name, wanted.paintings)
+        steps = sum((one.steps + 1) * len(one.scales) for one in settings)
+        maps = plan_cost(methods.values())
+        return Cost(steps + 3 * maps.forwards * len(settings), steps + 3 * maps.backwards * len(settings))
+
+    def run(self, work: Work) -> Outcome:
+        wanted = given(work.config.studies.style_transfer)
+        pair = wanted.pairs[work.part]
+        settings = _settings(pair)
+        (content, said), (style, more) = (picture_or_stand_in(n, wanted.paintings) for n in (pair.content, pair.style))
+        photo, read = load_picture(content, wanted.size)
+        painting, also = load_picture(style, round(wanted.size * settings.style_scale))
+        photo, painting = photo.to(work.images), painting.to(work.images)
+        settings = settings.on(work.model, photo)
+        found = Painting(settings).follow(transfer(work.model, photo, painting, settings))
+        place = {
+            "study": self.name, "model": work.model.card.name, "image": pair.content, "other": pair.style,
+            "message": "; ".join(filter(None, (said, more, read, also))),
+        }  # fmt: skip
+        if found.stopped or found.last is None:
+            place["message"] = "; ".join(filter(None, (found.stopped, place["message"])))
+            rows = [row(**place | {"status": "failed", "metric": "finished"})]
+        else:
+            rows = [row(**place, metric="finished", value=1)]
+        if found.last is None:
+            return Outcome(rows)
+        rows += _curve(found, place)
+        for judge in (work, *work.others):
+            for metric, value in judged(judge.model, photo, painting, found.last.image).items():
+                here = place | {"stage": judge.model.card.name, "metric": f"{metric}_distance"}
+                rows.append(measured(value, "photo and painting do not differ there", **here))
+        rows += _maps(work, pair, photo, found.last.image, place)
+        words = {"id": pair.content, "style": pair.style, "note": place["message"], "model": work.model.card.name}
+        words |= {"form": settings.form, "steps": "\n".join(name for name, _ in found.strip())}
+        arrays = {name: np.array(text) for name, text in words.items()}
+        arrays |= {"content_picture": pixels(photo[0]), "style_picture": pixels(painting[0])}
+        arrays |= {f"step{k}": pixels(step.image[0]) for k, (_, step) in enumerate(found.strip())}
+        return Outcome(rows, {f"style-{work.part:03d}": arrays})
+
+
+def _settings(pair: StylePairConfig) -> StyleTransfer:
+    own = pair.style if pair.style in PRESETS else "starry_night"
+    return make_settings(pair.preset or own, pair.parameters)
+
+
+def _curve(found: Painting, place: dict[str, Any]) -> list[Row]:
+    """A row a term and point: x is the step, draw the size."""
+    rows = []
+    for size, step, terms in thinned(found.curve):
+        for term, value in terms.items():
+            metric, _, layer = term.partition(" ")
+            layer = layer or (found.settings.content_layer if metric == "content" else "")
+            rows.append(row(**place, metric=metric, layer=layer, x=step, draw=size, value=value))
+    return rows
+
+
+def as_taken(image: Tensor, card: Card) -> Tensor:
+    """(1, 3, H, W) as the network takes a photo: resized, and the middle cut out."""
+    height, width = card.input_size
+    size = (height, width)
+    if card.resize is not None:
+        shorter = min(image.shape[2:])
+        size = (round(image.shape[2] * card.resize / shorter), round(image.shape[3] * card.resize / shorter))
+    image = F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
+    top, left = (image.shape[2] - height) // 2, (image.shape[3] - width) // 2
+    return image[..., top : top + height, left : left + width]
+
+
+def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, place: dict[str, Any]) -> list[Row]:
+    """The photo's class and map in the picture; beside noise of the same size, and maps of photos of other classes."""
+    before, after = (as_taken(image, work.model.card) for image in (photo, picture))
+    change = (after - before).norm()
+    drawn = torch.randn(
+        before.shape, generator=generator_for(work.config.seed, f"{pair.content} {pair.style}", "style")
+    )
+    noise = drawn.to(before)
+    images = torch.cat([before, after, (before + noise * change / noise.norm()).clamp(0, 1)])
+    scores = predict(work.model, images)
+    target = int(scores[0].argmax())
+    stages = ("photo", "stylised", "noise")
+    place = place | {"target": target}
+    rows = []
+    confidence = scores.double().softmax(1)[:, target].tolist()
+    for stage, top, sure in zip(stages, scores.argmax(1).tolist(), confidence, strict=True):
+        rows.append(row(**place, stage=stage, metric="confidence", value=sure, unit="probability"))
+        rows.append(row(**place, stage=stage, metric="class_kept", value=top == target, control=stage == "noise"))
+    size = (images.shape[2], images.shape[3])
+    ids = [f"{pair.content} {pair.style} {stage}" for stage in stages]
+    found = attribute_each(work.model, images, target, work.methods, ids=ids)
+    for label, result in found.items():
+        here = place | {"method": label, "metric": "map_spearman"}
+        if not isinstance(result, Tensor):
+            rows.append(row(**here | lost(fault(f"method {label!r}", result))))
+            continue
+        maps = magnitude(result, size)
+        alike = dict(zip(stages[1:], spearman(maps[:1].expand(2, *size), maps[1:]).tolist(), strict=True))
+        if label in work.comparable:
+            others = work.comparable[label].maps[work.targets != target]
+            alike["unrelated"] = float(spearman(maps[:1].expand_as(others), others).nanmean())
+        for stage, value in alike.items():
+            here |= {"stage": stage, "control": work.methods[label].control}
+            rows.append(measured(value, "a map is constant, or no photo is of another class", **here))
+    return rows
+
+
+STUDY = StyleTransferStudy()
