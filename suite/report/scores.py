@@ -355,7 +355,7 @@ def _answer(some: pd.DataFrame) -> tuple[str, str]:
         few = some[some["verdict"] == FEW]
         return f"{FEW} ({few['pairs'].max():.0f}; {few['needed'].max():.0f} would do)", next(iter(votes.values()))[1]
     answer = "none can be trusted" if words <= {NO_BETTER, WORSE} else "none is shown to be better than its controls"
-    return answer, "; ".join(f"{method}: {word}, {total}" for method, (word, total, _) in votes.items())
+    return answer, "; ".join(f"{method} {total}" for method, (_, total, _) in votes.items())
 
 
 def _duel(scored: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
