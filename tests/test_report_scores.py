@@ -6,9 +6,9 @@ import pytest
 
 from suite.metrics.cards import CARDS, PLACEBOS
 from suite.metrics.statistics import paired_test
-from suite.studies.scores import report as report
-from suite.report import shortcut
 from suite.report.sections import seeds_with_interval
+from suite.studies.scores import report as report
+from suite.studies.shortcut import report as shortcut
 
 N = 12
 WIGGLE = np.tile([0.02, -0.02, 0.01, -0.01], N // 4)
