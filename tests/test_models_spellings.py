@@ -1,12 +1,14 @@
 """Every spelling of a rectifier gives the exact guided map, or is refused by name: alone, and beside an nn.ReLU."""
 
-import suite._torchvision  # noqa: F401
+from suite._torchvision import torchvision
 
 import copy
 import warnings
+from functools import partial
 from time import perf_counter
 
 import pytest
+import tiny
 import torch
 import torch.nn.functional as F
 from networks import pictures, seeded
@@ -27,6 +29,7 @@ from suite.models.load import load_model, wrap
 from suite.models.rectifiers import Rectifying, rectifier_report
 from suite.reference.captum import COUNTERPARTS
 from suite.sanity.score import before_last_rectifier
+from suite.sanity.verdict import arrange, verdicts
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad:UserWarning"),  # a reentrant checkpoint
@@ -124,6 +127,7 @@ REFUSED = {
     "selection": (by_selection, "indexing by a mask"),
     "clamp above": (lambda h: h - h.clamp(max=0), "clamp at 0"),
     "autograd.Function": (Own.apply, "autograd.Function Own"),
+    "in a checkpoint": (lambda h: checkpoint(lambda x: x * (x > 0), h, use_reentrant=False), "mask of 0 and 1"),
     "reentrant checkpoint": (lambda h: checkpoint(F.relu, h, use_reentrant=True), "use_reentrant"),
     "compiled": (torch.compile(lambda h: F.relu(h) * 1, backend="aot_eager"), "torch.compile"),
     "ops on a view": (on_a_view(torch.ops.aten.relu_), "in-place call on a view"),
@@ -265,6 +269,16 @@ def test_a_relu_whose_gradient_is_detached_rules_nothing():
         GuidedBackprop()(net, pictures(), TARGETS)
 
 
+@pytest.mark.parametrize("late", [torch.ops.aten.relu, nn.ReLU()])
+def test_a_plain_and_a_guided_pass_share_no_more_than_is_equal(late):
+    """Above the layer only `late` clamps: were it unseen, the guided pass would begin with the plain one's gradient."""
+    net, x = network(nn.ReLU(), late), pictures()
+    cam = {"plain": Gradient(), "guided": GuidedBackprop(), "cam": GradCam("1")}
+    together = attribute(net, x, TARGETS, cam)
+    assert torch.equal(together["guided"], GuidedBackprop()(net, x, TARGETS))
+    assert not torch.equal(together["guided"], attribute(network(nn.ReLU(), nn.Identity()), x, TARGETS, cam)["guided"])
+
+
 @pytest.mark.parametrize(("act", "name"), [(nn.ReLU6(), "nn.ReLU6 modules"), (F.relu, "function calls")])
 def test_the_reason_names_who_calls_what_captum_misses(act, name):
     why = rectifier_report(network(nn.ReLU(), act), pictures()).why_captum_parts()
@@ -326,6 +340,21 @@ def test_a_trailing_rectifier_is_left_out_or_named(rectify):
         torch.testing.assert_close(view(x), bare)
 
 
+def hidden_end():
+    return nn.Sequential(nn.Conv2d(3, 10, 3), Act(Own.apply), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def test_the_sanity_study_says_what_it_cannot_leave_out(tmp_path):
+    model = tiny.network(tmp_path, factory="test_models_spellings:hidden_end")
+    path = tiny.config(tmp_path, model=model, methods=["saliency"], studies={"sanity": {"draws": 3}})
+    rows = tiny.rows(path, tmp_path / "run")
+    sanity = rows[rows["study"] == "sanity"]
+    assert set(sanity["status"]) == {"not_applicable"}
+    overall, _, _ = verdicts(arrange(sanity, 0.05), sanity)
+    assert list(overall["verdict"]) == ["not applicable"]
+    assert "autograd.Function Own follows the last weights" in overall["reason"][0]
+
+
 def test_weights_that_are_computed_on_the_way_end_the_search():
     net = trailing(nn.Identity())
     torch.nn.utils.parametrizations.weight_norm(net.body.last)
@@ -348,3 +377,43 @@ def test_reading_the_graph_costs_little():
         assert mode.calls == {"ReLU": 26}
     assert len(gradient_path(total, pixels)) > 60
     assert min(times) < 0.01
+
+
+NETWORKS = {
+    "torchvision": {
+        "alexnet": 7, "densenet121": 121, "googlenet": 57, "inception_v3": 94, "mnasnet0_5": 35, "mobilenet_v2": 35,
+        "regnet_y_400mf": 65, "resnext50_32x4d": 49, "shufflenet_v2_x0_5": 37, "squeezenet1_0": 26, "vgg11_bn": 10,
+    },
+    "timm": {
+        "botnet26t_256": 27, "dla34": 33, "dpn68": 72, "ese_vovnet19b_dw": 23, "gernet_s": 40, "ghostnet_100": 42,
+        "halonet26t": 27, "hgnet_tiny": 34, "hrnet_w18_small": 75, "inception_resnet_v2": 243, "mobileone_s0": 43,
+        "nasnetalarge": 264, "nf_resnet26": 25, "res2net50_26w_4s": 81, "resnest14d": 19, "resnetblur18": 17,
+        "seresnet18": 25, "skresnet18": 33, "tf_efficientnet_lite0": 33, "xception41": 44,
+    },
+}  # fmt: skip
+SMOOTH = {"bat_resnext26ts": {"SiLU"}, "mobilenetv3_small_050": {"Hardswish"}, "tiny_vit_5m_224": {"GELU"}}
+
+
+def of_timm(name):
+    return pytest.importorskip("timm").create_model(name, pretrained=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("library", "name", "count"), [(lib, name, n) for lib, names in NETWORKS.items() for name, n in names.items()]
+)
+@pytest.mark.filterwarnings("ignore:.*initialization of (GoogleNet|Inception).*:FutureWarning")
+def test_networks_of_relus_raise_no_alarm(library, name, count):
+    make = of_timm if library == "timm" else partial(torchvision.models.get_model, weights=None)
+    net = seeded(lambda: make(name))
+    side = 256 if name in ("botnet26t_256", "halonet26t") else 96
+    report = rectifier_report(net, torch.rand(1, 3, side, side))
+    assert (report.total, report.others) == (count, {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "others"), SMOOTH.items())
+def test_smooth_networks_are_refused_for_what_they_have(name, others):
+    side = 256 if "bat" in name else 224
+    report = rectifier_report(seeded(lambda: of_timm(name)), torch.rand(1, 3, side, side))
+    assert set(report.others) == others

@@ -146,7 +146,7 @@ def _product(node: Any, kind: str, path: Path, compared: bool) -> str:
     for below, name in factors:
         if below not in path and _is_mask(getattr(node, name), node, compared):
             return "a mask of 0 and 1"
-    if all(below in path for below, _ in factors):
+    if len(factors) == 2 and all(below in path for below, _ in factors):
         (some, through), (others, by) = (_roots(below, path) for below, _ in factors)
         if some == others and (through | by) & _SATURATING:
             return _GATE
@@ -157,7 +157,7 @@ def _is_mask(factor: Tensor | None, node: Any, compared: bool) -> bool:
     """Boolean; 0 and 1 at the activations' own size; or of few values, where activations were compared to make them."""
     if factor is None or factor.ndim == 0 or factor.dtype == torch.bool:
         return factor is not None and factor.ndim > 0
-    values: list[float] = torch.unique(factor).tolist()  # type: ignore[no-untyped-call]
+    values: list[float] = torch.unique(factor).tolist()
     if compared:
         return len(values) <= 3
     return values == [0, 1] and factor.shape == node._input_metadata[0].shape
