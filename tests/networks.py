@@ -185,7 +185,8 @@ class Raises(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.where == "backward":
             x = x.clone()
-            x.register_hook(_planted)
+            if x.requires_grad:
+                x.register_hook(_planted)
             return self.body(x)
         scores = self.body(x)
         if self.where == "forward":
