@@ -182,7 +182,7 @@ def attack(
 ) -> None:
     """Fools the network with one photo: a PNG that is still fooled when read back, a figure, a line of numbers."""
     from suite.attacks.photo import attack_photo
-    from suite.config import parse_number
+    from suite.settings import parse_number
     from suite.studies.attacks.report import strip
 
     found = attack_photo(

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from suite.attribution.fused import as_methods
-from suite.config import SanityConfig
 from suite.models.load import load_model, weights_digest
+from suite.sanity.config import SanityConfig
 from suite.sanity.score import Unrectified, before_last_rectifier
 from suite.sanity.verdict import FAIL, PASS, UNDECIDED, UNINFORMATIVE, arrange, verdicts
 from suite.sanity.weight_randomisation import Compared, WeightAudit, keys_for, plan_stages, with_controls

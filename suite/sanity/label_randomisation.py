@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from suite.config import SanityConfig
+from suite.sanity.config import SanityConfig
 from suite.sanity.weight_randomisation import Stage, WeightAudit
 
 STAGE = "permuted"

@@ -17,12 +17,12 @@ from suite.attribution.fused import attribute_each
 from suite.attribution.grad_cam import GradCam
 from suite.attribution.guided_backprop import GuidedBackprop
 from suite.attribution.guided_grad_cam import GuidedGradCam
-from suite.config import SanityConfig
 from suite.errors import ConfigError
 from suite.metrics.similarity import hog_features, normalise, ranks, ssim, units
 from suite.models.blocks import Block, blocks_of, randomised
 from suite.models.network import scores_of
 from suite.models.state import in_use
+from suite.sanity.config import SanityConfig
 
 MEASURES = ("spearman", "cosine", "ssim", "hog")
 CELL = 4  # of the headline

@@ -255,12 +255,6 @@ def fault(who: str, error: Exception) -> SuiteError:
     return SuiteError(f"{who}: {type(error).__name__}: {' '.join(str(error).split())[:300]}{place}")
 
 
-def given(section: T | None) -> T:
-    """A study's section of the configuration, which is there where the study runs."""
-    assert section is not None
-    return section
-
-
 def measured(value: float, undefined: str, **place: Any) -> Row:
     """One row; not_applicable, `undefined` being the reason, where the value is NaN."""
     if np.isnan(value):

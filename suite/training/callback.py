@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from suite.attribution.fused import Method, as_methods, attribute_each
-from suite.config import SanityConfig
 from suite.errors import ConfigError
+from suite.sanity.config import SanityConfig
 from suite.sanity.verdict import sensitivity
 from suite.sanity.weight_randomisation import WeightAudit
 

@@ -24,7 +24,7 @@ from suite.attribution.base import Attribution
 from suite.attribution.controls import luminance
 from suite.attribution.fused import attribute_each, plan_cost
 from suite.attribution.passes import Cost, predict
-from suite.config import AttacksConfig, RunConfig
+from suite.config import RunConfig
 from suite.errors import ConfigError, SuiteError
 from suite.metrics.localisation import filled
 from suite.metrics.similarity import spearman, ssim, top_overlap
@@ -32,7 +32,8 @@ from suite.models.network import Network
 from suite.models.state import in_use
 from suite.reference.torchattacks import run_pair, verdicts_of
 from suite.results.schema import row
-from suite.studies.base import Outcome, Row, Study, Work, drawable, finite, given, magnitude, measured
+from suite.studies.attacks.config import AttacksConfig
+from suite.studies.base import Outcome, Row, Study, Work, drawable, finite, magnitude, measured
 
 Maps = Mapping[str, Tensor | Exception]
 _UNITS = {"confidence": "probability", "prediction": "class", "l0": "pixels"}
@@ -47,7 +48,7 @@ class Attacks(Study):
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         """At most: an image that is fooled leaves, so that a run takes about a tenth of it."""
-        wanted = given(config.studies.attacks)
+        wanted = config.section(AttacksConfig)
         total = Cost()
         for _, made in _attacks(wanted):
             steps = made.steps * made.restarts if isinstance(made, PGD) else 1
@@ -57,11 +58,11 @@ class Attacks(Study):
         return total + Cost(6 * maps.forwards, 6 * maps.backwards)
 
     def check(self, config: RunConfig, network: Network) -> None:
-        for name in given(config.studies.attacks).targets:
+        for name in config.section(AttacksConfig).targets:
             network.card.classes.resolve(name)
 
     def run(self, work: Work) -> Outcome:
-        item = _Item(work, given(work.config.studies.attacks))
+        item = _Item(work, work.config.section(AttacksConfig))
         item.ask()
         return Outcome(item.rows, item.pictures)
 

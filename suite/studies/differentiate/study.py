@@ -21,7 +21,8 @@ from suite.metrics.similarity import rank_correlation, ranks
 from suite.models.network import scores_of
 from suite.models.state import in_use
 from suite.results.schema import row
-from suite.studies.base import Outcome, Row, Study, Work, finite, given, magnitude
+from suite.studies.base import Outcome, Row, Study, Work, finite, magnitude
+from suite.studies.differentiate.config import DifferentiateConfig
 
 QUANTITIES = ("score", "log_probability", "probability", "cross_entropy")
 _OTHERS = "others"  # the other classes' scores, each weighted by its share of their probability
@@ -52,13 +53,13 @@ class Differentiate(Study):
     name: ClassVar[str] = "differentiate"
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
-        options = given(config.studies.differentiate)
+        options = config.section(DifferentiateConfig)
         squares = options.grid**2 + len(_touching(options.grid))
         steps = len(options.radii) * (1 + _DIRECTIONS)
         return Cost(1 + steps + squares + 1, len(QUANTITIES) + 1) + _PATH.cost()
 
     def run(self, work: Work) -> Outcome:
-        options = given(work.config.studies.differentiate)
+        options = work.config.section(DifferentiateConfig)
         gradients = _gradients(work)
         others = gradients.pop(_OTHERS)
         rows = self._quantities(work, gradients, others)

@@ -16,7 +16,7 @@ from suite.errors import ConfigError
 from suite.models.load import load_model
 from suite.models.network import Network
 from suite.registry import study_part
-from suite.studies.base import Outcome, Row, Study, Work, given
+from suite.studies.base import Outcome, Row, Study, Work
 
 
 class Digits(Study):
@@ -76,7 +76,7 @@ def _works(inner: RunConfig, networks: list[Network], images: ImageList, first: 
 
 def _inner(config: RunConfig) -> RunConfig:
     """The inner run; pictures are the outer run's own."""
-    return validate({"name": "digits", "pictures": 0} | given(config.studies.digits), "studies.digits")
+    return validate({"name": "digits", "pictures": 0} | config.section(dict), "studies.digits")
 
 
 def _studies(inner: RunConfig) -> dict[str, Study]:

@@ -11,7 +11,8 @@ from suite.config import RunConfig
 from suite.results.schema import row
 from suite.sanity.label_randomisation import STAGE, LabelAudit, settings_for
 from suite.sanity.weight_randomisation import with_controls
-from suite.studies.base import Outcome, Row, Study, Work, given
+from suite.studies.base import Outcome, Row, Study, Work
+from suite.studies.labels.config import LabelsConfig
 from suite.studies.sanity.study import picture_of, rows_of
 from suite.training.fit import Recipe, as_network, recipe_of, train
 
@@ -23,7 +24,7 @@ class Labels(Study):
 
     def parts(self, config: RunConfig) -> int:
         """One a seed."""
-        return given(config.studies.labels).seeds
+        return config.section(LabelsConfig).seeds
 
     def prepare(self, config: RunConfig) -> None:
         for title in config.asked(self.name):
@@ -32,18 +33,18 @@ class Labels(Study):
                     train(recipe)
 
     def _recipes(self, config: RunConfig, recipe: Recipe, seed: int) -> dict[str, Recipe]:
-        settings, true = given(config.studies.labels), replace(recipe, seed=seed)
+        settings, true = config.section(LabelsConfig), replace(recipe, seed=seed)
         permuted = replace(true, labels="permuted", stop=0.98, count=settings.count or recipe.count)
         others = {name: replace(true, architecture=name) for name in settings.against if name != recipe.architecture}
         return {"true": true, STAGE: permuted, **others}
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
-        settings = given(config.studies.labels)
+        settings = config.section(LabelsConfig)
         once, times = plan_cost(methods.values()), 1 + len(settings.noise_factors) * (2 + len(settings.against))
         return Cost(once.forwards * times * settings.seeds, once.backwards * times * settings.seeds)
 
     def run(self, work: Work) -> Outcome:
-        settings = given(work.config.studies.labels)
+        settings = work.config.section(LabelsConfig)
         recipes = self._recipes(work.config, recipe_of(work.config, work.model.card.name), work.part)
         trained = {name: train(recipe) for name, recipe in recipes.items()}
         networks = {n: as_network(body, work.model).eval().requires_grad_(False) for n, (body, _) in trained.items()}

@@ -11,9 +11,10 @@ from suite.attribution.fused import plan_cost
 from suite.attribution.passes import Cost
 from suite.config import RunConfig
 from suite.errors import NotApplicable
+from suite.sanity.config import SanityConfig
 from suite.sanity.score import before_last_rectifier
 from suite.sanity.weight_randomisation import WeightAudit, with_controls
-from suite.studies.base import Outcome, Row, Study, Work, given, measured
+from suite.studies.base import Outcome, Row, Study, Work, measured
 
 
 class Sanity(Study):
@@ -23,11 +24,11 @@ class Sanity(Study):
 
     def parts(self, config: RunConfig) -> int:
         """One a draw."""
-        return given(config.studies.sanity).draws
+        return config.section(SanityConfig).draws
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         """For ten blocks; more blocks cost as much more."""
-        settings = given(config.studies.sanity)
+        settings = config.section(SanityConfig)
         once = plan_cost(methods.values())
         stages = {"all": 9 * len(settings.orders) + 1, "verdict": len(settings.orders) + 1}[settings.stages]
         judged = 1 + len(set(settings.orders) - {"independent"})
@@ -36,7 +37,7 @@ class Sanity(Study):
         return Cost(once.forwards * times * settings.draws, once.backwards * times * settings.draws)
 
     def run(self, work: Work) -> Outcome:
-        settings, model = given(work.config.studies.sanity), work.model
+        settings, model = work.config.section(SanityConfig), work.model
         if settings.score == "before_last_rectifier":
             try:
                 model = before_last_rectifier(model, work.images)

@@ -25,7 +25,6 @@ from suite.attribution.input_x_gradient import InputXGradient
 from suite.attribution.integrated_gradients import IntegratedGradients
 from suite.attribution.memory import images_per_pass
 from suite.attribution.passes import predict
-from suite.config import ScoresConfig
 from suite.data.boxes import Box, Places
 from suite.errors import NotApplicable, SuiteError
 from suite.metrics import axioms, faithfulness, localisation
@@ -34,6 +33,7 @@ from suite.metrics.faithfulness import Answers, answers, area, ask, first_remove
 from suite.metrics.robustness import relative_change
 from suite.models.network import Network
 from suite.studies.base import Row, Work, fault, magnitude
+from suite.studies.scores.config import ScoresConfig
 
 CONTROLS: Mapping[str, Attribution] = {"control_noise": Noise(), "control_edges": Edges()}
 _NOISE = 0.01  # of ROAD's imputation, standard deviation in pixel units, as its authors have it

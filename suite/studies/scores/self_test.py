@@ -12,7 +12,6 @@ from suite.attribution.base import Attribution
 from suite.attribution.baselines import baseline, gaussian_blur
 from suite.attribution.controls import Control, Noise
 from suite.attribution.draws import ImageDraws
-from suite.config import ScoresConfig
 from suite.data.boxes import Places
 from suite.data.classes import ClassNames
 from suite.data.sources import ImageFile
@@ -20,6 +19,7 @@ from suite.metrics.localisation import box_of
 from suite.models.embedded import IMAGENET_MEAN
 from suite.models.network import Card, Network
 from suite.studies.base import Row, Work, measured
+from suite.studies.scores.config import ScoresConfig
 from suite.studies.scores.scoring import Scoring
 
 

@@ -6,9 +6,10 @@ from typing import ClassVar
 from suite.attribution.base import Attribution
 from suite.attribution.fused import plan_cost
 from suite.attribution.passes import Cost
-from suite.config import RunConfig, ScoresConfig
+from suite.config import RunConfig
 from suite.results.schema import row
 from suite.studies.base import Outcome, Study, Work
+from suite.studies.scores.config import ScoresConfig
 from suite.studies.scores.scoring import CONTROLS, Scoring
 from suite.studies.scores.self_test import self_test
 
@@ -19,7 +20,7 @@ class Scores(Study):
     name: ClassVar[str] = "scores"
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
-        settings = config.studies.scores or ScoresConfig()
+        settings = config.section(ScoresConfig, ScoresConfig())
         number = len({**CONTROLS, **methods})
         forwards = {
             "deletion": len(settings.deletion) * ((settings.steps - 1) * number + 1),
@@ -37,7 +38,7 @@ class Scores(Study):
         return Cost(alone + again * one.forwards, again * one.backwards)
 
     def run(self, work: Work) -> Outcome:
-        settings = work.config.studies.scores or ScoresConfig()
+        settings = work.config.section(ScoresConfig, ScoresConfig())
         rows = Scoring(work, {**CONTROLS, **work.methods}, settings).all_rows()
         if work.first:
             rows += self_test(work, settings)

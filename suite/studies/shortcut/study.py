@@ -14,7 +14,8 @@ from suite.attribution.fused import attribute_each, plan_cost
 from suite.attribution.passes import Cost
 from suite.config import RunConfig
 from suite.sanity.weight_randomisation import with_controls
-from suite.studies.base import Outcome, Row, Study, Work, fault, given, magnitude
+from suite.studies.base import Outcome, Row, Study, Work, fault, magnitude
+from suite.studies.shortcut.config import ShortcutConfig
 from suite.training.fit import Recipe, as_network, recipe_of, train
 from suite.training.shortcut import plant, regions
 
@@ -26,7 +27,7 @@ class Shortcut(Study):
 
     def parts(self, config: RunConfig) -> int:
         """One a seed."""
-        return given(config.studies.shortcut).seeds
+        return config.section(ShortcutConfig).seeds
 
     def prepare(self, config: RunConfig) -> None:
         for title in config.asked(self.name):

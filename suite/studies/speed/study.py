@@ -18,8 +18,9 @@ from suite.models.network import scores_of
 from suite.models.state import in_use
 from suite.reference.captum import counterpart
 from suite.results.schema import row
-from suite.studies.base import Outcome, Row, Study, Work, given, lost
+from suite.studies.base import Outcome, Row, Study, Work, lost
 from suite.studies.speed.clock import peak_bytes, synchronise
+from suite.studies.speed.config import SpeedConfig
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,11 @@ class Speed(Study):
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         own = plan_cost(methods.values())
         single = sum((m.cost() for m in methods.values()), Cost())
-        rounds = given(config.studies.speed).rounds + 1
+        rounds = config.section(SpeedConfig).rounds + 1
         return Cost((own.forwards + 2 * single.forwards) * rounds, (own.backwards + 2 * single.backwards) * rounds)
 
     def run(self, work: Work) -> Outcome:
-        settings = given(work.config.studies.speed)
+        settings = work.config.section(SpeedConfig)
         jobs = self._jobs(work, one_by_one=settings.one_by_one)
         device = work.images.device
         undefined = self._undefined(work)

@@ -17,12 +17,13 @@ from suite.attribution.base import Attribution
 from suite.attribution.draws import generator_for
 from suite.attribution.fused import attribute_each, plan_cost
 from suite.attribution.passes import Cost, predict
-from suite.config import RunConfig, StylePairConfig
+from suite.config import RunConfig
 from suite.data.pictures import load_picture, picture_or_stand_in
 from suite.metrics.similarity import spearman
 from suite.models.network import Card
 from suite.results.schema import row
-from suite.studies.base import Outcome, Row, Study, Work, fault, given, lost, magnitude, measured
+from suite.studies.base import Outcome, Row, Study, Work, fault, lost, magnitude, measured
+from suite.studies.style_transfer.config import StylePairConfig, StyleTransferConfig
 from suite.synthesis.style_transfer import PRESETS, Painting, StyleTransfer, judged, make_settings, thinned, transfer
 
 
@@ -33,11 +34,11 @@ class StyleTransferStudy(Study):
     once: ClassVar[bool] = True  # the chunk's photos are only there for maps of unrelated photos
 
     def parts(self, config: RunConfig) -> int:
-        return len(given(config.studies.style_transfer).pairs)
+        return len(config.section(StyleTransferConfig).pairs)
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         """Of a job: the network's share below the deepest layer, a step; and the maps of three pictures."""
-        wanted = given(config.studies.style_transfer)
+        wanted = config.section(StyleTransferConfig)
         settings = [_settings(pair) for pair in wanted.pairs]
         for name in (name for pair in wanted.pairs for name in (pair.content, pair.style)):
             picture_or_stand_in(name, wanted.paintings)
@@ -46,7 +47,7 @@ class StyleTransferStudy(Study):
         return Cost(steps + 3 * maps.forwards * len(settings), steps + 3 * maps.backwards * len(settings))
 
     def run(self, work: Work) -> Outcome:
-        wanted = given(work.config.studies.style_transfer)
+        wanted = work.config.section(StyleTransferConfig)
         pair = wanted.pairs[work.part]
         settings = _settings(pair)
         (content, said), (style, more) = (picture_or_stand_in(n, wanted.paintings) for n in (pair.content, pair.style))

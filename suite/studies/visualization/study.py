@@ -15,13 +15,14 @@ from torch import Tensor
 from suite.attacks.saved import as_saved, pixels
 from suite.attribution.base import Attribution
 from suite.attribution.passes import Cost
-from suite.config import JobConfig, PictureConfig, RunConfig
+from suite.config import RunConfig
 from suite.data.images import load_image
 from suite.data.sources import list_images
 from suite.errors import ConfigError, DataError, did_you_mean
 from suite.models.network import Network
 from suite.results.schema import row
-from suite.studies.base import Outcome, Row, Study, Work, given
+from suite.studies.base import Outcome, Row, Study, Work
+from suite.studies.visualization.config import JobConfig, PictureConfig, VisualizationConfig
 from suite.synthesis import scores
 from suite.synthesis.class_visualization import Recipe, Wish, visualize
 from suite.synthesis.picture import recipe_of
@@ -150,7 +151,7 @@ class Visualization(Study):
 
 
 def _jobs(config: RunConfig) -> tuple[JobConfig, ...]:
-    return given(config.studies.visualization).jobs
+    return config.section(VisualizationConfig).jobs
 
 
 def _recipes(job: JobConfig) -> dict[str, Recipe]:

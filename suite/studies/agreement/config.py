@@ -1,0 +1,10 @@
+"""The settings of the study."""
+
+from suite.settings import StudySettings
+
+
+class AgreementConfig(StudySettings):
+    """Handwritten against the reference, per image."""
+
+
+CONFIG = AgreementConfig

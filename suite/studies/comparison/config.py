@@ -1,0 +1,10 @@
+"""The settings of the study."""
+
+from suite.settings import StudySettings
+
+
+class ComparisonConfig(StudySettings):
+    """Method against method, beside maps of unrelated photos."""
+
+
+CONFIG = ComparisonConfig
