@@ -401,6 +401,7 @@ def test_command_writes_a_picture_that_is_still_fooled(tmp_path, monkeypatch, ca
     assert tiny.main(monkeypatch, *words) == 0
     numbers = json.loads(capsys.readouterr().out)
     assert numbers["fooled_as_saved"]
+    assert numbers["epsilon"] == pytest.approx(4 / 255)
     assert 0.9 < numbers["ssim"] < 1
     import suite
 

@@ -65,6 +65,11 @@ class Attack(ABC):
         """The norm that epsilon is a radius in."""
         return getattr(self, "norm", "linf")
 
+    @property
+    def default_epsilon(self) -> float:
+        """8/255 in the box, 1 in L2."""
+        return 8 / 255 if self.ball == "linf" else 1.0
+
     @abstractmethod
     def find(self, problem: Problem) -> Iterates:
         """Adversarial images, and how they were come by."""
@@ -125,8 +130,7 @@ def attack(
     check_parameters("attack", type(made).__name__, type(made), given)
     if not made.radius and epsilon is not None:
         raise ConfigError(f"attack {type(made).__name__}: takes no epsilon, its steps have a length of their own (eta)")
-    default = 8 / 255 if made.ball == "linf" else 1.0
-    radius = as_radii(default if epsilon is None else epsilon, images, made.ball)
+    radius = as_radii(made.default_epsilon if epsilon is None else epsilon, images, made.ball)
     truth = as_targets(labels, images)
     with in_use(model):
         with torch.no_grad():

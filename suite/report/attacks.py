@@ -80,7 +80,7 @@ TEXTS = {
         "Of the photos that the network has right, the share fooled within epsilon, with Wilson's 95% interval over "
         "photos, and as read back from an 8-bit PNG. Of noise of that size it is the mean over photos of the share of "
         "its draws that fool the photo, the interval again over photos, as wide as if a photo's draws all agreed; "
-        "*photos fooled* are then those that any draw fools. The other columns are medians over the photos attacked "
+        "photos fooled are then those that any draw fools. The other columns are medians over the photos attacked "
         "at that epsilon (of noise, of its first draw): those fooled within a smaller one are not attacked again. "
         "Passes are forwards plus backwards a photo; noise takes one a draw.",
     ),
@@ -302,7 +302,9 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
         yield Plot(f"attacks-curve-{model}-{norm}", text, partial(_curve, table, norm))
     least = rows[rows["metric"] == "minimal_epsilon"]
     for (model, norm), table in groups(least, "model", "stage"):
-        text = f"The smallest epsilon that fools each photo on {model}, in {_NORMS[norm]}; a dot a photo."
+        text = (
+            f"The smallest epsilon that fools each photo on {model}, an upper bound, in {_NORMS[norm]}; a dot a photo."
+        )
         yield Plot(f"attacks-minimal-{model}-{norm}", text, partial(_least, table, norm))
     for (model, other), table in groups(tables.get("attacks_maps", pd.DataFrame()), "model", "other"):
         text = f"How much of each map is left on {model} ({other}), and under noise of the same size; 1 is all."
@@ -321,14 +323,15 @@ def _findings(tables: Tables) -> Iterable[dict[str, Any]]:
         size = f"{at['epsilon'] * 255:.3g}/255" if norm == "linf" else f"{at['epsilon']:.3g}"
         noise = table[(table["model"] == model) & (table["norm"] == norm) & table["control"].astype(bool)]
         drawn = records(noise[noise["epsilon"] == at["epsilon"]])
-        form = "; of draws of noise of that size {success:.0%} [{success_low:.0%}, {success_high:.0%}] fool, "
+        form = "; noise of that size: {success:.0%} of draws fool [{success_low:.0%}, {success_high:.0%}], "
         form += "{photos_fooled} of {n} photos by any draw"
         beside = form.format(**drawn[0]) if drawn else ""
         verdict, photos = f"{norm.title()} {size}", f"the {at['n']:.0f} photos that were right"
+        share = f"{at['success']:.0%} [{at['success_low']:.0%}, {at['success_high']:.0%}]"
         if len(half):
-            reason = f"The smallest epsilon tried that fools half of {photos}: there {at['success']:.0%} are fooled"
+            reason = f"The smallest epsilon tried that fools half of {photos}: there {share} are fooled"
         else:
-            verdict, reason = f"beyond {verdict}", f"Fools {at['success']:.0%} of {photos} at the largest tried"
+            verdict, reason = f"beyond {verdict}", f"Fools {share} of {photos} at the largest tried"
         yield {"model": model, "method": method, "verdict": verdict, "reason": reason + beside}
 
 
