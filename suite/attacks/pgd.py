@@ -78,8 +78,8 @@ class PGD(Attack):
     def searching(self, at: float) -> "PGD":
         """The same attack for a search over epsilon: the first success counts, and a fixed step scales with epsilon.
 
-        It is the share of epsilon that it is at the radius `at`: no longer than the ball is wide where epsilon is
-        small, and no shorter than what crosses it where epsilon is large.
+        It stays the share of epsilon that it is at the radius `at`: it neither leaves a small ball nor fails to cross
+        a large one.
         """
         share = self.relative_step if self.step_size is None else self.step_size / at
         return replace(self, early_stop=True, step_size=None, relative_step=share)
@@ -122,14 +122,10 @@ class PGD(Attack):
 def pgd(
     problem: Problem, settings: PGD, start: Tensor | None = None, *, mean: bool = False, bf16: bool = False
 ) -> Iterates:
-    """The loop from one start, without randomness and restarts.
+    """The loop of `settings` but for random start, restarts and precision, which `PGD.find` adds.
 
-    Args:
-        problem: see `Problem`.
-        settings: all but `random_start`, `restarts` and `precision` are followed.
-        start: (B, C, H, W), a perturbation to begin from, clamped to [0, 1] with the image.
-        mean: see `step_gradient`.
-        bf16: likewise.
+    It begins from the images, or from `start` (B, C, H, W) added to these and clamped to [0, 1]; `mean` and `bf16` are
+    those of `step_gradient`.
     """
     images, goal = problem.images, problem.goal
     found = Iterates.begin(images, problem.clean)

@@ -302,9 +302,7 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
         yield Plot(f"attacks-curve-{model}-{norm}", text, partial(_curve, table, norm))
     least = rows[rows["metric"] == "minimal_epsilon"]
     for (model, norm), table in groups(least, "model", "stage"):
-        text = (
-            f"The smallest epsilon that fools each photo on {model}, an upper bound, in {_NORMS[norm]}; a dot a photo."
-        )
+        text = f"The smallest epsilon that fools, an upper bound, on {model}, in {_NORMS[norm]}; a dot a photo."
         yield Plot(f"attacks-minimal-{model}-{norm}", text, partial(_least, table, norm))
     for (model, other), table in groups(tables.get("attacks_maps", pd.DataFrame()), "model", "other"):
         text = f"How much of each map is left on {model} ({other}), and under noise of the same size; 1 is all."

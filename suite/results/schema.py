@@ -36,7 +36,7 @@ KEY = tuple(name for name in SCHEMA.names if name not in ("value", "unit", "stat
 # runs of two versions are neither resumed nor compared in that metric.
 METRIC_VERSIONS: dict[str, int] = {
     "attacks.success": 2,  # of noise the share of its draws; of a target by the attack named
-    "attacks.minimal_epsilon": 2,  # by the attack named
+    "attacks.minimal_epsilon": 2,  # by the attack named, as all below
     "attacks.transfer_success": 2,
     "attacks.map_spearman": 2,
     "attacks.map_top10_overlap": 2,
