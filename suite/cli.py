@@ -55,8 +55,10 @@ def run(
     conditions = _conditions(fail_on)
     settings = load(config, overrides or [], data__limit=limit, seed=seed)
     chosen = settings.studies.chosen()
+    inner = [part for name in chosen if isinstance(part := getattr(settings.studies, name), dict)]
+    asked_for = {*chosen, *(study for part in inner for study in part.get("studies", {}))}
     for study, verdict in conditions:
-        if study not in chosen and "digits" not in chosen and study in type(settings.studies).model_fields:
+        if study not in asked_for:
             asked = ", ".join(chosen) or "none"
             raise ConfigError(f"--fail-on {study}:{verdict}: this run has no study {study!r}; it has {asked}")
     folder = run_dir or Path("reports") / settings.name

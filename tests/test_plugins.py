@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-STUDY = '''
+STUDY = """
 from typing import ClassVar
 
 from suite.attribution.passes import Cost
@@ -26,8 +26,8 @@ class Brightness(Study):
 
 
 STUDY = Brightness()
-'''
-CONFIG = '''
+"""
+CONFIG = """
 from suite.settings import StudySettings
 
 
@@ -36,8 +36,8 @@ class BrightnessConfig(StudySettings):
 
 
 CONFIG = BrightnessConfig
-'''
-REPORT = '''
+"""
+REPORT = """
 from suite.report.sections import Section, mean_with_interval, ok, summarise
 
 
@@ -49,11 +49,11 @@ SECTION = Section(
     study="brightness", title="How bright are the photos of this plug-in?",
     texts={"brightness": ("Brightness", "Mean over photos.")}, tables=tables,
 )
-'''
-METHOD = '''
+"""
+METHOD = """
 def flat(model, images, targets):
     return images.mean(1, keepdim=True)
-'''
+"""
 ENTRY_POINTS = """
 [suite.studies]
 brightness = brightness

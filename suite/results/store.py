@@ -21,7 +21,6 @@ from suite.results.schema import KEY, SCHEMA, row
 
 PART_ROWS, GROUP_ROWS = 1_000_000, 100_000  # of a part, and of what is read or written at a time
 _INDEX = "parts.json"
-_MIXED = ("rows", "digits")  # folders whose shards may hold rows of any study
 _PACKED: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
 _Index = dict[str, dict[str, Any]]  # part -> bytes, and the shards it holds
 
@@ -189,6 +188,12 @@ def _unreadable(path: Path, error: Exception) -> SuiteError:
     return SuiteError(f"{path} is not a readable shard ({reason}); delete it and run again")
 
 
+def _may_hold(group: pq.RowGroupMetaData, studies: Collection[str]) -> bool:
+    """Whether a row group can have rows of one of the studies, by the least and greatest name that it says it holds."""
+    known = group.column(SCHEMA.get_field_index("study")).statistics
+    return known is None or not known.has_min_max or any(known.min <= study <= known.max for study in studies)
+
+
 def _whole_shard(path: Path) -> pa.Table:
     try:
         return _open(path).read()
@@ -211,8 +216,6 @@ def scan(run_dir: Path | str, studies: Collection[str] = (), columns: Sequence[s
     if not run_dir.is_dir():
         raise SuiteError(f"{run_dir} is not a folder; expected a run directory")
     for folder in sorted(path for path in (run_dir / "rows", *(run_dir / "rows").glob("*")) if path.is_dir()):
-        if studies and folder.name not in (*studies, *_MIXED):
-            continue
         index = _index(folder)
         for path in [*(folder / part for part in index), *_loose(folder, index)]:
             try:
@@ -222,6 +225,8 @@ def scan(run_dir: Path | str, studies: Collection[str] = (), columns: Sequence[s
                 if run != first[0]:
                     raise SuiteError(f"{path} is of another run than {first[1].name}; delete the one that strayed here")
                 for group in range(file.num_row_groups):
+                    if studies and not _may_hold(file.metadata.row_group(group), studies):
+                        continue
                     table = file.read_row_group(group, list({"study", *columns}) if columns else None)
                     yield table.filter(pc.is_in(table["study"], pa.array(studies))) if studies else table
             except (OSError, pa.ArrowException) as error:
