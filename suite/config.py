@@ -202,17 +202,7 @@ class _Unique(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load(path: Path, overrides: Sequence[str] = (), **changes: object) -> RunConfig:
-    """Reads a YAML file, applies `key.path=value` overrides, and validates.
-
-    Args:
-        path: the YAML file; its stem is the run's name unless it says otherwise.
-        overrides: `data.limit=5`, `models.0.name=vgg16`; values are read as YAML.
-        changes: the same with dots as double underscores, for callers with typed values (`data__limit=5`).
-
-    Raises:
-        ConfigError: in one line, with the path of the key that is wrong.
-    """
+def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         tree = _Unique(path.read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError:
@@ -226,7 +216,21 @@ def load(path: Path, overrides: Sequence[str] = (), **changes: object) -> RunCon
         tree = {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected keys and values at the top, found {type(tree).__name__}")
-    tree = {"name": path.stem} | tree
+    return tree
+
+
+def load(path: Path, overrides: Sequence[str] = (), **changes: object) -> RunConfig:
+    """Reads a YAML file, applies `key.path=value` overrides, and validates.
+
+    Args:
+        path: the YAML file; its stem is the run's name unless it says otherwise.
+        overrides: `data.limit=5`, `models.0.name=vgg16`; values are read as YAML.
+        changes: the same with dots as double underscores, for callers with typed values (`data__limit=5`).
+
+    Raises:
+        ConfigError: in one line, with the path of the key that is wrong.
+    """
+    tree = {"name": path.stem} | _read_yaml(path)
     presets: Any = tree.pop("presets", {})
     for text in [text for text in overrides if text.startswith("preset=")]:
         preset = text.removeprefix("preset=")

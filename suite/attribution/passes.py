@@ -4,7 +4,7 @@ Gradients are of the target's unnormalised score, summed over the batch: an imag
 alone, so one backward serves all images exactly.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -210,6 +210,40 @@ def _rectifiers_above(total: Tensor, layer: Tensor, pixels: Tensor) -> frozenset
     return frozenset(found)
 
 
+def _backward(
+    found: Pass,
+    total: Tensor,
+    inputs: Tensor,
+    outputs: Mapping[str, Tensor],
+    wanted: Sequence[Rule],
+    rectifying: Rectifying | None,
+) -> None:
+    """The gradients of a forward pass, into `found`: of the pixels by each rule, of the layers by the plain one."""
+    jobs: list[Rule] = [*wanted] if "plain" in wanted or not outputs else ["plain", *wanted]
+    # All rules start alike: where guided backpropagation would have clamped nothing above a layer that every way
+    # to the pixels passes, the plain pass has done that part of its work, to the bit (SqueezeNet's conv10).
+    above = None
+    if rectifying is not None and outputs and {"plain", "guided"} <= set(jobs):
+        *_, last = outputs
+        above = _rectifiers_above(total, outputs[last], inputs)
+        rectifying.watched = above or frozenset()
+    for job in jobs:
+        if rectifying is not None:
+            rectifying.rule = job
+            if job == "guided" and above is not None and rectifying.agree():
+                begun, at = found.layer_gradients[last], outputs[last]
+                (found.gradients[job],) = torch.autograd.grad(at, inputs, begun, retain_graph=job != jobs[-1])
+                continue
+        taps = list(outputs.items()) if job == "plain" else []
+        sources = ([inputs] if job in wanted else []) + [tensor for _, tensor in taps]
+        names = (["the pixels"] if job in wanted else []) + [f"layer {name!r}" for name, _ in taps]
+        gradients = _connected(total, sources, names, retain_graph=job != jobs[-1])
+        if job in wanted:
+            found.gradients[job] = gradients[0]
+        for (name, _), gradient in zip(taps, gradients[len(gradients) - len(taps) :], strict=True):
+            found.layer_gradients[name] = gradient
+
+
 def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -> Pass:
     """One forward and the fewest backwards that answer `needs`.
 
@@ -241,41 +275,13 @@ def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -
         total = score(scores, targets).sum()
         if rectifying is not None:
             rectifying.follow(total, inputs)
-        wanted: list[Rule] = [rule for rule in rules if rule == "plain"]
-        for rule in rules:
-            if rule != "plain" and rectifying is not None:
-                try:
-                    rectifying.require_rectifiers(rule)
-                    wanted.append(rule)
-                except NotApplicable as undefined:
-                    found.undefined[rule] = undefined
+            found.undefined |= rectifying.not_applicable(rules)
+        wanted = [rule for rule in rules if rule not in found.undefined]
         if not total.requires_grad and (wanted or layers):
             raise NetworkError(
                 "the network's scores carry no gradient: it detaches, or computes under no_grad or in integers"
             )
-        jobs: list[Rule] = wanted if "plain" in wanted or not layers else ["plain", *wanted]
-        # All rules start alike: where guided backpropagation would have clamped nothing above a layer that every way
-        # to the pixels passes, the plain pass has done that part of its work, to the bit (SqueezeNet's conv10).
-        above = None
-        if rectifying is not None and outputs and {"plain", "guided"} <= set(jobs):
-            *_, last = outputs
-            above = _rectifiers_above(total, outputs[last], inputs)
-            rectifying.watched = above or frozenset()
-        for job in jobs:
-            if rectifying is not None:
-                rectifying.rule = job
-                if job == "guided" and above is not None and rectifying.agree():
-                    begun, at = found.layer_gradients[last], outputs[last]
-                    (found.gradients[job],) = torch.autograd.grad(at, inputs, begun, retain_graph=job != jobs[-1])
-                    continue
-            taps = list(outputs.items()) if job == "plain" else []
-            sources = ([inputs] if job in wanted else []) + [tensor for _, tensor in taps]
-            names = (["the pixels"] if job in wanted else []) + [f"layer {name!r}" for name, _ in taps]
-            gradients = _connected(total, sources, names, retain_graph=job != jobs[-1])
-            if job in wanted:
-                found.gradients[job] = gradients[0]
-            for (name, _), gradient in zip(taps, gradients[len(gradients) - len(taps) :], strict=True):
-                found.layer_gradients[name] = gradient
+        _backward(found, total, inputs, outputs, wanted, rectifying)
         found.activations = {name: tensor.detach() for name, tensor in outputs.items()}
         for asked, name in layers.items():
             if asked != name:

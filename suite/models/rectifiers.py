@@ -9,7 +9,7 @@ applies to all rectifiers between the pixels and the score, or to none.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -176,6 +176,17 @@ class Rectifying(TorchFunctionMode):
                 self.reached.append(number)
             elif name := unruled(node, path, compared=self.compared):
                 self.others[name] += 1
+
+    def not_applicable(self, rules: Iterable[str]) -> dict[str, NotApplicable]:
+        """The rules that do not apply to this forward pass, and why; the plain one always does."""
+        refused = {}
+        for rule in rules:
+            try:
+                if rule != "plain":
+                    self.require_rectifiers(rule)
+            except NotApplicable as why:
+                refused[rule] = why
+        return refused
 
     def require_rectifiers(self, method: str) -> None:
         """Raises NotApplicable where a guided rule has nothing, or not only ReLUs, to work on; after `follow`."""

@@ -102,19 +102,7 @@ def prepare(
         torch.set_num_threads(config.threads)
     methods = methods_of(config)
     studies = studies_of(config)
-    networks, lost = dict(given or {}), {}
-    for part in config.models:
-        if part.title in networks:
-            continue
-        try:
-            untrained = part.model_copy(update={"parameters": {**part.parameters, "fit": False}})
-            networks[part.title] = _load(part if fit or part.factory != FACTORY else untrained)
-        except NetworkError as error:
-            lost[part.title] = (str(error), part.optional)
-            log.log(logging.WARNING if part.optional else logging.ERROR, "%s", error)
-    needed = [reason for reason, optional in lost.values() if not optional]
-    if needed and not networks:
-        raise NetworkError(needed[0])
+    networks, lost = _networks(config, given or {}, fit)
     classes = [n.card.classes for n in networks.values()] or [_promised_classes(config)]
     if any(len(c) != len(classes[0]) for c in classes):
         raise ConfigError("models: networks of one run must have the same classes; run these one by one")
@@ -135,6 +123,26 @@ def prepare(
                 study.check(config, networks[title])
     items = plan(config, list(networks), len(images.files), studies)
     return Prepared(config, networks, lost, methods, studies, images, items)
+
+
+def _networks(
+    config: RunConfig, given: Mapping[str, Network], fit: bool
+) -> tuple[dict[str, Network], dict[str, tuple[str, bool]]]:
+    """The networks that could be had, and of the others why not and whether they are optional."""
+    networks, lost = dict(given), {}
+    for part in config.models:
+        if part.title in networks:
+            continue
+        try:
+            untrained = part.model_copy(update={"parameters": {**part.parameters, "fit": False}})
+            networks[part.title] = _load(part if fit or part.factory != FACTORY else untrained)
+        except NetworkError as error:
+            lost[part.title] = (str(error), part.optional)
+            log.log(logging.WARNING if part.optional else logging.ERROR, "%s", error)
+    needed = [reason for reason, optional in lost.values() if not optional]
+    if needed and not networks:
+        raise NetworkError(needed[0])
+    return networks, lost
 
 
 def _promised_classes(config: RunConfig) -> ClassNames:
