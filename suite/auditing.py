@@ -5,7 +5,8 @@ import operator
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from suite.config import RunConfig, validate
 from suite.data.classes import ClassNames
 from suite.data.labels import resolve_label
-from suite.data.sources import ImageFile, ImageList, list_digest, list_images
+from suite.data.sources import ImageFile, ImageList, in_run_order, list_digest, list_images
 from suite.errors import ConfigError, DataError, NetworkError, did_you_mean
 from suite.models.load import wrap
 from suite.models.network import Network
@@ -135,13 +136,23 @@ def audit(
     if not isinstance(images, Tensor):
         tree["data"] = {**settings.get("data", {}), "source": str(images)}
     config = validate(tree, "audit")
-    with as_found(model):
+    with as_found(model), _own_threads():
         seen = _network(model, config, classes)
         files = _files(images, labels, seen.card.classes, config)
         prepared = prepare(config, given={title: seen}, images=files)
         made = Audit(None if run_dir is None else Path(run_dir))
         execute(prepared, made.run_dir)
     return made
+
+
+@contextmanager
+def _own_threads() -> Iterator[None]:
+    """A run sets torch's number of threads; the caller's is put back."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _refuse_half(model: nn.Module) -> None:
@@ -204,7 +215,7 @@ def _files(images: Tensor | str | Path, labels: Labels, classes: ClassNames, con
         raw = [hashlib.sha256(one.numpy().tobytes()).hexdigest() for one in pixels]
         names = [f"image-{index:06d}" for index in range(len(raw))]
         files = tuple(ImageFile(n, Path(n), None, d, p) for n, d, p in zip(names, raw, pixels, strict=True))
-        found = ImageList("in hand", files, len(files), list_digest(files), None)
+        found = ImageList("in hand", in_run_order(files, config.seed), len(files), list_digest(files), None)
     else:
         path = labels if isinstance(labels, str | Path) else None
         limit = config.data.limit
@@ -214,10 +225,12 @@ def _files(images: Tensor | str | Path, labels: Labels, classes: ClassNames, con
     given = labels.tolist() if isinstance(labels, Tensor) else list(labels)
     if not isinstance(given, list) or len(given) != len(found.files):
         raise DataError(f"labels: expected {len(found.files)}, one an image, got {given!r:.60}")
+    # Labels are in the order that a caller knows: the tensor's, or the folder's sorted names.
+    by_id = sorted(found.files, key=lambda file: file.id)
     files = tuple(
-        replace(file, label=_label(x, i, classes)) for i, (file, x) in enumerate(zip(found.files, given, strict=True))
+        replace(file, label=_label(x, i, classes)) for i, (file, x) in enumerate(zip(by_id, given, strict=True))
     )
-    return replace(found, files=files, digest=list_digest(files))
+    return replace(found, files=in_run_order(files, config.seed), digest=list_digest(files))
 
 
 def _label(label: Any, index: int, classes: ClassNames) -> int | None:

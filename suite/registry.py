@@ -4,7 +4,8 @@ import importlib
 import importlib.metadata
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def attributions() -> dict[str, str]:
 
 
 def load_object(target: str) -> Any:
-    """Imports `package.module:object`; the current folder is importable, as with `python -m`.
+    """Imports `package.module:object`; the current folder is importable for as long as that takes.
 
     Raises:
         ConfigError: in one line, where the module or the object cannot be had.
@@ -100,11 +101,9 @@ def load_object(target: str) -> Any:
     module_name, colon, attribute = target.partition(":")
     if not colon or not module_name or not attribute:
         raise ConfigError(f"{target!r}: expected package.module:function")
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
     try:
-        found: Any = importlib.import_module(module_name)
+        with _importable(Path.cwd()):
+            found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{target!r}: no module named {error.name!r}; install it or run from its folder") from None
     except Exception as error:
@@ -115,6 +114,21 @@ def load_object(target: str) -> Any:
             raise ConfigError(f"{target!r}: {module_name} has no {part!r}{did_you_mean(part, public)}")
         found = getattr(found, part)
     return found
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """The folder is importable for the duration, as with `python -m`."""
+    here = str(folder)
+    if here in sys.path or "" in sys.path:
+        yield
+        return
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        if here in sys.path:  # a module may have changed the path itself
+            sys.path.remove(here)
 
 
 def find(kind: str, known: Mapping[str, str], name: str) -> Any:

@@ -26,11 +26,12 @@ def test_shape_flag_and_determinism(name):
     x, ids = torch.rand(3, 3, 20, 31, generator=torch.Generator().manual_seed(0)), ["a", "b", "c"]
     net = seeded(nets.Conv) if name == "control_other_image" else seeded(Unused)
     method = make_method(name)
-    found = method(net, x, 1, ids)
+    targets = torch.tensor([1, 2, 1])
+    found = method(net, x, targets, ids)
     assert found.shape == (3, 1, 20, 31)
     assert method.control
     assert torch.isfinite(found).all()
-    assert torch.equal(found, method(net, x, 1, ids))
+    assert torch.equal(found, method(net, x, targets, ids))
     if name != "control_other_image":
         order = [2, 0, 1]
         torch.testing.assert_close(method(net, x[order], 1, [ids[i] for i in order]), found[order])
@@ -80,7 +81,11 @@ def test_centre_is_a_centred_bump():
 def test_another_images_map():
     net, x, targets = seeded(nets.Conv), pictures(), torch.tensor([0, 3, 4, 3])
     saliency = Saliency()(net, x, targets)
-    assert torch.equal(OtherImage()(net, x, targets), saliency.roll(-1, 0))
+    assert torch.equal(OtherImage()(net, x, targets), saliency[[1, 2, 3, 0]])
+    targets = torch.tensor([3, 3, 4, 3])
+    saliency = Saliency()(net, x, targets)
+    assert torch.equal(OtherImage()(net, x, targets), saliency[[2, 2, 3, 2]])
     assert not torch.equal(saliency[0], saliency[1])
-    with pytest.raises(NotApplicable, match="two images"):
-        attribute(net, x[:1], 0, ["control_other_image"])
+    for count in (1, 4):
+        with pytest.raises(NotApplicable, match="no photo of another class"):
+            attribute(net, x[:count], 0, ["control_other_image"])

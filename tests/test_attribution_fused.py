@@ -234,6 +234,11 @@ def test_the_budget_counts_what_autograd_keeps():
     assert memory.images_per_pass(net, x, budget=1) == 1
     doubled = memory.bytes_per_image(net, pictures(1, (64, 128)))
     assert 1.8 < doubled / one < 2.2
+    with torch.no_grad():
+        passes: list[object] = []
+        net.register_forward_hook(lambda *_: passes.append(1))
+        assert memory.bytes_per_image(net, x) == one
+    assert not passes  # counted once a network
 
 
 def test_undefined_methods_stand_beside_the_others():

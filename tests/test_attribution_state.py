@@ -16,6 +16,8 @@ from suite.attribution.gradient_shap import GradientShap
 from suite.attribution.integrated_gradients import IntegratedGradients
 from suite.attribution.layer_conductance import LayerConductance
 from suite.attribution.smoothgrad import SmoothGrad, VarGrad
+from suite.errors import NetworkError
+from suite.models.state import guarded
 from suite.registry import ATTRIBUTIONS
 
 SMALL = {
@@ -209,3 +211,16 @@ def test_a_network_that_changes_its_input_gives_the_maps_of_one_that_does_not():
     for name, method in METHODS.items():  # alone, too
         alone = attribute(ChangesItsInput(True), images, TARGETS, {name: method})[name]
         torch.testing.assert_close(alone, leaves[name], atol=1e-6, rtol=1e-4)
+
+
+def test_a_removed_hook_comes_back_as_it_was():
+    net = seeded(nets.Conv)
+    told = []
+    layer = next(m for m in net.modules() if isinstance(m, nn.Conv2d))
+    handle = layer.register_forward_hook(lambda m, args, kwargs, out: told.append(kwargs), with_kwargs=True)
+    before = {name: dict(value) for name, value in vars(layer).items() if "hooks" in name and isinstance(value, dict)}
+    with pytest.raises(NetworkError, match="hooks"), guarded(net, "a method"):
+        handle.remove()
+    assert {name: dict(value) for name, value in vars(layer).items() if name in before} == before
+    net(pictures(1))
+    assert told == [{}]  # without the companion of hooks that take keyword arguments this call fails

@@ -119,6 +119,16 @@ def test_the_network_is_found_as_it_was(net: nn.Module, photos: Tensor) -> None:
     assert all(p.grad is None for p in net.parameters())
 
 
+def test_the_callers_threads_and_path_are_left_alone(net: nn.Module, photos: Tensor) -> None:
+    threads, path = torch.get_num_threads(), list(sys.path)
+    suite.audit(net, photos, methods=[brightness], studies=["sharpness"], threads=threads + 1)
+    assert torch.get_num_threads() == threads
+    with pytest.raises(SuiteError):
+        suite.audit(net, photos, methods=["nothing of that name"], threads=threads + 1)
+    assert torch.get_num_threads() == threads
+    assert sys.path == path
+
+
 def test_the_normalisation_is_the_networks(net: nn.Module, photos: Tensor) -> None:
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
     found = suite.audit(net, photos, methods=["saliency"], studies=["sharpness"], mean=mean, std=std)

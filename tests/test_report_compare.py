@@ -18,7 +18,7 @@ CORRECT = [i % 5 != 0 for i in range(20)]
 
 
 def run(folder: Path, *, seed: int = 0, worse: float = 0, slower: float = 1, wrong: int = 0, differs: int = 0,
-        fails: str = "", names: list[str] = NAMES, **settings: Any) -> Path:  # fmt: skip
+        fails: str = "", names: list[str] = NAMES, outlier: bool = False, **settings: Any) -> Path:  # fmt: skip
     """Photos differ a lot, two seeds of one run by a tenth of that; the faults are planted in grad_cam."""
     photo, chance = np.random.default_rng(7), np.random.default_rng(seed)
     rows: dict[str, list[dict[str, Any]]] = {"predictions": [], "agreement": [], "scores": [], "speed": []}
@@ -38,6 +38,8 @@ def run(folder: Path, *, seed: int = 0, worse: float = 0, slower: float = 1, wro
             for metric in ("deletion", "insertion", "passes"):
                 value = photo.uniform(0.3, 0.7) + chance.normal(0, 0.02)
                 value += worse * (metric == "deletion") * (method in ("grad_cam", "control_noise"))
+                if outlier and (method, metric) == ("saliency", "insertion"):
+                    value += 0.01 if i + 1 < len(names) else -1
                 rows["scores"].append(one | {"metric": metric, "value": value})
     for draw in range(10):
         for side in ("own", "captum"):
@@ -152,3 +154,29 @@ def test_a_metric_of_another_version_is_left_out_with_its_studys_verdicts(base: 
     ]
     assert {change.metric for change in found.changes if change.study == "scores"} == {"insertion", "passes"}
     assert not [verdict for verdict in found.verdicts if "agreement" in verdict.what]
+
+
+def test_the_family_of_tests_is_fixed_before_looking(base: Path, tmp_path: Path) -> None:
+    """A number that did not move counts as a test: 4 of scores have a better direction, two methods by two metrics."""
+    found = compare(base, run(tmp_path, worse=0.1))
+    change = next(change for change in found.changes if change.what == "scores: deletion of grad_cam on m")
+    assert change.verdict == "worse"
+    assert change.p == pytest.approx(4 * 2.0**-19)  # the same 0.1 on 20 of 20 photos, the smallest p there is
+    still = [change for change in found.changes if change.study == "scores" and change.base == change.new]
+    assert len(still) == 10
+    assert {change.p for change in still} == {1.0}
+
+
+def test_nineteen_photos_better_and_one_outlier_is_no_change(base: Path, tmp_path: Path) -> None:
+    found = compare(base, run(tmp_path, outlier=True))
+    assert {change.verdict for change in found.changes} == {"same"}
+    change = next(change for change in found.changes if change.new != change.base)
+    assert change.new < change.base  # the mean says worse, nineteen photos say better
+    assert change.low < 0 < change.high
+
+
+def test_too_few_photos_to_show_anything_is_said(tmp_path: Path) -> None:
+    few = [run(tmp_path / str(seed), seed=seed, worse=0.2 * seed, names=NAMES[:6]) for seed in range(2)]
+    found = compare(*few)
+    assert "scores: too few units (6) for its 4 numbers with a better direction; 8 would do" in found.notes
+    assert not found.regressed

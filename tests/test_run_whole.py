@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 
 from suite.config import load
+from suite.data.classes import ClassNames
+from suite.data.sources import list_images
 from suite.report.html import _took
 from suite.report.tables import build_tables
 from suite.results import KEY, RunLock, read, read_manifest
@@ -215,8 +217,8 @@ def test_bad_images_are_rows_that_name_them(tmp_path: Path) -> None:
 
 def test_a_chunk_without_one_readable_image_loses_nothing_else(tmp_path: Path) -> None:
     path = tiny.config(tmp_path, count=6, methods=["saliency"], studies={"agreement": {}, "speed": {"rounds": 2}})
-    for file in sorted((tmp_path / "photos").rglob("*.png"))[:3]:
-        file.write_bytes(b"")
+    for file in list_images(tmp_path / "photos", classes=ClassNames(tuple("abc"))).files[:3]:
+        file.path.write_bytes(b"")
     rows = tiny.rows(path, tmp_path / "run")
     assert (rows["status"] == "failed").sum() == 3
     assert len(rows[(rows["metric"] == "bit_equal") & (rows["status"] == "ok")]) == 3
@@ -252,7 +254,7 @@ def test_a_bad_method_of_ones_own_costs_only_its_own_rows(
 def test_what_memory_does_not_hold_is_done_in_halves_and_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    studies = {"agreement": {}, "comparison": {}, "sharpness": {}}
+    studies = {"agreement": {}, "comparison": {}, "sharpness": {}, "differentiate": {"radii": [0.01]}}
 
     def run(method: str) -> pd.DataFrame:
         methods = ["saliency", {"name": "smoothgrad", "samples": 3}, {"name": f"tiny:{method}", "label": "mine"}]
@@ -263,6 +265,7 @@ def test_what_memory_does_not_hold_is_done_in_halves_and_says_so(
     note = "out of memory with 5 images at once, done 1 at a time"
     assert set(rows["message"]) >= {note, note.replace("5", "2")}
     assert (rows.loc[rows["study"] == "sharpness", "message"].str.startswith("out of memory with")).all()
+    assert not rows.loc[rows["study"] == "differentiate", "message"].str.contains("out of memory").any()
     notes = read_manifest(tmp_path / "hungry")["memory"]
     assert f"comparison on net: {note}" in notes
     assert read_manifest(tmp_path / "luminance")["memory"] == []
@@ -359,13 +362,23 @@ def test_networks_that_cannot_be_had(tmp_path: Path) -> None:
     assert "no such disk second line" in message
 
 
+def test_pictures_are_of_the_first_photos_of_the_list_whatever_could_be_read(tmp_path: Path) -> None:
+    path = tiny.config(tmp_path, count=6, methods=["saliency"], studies={"agreement": {}}, pictures=3)
+    files = list_images(tmp_path / "photos", classes=ClassNames(tuple("abc"))).files
+    assert [file.id for file in files] != sorted(file.id for file in files)
+    files[1].path.write_bytes(b"")
+    tiny.rows(path, tmp_path / "run")
+    stored = {file.stem: str(np.load(file)["id"]) for file in (tmp_path / "run" / "images").rglob("[0-9]*.npz")}
+    assert stored == {"000000": files[0].id, "000002": files[2].id}
+
+
 def test_one_image_a_chunk_has_no_unrelated_photo(tmp_path: Path) -> None:
     path = tiny.config(tmp_path, count=2, methods=["saliency", "gradient"], studies={"comparison": {}})
     rows = tiny.rows(path, tmp_path / "run", "data.batch_size=1")
     unrelated = rows[rows["stage"] == "unrelated_photos"]
     assert len(unrelated) == 2 * 3 * 3
     assert set(unrelated["status"]) == {"not_applicable"}
-    assert "at least two" in unrelated["message"].iloc[0]
+    assert "no photo of another class" in unrelated["message"].iloc[0]
     assert set(rows.loc[rows["stage"] == "same_photo", "status"]) == {"ok"}
 
 

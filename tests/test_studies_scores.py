@@ -213,29 +213,3 @@ def test_a_whole_run_has_its_section(tmp_path, monkeypatch):
     assert tables["scores_verdicts"].columns.tolist() == ["model", "method", "measure", "verdict", "reason"]
     assert set(tables["scores_which"]["use"]) <= set(report.USES)
     assert Scores().cost({}, load(path)).forwards > 0
-
-
-def _rows(values, metric="deletion", stage="probability"):
-    return pd.DataFrame(
-        [
-            {"study": "scores", "model": "m", "method": method, "implementation": "", "other": "", "image": f"{i}",
-             "stage": stage, "x": np.nan, "metric": metric, "value": value, "status": "ok", "message": "", "target": 0,
-             "control": method.startswith("control")}
-            for method, some in values.items() for i, value in enumerate(some)
-        ]
-    )  # fmt: skip
-
-
-def test_verdicts_by_hand():
-    n = 12
-    spread = np.linspace(0, 0.01, n)
-    rows = _rows({"good": 0.1 + spread, "edgy": 0.3 - spread, "poor": 0.5 + spread * (-1) ** np.arange(n),
-                  "control_noise": 0.5 + 0 * spread, "control_edges": 0.3 + 0 * spread})  # fmt: skip
-    main = report._scores(report._named(rows), rows).set_index("method")
-    assert main.loc["good", "verdict"] == report.BETTER
-    assert main.loc["poor", "verdict"] == report.RANDOM
-    assert main.loc["control_noise", "verdict"] == "control"
-    assert main.loc["good", "rank"] == 1
-    assert main.loc["good", "over_random"] == pytest.approx(0.395)
-    few = _rows({"good": [0.1] * 3, "control_noise": [0.5] * 3, "control_edges": [0.4] * 3})
-    assert report._scores(report._named(few), few).set_index("method").loc["good", "verdict"] == report.FEW

@@ -11,6 +11,7 @@ from suite.attribution.base import SampledPass
 from suite.attribution.baselines import gaussian_blur
 from suite.attribution.draws import ImageDraws
 from suite.attribution.passes import Cost, pixel_gradient
+from suite.core.partners import NO_PARTNER, WHY_NONE, partners
 from suite.errors import NotApplicable
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -127,14 +128,15 @@ class Luminance(Control):
 
 @dataclass(frozen=True)
 class OtherImage(Control):
-    """The saliency of the next image of the batch: a real map, about something else. It needs two images."""
+    """The saliency of the next image of another class: a real map of something else; a batch of one class has none."""
 
     signed: ClassVar[bool] = False
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
-        if len(images) < 2:
-            raise NotApplicable("another image's map needs at least two images in a chunk")
-        return pixel_gradient(model, images.roll(-1, 0), targets.roll(-1, 0)).abs().amax(1, keepdim=True)
+        partner = partners(targets.tolist())
+        if NO_PARTNER in partner:
+            raise NotApplicable(WHY_NONE)
+        return pixel_gradient(model, images[partner], targets[partner]).abs().amax(1, keepdim=True)
 
     def cost(self) -> Cost:
         return Cost(1, 1)

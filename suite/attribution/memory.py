@@ -1,5 +1,7 @@
 """How many images one pass may hold: a fixed budget over the bytes that autograd keeps for one image."""
 
+from weakref import WeakKeyDictionary
+
 import torch
 from torch import Tensor, nn
 
@@ -9,8 +11,20 @@ from suite.models.state import in_use
 BUDGET = 512 * 2**20  # bytes kept for backward at a time; more buys no speed on a CPU
 
 
+_KNOWN: WeakKeyDictionary[nn.Module, dict[tuple[object, ...], int]] = WeakKeyDictionary()
+
+
 def bytes_per_image(model: nn.Module, images: Tensor) -> int:
-    """What autograd keeps for the backward pass of one image, counted tensor by tensor in one forward."""
+    """What autograd keeps for the backward pass of one image; counted once a network and kind of image."""
+    known = _KNOWN.setdefault(model, {})
+    kind = (*images.shape[1:], images.dtype, images.device)
+    if kind not in known:
+        known[kind] = _count_bytes(model, images)
+    return known[kind]
+
+
+def _count_bytes(model: nn.Module, images: Tensor) -> int:
+    """Tensor by tensor, in one forward."""
     storages: dict[int, int] = {}
     parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
 

@@ -7,7 +7,7 @@ class does share something, so partners are always of another class, and a photo
 from collections.abc import Hashable, Sequence
 
 NO_PARTNER = -1
-WHY_NONE = "another photo must be of another class, and every photo of the chunk is of this one's"
+WHY_NONE = "the chunk holds no photo of another class: raise data.batch_size, or give photos of more classes"
 
 
 def partners(classes: Sequence[Hashable], turn: int = 0) -> list[int]:
@@ -21,7 +21,7 @@ def partners(classes: Sequence[Hashable], turn: int = 0) -> list[int]:
         turn: at least 0; 0 is the next photo of another class.
 
     Returns:
-        (B,) places in the chunk; `NO_PARTNER` where no photo is of another class.
+        (B,) places in the chunk; all `NO_PARTNER` where the photos are of one class, else none.
     """
     chosen = []
     for i, own in enumerate(classes):

@@ -33,6 +33,7 @@ class Chunk:
         files: the files of these images.
         notes: what was done to each on reading ("converted from CMYK"), "" for most.
         faults: files that could not be used, and why.
+        ids: of all files of the item, in its order.
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class Chunk:
         files: tuple[ImageFile, ...] = (),
         notes: tuple[str, ...] = (),
         faults: tuple[tuple[ImageFile, str], ...] = (),
+        ids: tuple[str, ...] = (),
     ) -> None:
-        self.item, self.images, self.files, self.notes, self.faults = item, images, files, notes, faults
+        self.item, self.images, self.files, self.notes, self.faults, self.ids = item, images, files, notes, faults, ids
 
 
 class WorkDataset(Dataset[Chunk]):
@@ -87,7 +89,7 @@ def read_chunk(item: Any, files: Sequence[ImageFile], size: Size) -> Chunk:
             kept.append(file)
             notes.append(note)
     stacked = torch.stack(tensors) if tensors else torch.empty(0, 3, *size.crop)
-    return Chunk(item, stacked, tuple(kept), tuple(notes), tuple(faults))
+    return Chunk(item, stacked, tuple(kept), tuple(notes), tuple(faults), tuple(file.id for file in files))
 
 
 def _only(chunks: list[Chunk]) -> Chunk:

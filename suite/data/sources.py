@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def list_images(
         classes: what labels are resolved with.
         limit: at most so many images; every class has one before any has a second. A smaller limit's images are among
             a larger one's.
-        seed: which sample.
+        seed: which sample, and the order of the list (see `in_run_order`).
 
     Raises:
         DataError: one line, where the source, a label or a promised digest is not as described.
@@ -90,8 +91,16 @@ def list_images(
     except OSError as error:
         raise DataError(f"data {given!r} cannot be read: {error.strerror}") from error
     chosen = candidates if limit is None else _sample(candidates, limit, seed)
-    files = tuple(_hashed(candidate, given) for candidate in sorted(chosen, key=lambda candidate: candidate.id))
+    files = in_run_order([_hashed(candidate, given) for candidate in chosen], seed)
     return ImageList(source=given, files=files, total=len(candidates), digest=list_digest(files), root=root)
+
+
+def in_run_order(files: Iterable[ImageFile], seed: int) -> tuple[ImageFile, ...]:
+    """Files by a seeded hash of their ids: the same whatever order a source has.
+
+    Sources come sorted by class, and chunks are consecutive, so that without it neighbours would be of one class.
+    """
+    return tuple(sorted(files, key=lambda file: _rank(seed, "order", file.id)))
 
 
 def write_files_csv(images: ImageList, path: str | Path) -> None:
@@ -157,6 +166,7 @@ def _sha256(path: Path) -> str:
 
 
 def list_digest(files: tuple[ImageFile, ...]) -> str:
-    """Of every file's (id, sha256, label)."""
-    lines = (json.dumps([file.id, file.sha256, file.label]) for file in files)
+    """Of every file's (id, sha256, label), whatever their order."""
+    by_id = sorted(files, key=lambda file: file.id)
+    lines = (json.dumps([file.id, file.sha256, file.label]) for file in by_id)
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()

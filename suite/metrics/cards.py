@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Better = Literal["higher", "lower"]
+PLACEBOS = ("control_noise", "control_edges", "control_center", "control_center_edges")
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Card:
         cost: passes an image; "shared" ones are made once for all methods.
         says: what is measured, and what it is not.
         paper: where it is defined.
+        margin: the largest difference that counts as none: a twentieth of what the values can span.
+        controls: the control maps that a method must beat to be better, of which those with rows decide.
     """
 
     family: str
@@ -26,6 +29,13 @@ class Card:
     cost: str
     says: str
     paper: str
+    margin: float = 0.05
+    controls: tuple[str, ...] = PLACEBOS
+
+    @property
+    def optimum(self) -> float:
+        """The best value there is."""
+        return 1.0 if self.better == "higher" else 0.0
 
     @property
     def line(self) -> str:
@@ -56,13 +66,14 @@ CARDS: dict[str, Card] = {
     ),
     "faithfulness_correlation": Card(
         "faithfulness", "higher", "[-1, 1]", _SUBSETS,
-        "Correlation of what the map says of a subset with the score lost when it is removed.", "Bhatt et al. 2020",
+        "Correlation of what the map says of a subset with the score lost when it is removed.", "Bhatt et al. 2020", margin=0.1,
     ),
-    "mu_fidelity": Card("faithfulness", "higher", "[-1, 1]", _SUBSETS, "The same by ranks.", "Fel et al. 2022"),
+    "mu_fidelity": Card("faithfulness", "higher", "[-1, 1]", _SUBSETS, "The same by ranks.", "Fel et al. 2022", margin=0.1),
     "infidelity": Card(
         "faithfulness", "lower", "[0, 1]", _SUBSETS,
         "Squared error of the loss that the map predicts, at its best scale, over the mean squared loss: 1 is what an "
         "empty map gets.", f"{_YEH}; Captum's normalize=True over E[(f(x) - f(x - I))^2]",
+        controls=(*PLACEBOS, "control_constant", "control_absolute_noise"),
     ),
     "max_sensitivity": Card(
         "robustness", "lower", "at least 0", "n maps", "Largest relative change of the map under small noise. A map that "

@@ -4,13 +4,15 @@ All take batches, compare map i of one with map i of the other, work in float64 
 What is undefined (a constant map, a NaN inside) is NaN, never a number that looks like a result.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from suite.core.partners import NO_PARTNER, WHY_NONE
 
 _SIGMA: Final = 1.5
 _RADIUS: Final = 5  # scikit-image truncates its Gaussian at 3.5 sigma: 11 taps
@@ -324,27 +326,27 @@ class Comparable:
         """See `normalise`."""
         return normalise(self.maps)
 
-    def compare(self, other: "Comparable", shift: int) -> Iterator[tuple[str, Tensor, str]]:
+    def compare(self, other: "Comparable", partner: Sequence[int] | None = None) -> Iterator[tuple[str, Tensor, str]]:
         """Spearman, SSIM (data range 1) and the overlap of the top tenth: metric, (B,) values, and why one is NaN.
 
         Args:
             other: the maps compared with, of the same shape.
-            shift: 0 for the same photo, 1 for the other's map of the next one.
+            partner: the place of each photo's partner (`suite.core.partners`), whose map of `other` is taken; None for
+                the same photo. Where one photo has no partner none has: the batch is of one class.
         """
-        unlike, small = bool(shift) and len(self.maps) < 2, min(self.maps.shape[1:]) < 2 * _RADIUS + 1
+        alone, small = NO_PARTNER in (partner or ()), min(self.maps.shape[1:]) < 2 * _RADIUS + 1
         nothing = self.maps.new_full((len(self.maps),), torch.nan)
+        at = slice(None) if partner is None else torch.tensor(partner, device=self.maps.device)
         measures: dict[str, Callable[[], Tensor]] = {
-            "spearman": lambda: rank_correlation(self.ranks, other.ranks.roll(-shift, 0)),
-            "ssim": lambda: nothing if small else ssim(self.scaled, other.scaled.roll(-shift, 0), data_range=1.0),
-            "top10_overlap": lambda: top_overlap(self.maps, other.maps.roll(-shift, 0), fraction=0.1),
+            "spearman": lambda: rank_correlation(self.ranks, other.ranks[at]),
+            "ssim": lambda: nothing if small else ssim(self.scaled, other.scaled[at], data_range=1.0),
+            "top10_overlap": lambda: top_overlap(self.maps, other.maps[at], fraction=0.1),
         }
         for metric, measure in measures.items():
             why = "a map is constant, so there is nothing to compare"
             if metric == "ssim" and small:
                 why = f"SSIM needs {2 * _RADIUS + 1} pixels a side, the width of its window"
-            if unlike:
-                why = "an unrelated photo needs at least two images in a chunk"
-            yield metric, nothing if unlike else measure(), why
+            yield metric, nothing if alone else measure(), WHY_NONE if alone else why
 
 
 def _flat(a: Tensor, name: str) -> Tensor:

@@ -1,16 +1,19 @@
-"""Intervals, paired tests, their correction, and agreement of ranks: numpy alone; no torch, no studies, no files.
+"""Intervals, paired tests, their correction, and agreement of ranks: arrays alone; no torch, no studies, no files.
 
 Every function is pure. Resampling draws from its own generator, seeded by the caller: equal input, equal intervals.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from math import nan, sqrt
+from math import floor, log2, nan, sqrt
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import bdtr, betaincinv, stdtr, stdtrit
 
+_EXACT = 16  # pairs up to which all 2^n choices of signs are counted: 65,536 means
 _CHUNK = 1_000_000  # resampled values held at once: 8 MB, whatever n is
 
 
@@ -34,8 +37,7 @@ def bootstrap_interval(
         ValueError: values are not one-dimensional or hold NaN or infinity; confidence or resamples out of range.
     """
     sample = _finite_sample(values, "values")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence is {confidence}, expected a number strictly between 0 and 1, such as 0.95")
+    _within(confidence, "confidence", "0.95")
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}, expected at least 1")
     if sample.size < 2:
@@ -64,32 +66,147 @@ def _counts(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
         yield np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
 
 
-def paired_bootstrap(
-    a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of a - b, where a[i] and b[i] belong to the same image.
+@dataclass(frozen=True)
+class PairedTest:
+    """The mean of paired differences, its interval and its p-value, all of one test.
 
-    Pairs are drawn, never the two sides apart, so what an image does to both cancels.
+    Attributes:
+        mean: of a - b.
+        low, high: ends of the 1 - alpha interval; NaN where there are too few pairs for one.
+        p: two-sided, of a mean difference of 0; p < alpha exactly where the interval leaves out 0. NaN without a pair.
+        sd: standard deviation of the differences; NaN for fewer than two pairs.
+        n: pairs.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    sd: float
+    n: int
+
+
+def paired_test(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05) -> PairedTest:
+    """Is the mean of a - b other than 0, and between what ends is it? a[i] and b[i] belong to the same image.
+
+    Up to 16 pairs, the sign-flip (randomisation) test of the mean and the interval that inverts it: its ends are order
+    statistics of the means of all non-empty subsets of the differences. Above, Student's t, which that test approaches.
+    Pairs of 0 and 1 alone, McNemar's exact test (the sign test of the pairs that differ); the interval multiplies
+    Clopper and Pearson's of the share of pairs that differ and of the share of these that `a` wins.
+
+    Sources: R. A. Fisher, The Design of Experiments, 1935, section 21; J. A. Hartigan, Using subsample values as
+    typical values, JASA 64, 1969; C. J. Clopper and E. S. Pearson, The use of confidence or fiducial limits, 1934.
 
     Args:
         a: (n,) finite numbers.
         b: (n,) finite numbers, in the same order of images.
-        confidence: as in `bootstrap_interval`.
-        resamples: as in `bootstrap_interval`.
-        seed: as in `bootstrap_interval`.
-
-    Returns:
-        (low, high) of the mean difference; (nan, nan) for fewer than two pairs.
+        alpha: error rate of test and interval, both sides together, strictly between 0 and 1.
 
     Raises:
-        ValueError: the two differ in length, or as in `bootstrap_interval`.
+        ValueError: the two differ in length, are not one-dimensional, hold NaN or infinity, or alpha is out of range.
     """
     first, second = _finite_sample(a, "a"), _finite_sample(b, "b")
     if first.size != second.size:
         raise ValueError(
             f"a has {first.size} values and b has {second.size}: pairs need as many of one as of the other"
         )
-    return bootstrap_interval(first - second, confidence=confidence, resamples=resamples, seed=seed)
+    _within(alpha, "alpha", "0.05")
+    n, differences = first.size, first - second
+    if not n:
+        return PairedTest(nan, nan, nan, nan, nan, 0)
+    mean, sd = float(differences.mean()), float(differences.std(ddof=1)) if n > 1 else nan
+    if all(((side == 0) | (side == 1)).all() for side in (first, second)):
+        low, high, p = _discordant(int((differences > 0).sum()), int((differences < 0).sum()), n, alpha)
+    elif n <= _EXACT:
+        low, high, p = _sign_flips(differences, alpha)
+    else:
+        low, high = mean_interval(differences, confidence=1 - alpha)
+        p = 2 * float(stdtr(n - 1, -abs(mean) * sqrt(n) / sd)) if sd else float(mean == 0)
+        p = max(p, 2.0 ** (1 - n))  # the smallest that the sign-flip test can reach
+    return PairedTest(mean, low, high, p, sd, n)
+
+
+def _sign_flips(differences: NDArray[np.float64], alpha: float) -> tuple[float, float, float]:
+    """Low, high and p from the means of all non-empty subsets."""
+    n = differences.size
+    sums = np.zeros(2**n)
+    for i, value in enumerate(differences):
+        np.add(sums[: 2**i], value, out=sums[2**i : 2 ** (i + 1)])
+    sums[np.abs(sums) < 1e-12 * np.abs(differences).sum()] = 0  # a tie with 0 but for rounding
+    means = sums[1:] / _subset_sizes(n)
+    tail = 1 + min(int((means <= 0).sum()), int((means >= 0).sum()))  # 1: no sign flipped
+    p = min(1.0, 2 * tail / 2**n)
+    k = int(alpha / 2 * 2**n)
+    if not k:
+        return nan, nan, p
+    ends = np.partition(means, (k - 1, means.size - k))
+    return float(ends[k - 1]), float(ends[-k]), p
+
+
+@lru_cache(maxsize=_EXACT)
+def _subset_sizes(n: int) -> NDArray[np.float64]:
+    sizes = np.zeros(2**n)
+    for i in range(n):
+        sizes[2**i : 2 ** (i + 1)] = sizes[: 2**i] + 1
+    return sizes[1:]
+
+
+def _discordant(won: int, lost: int, n: int, alpha: float) -> tuple[float, float, float]:
+    """Low, high and p where `won` of n pairs are 1 and 0, and `lost` are 0 and 1."""
+    differ = won + lost
+    p = min(1.0, 2 * float(bdtr(min(won, lost), differ, 0.5))) if differ else 1.0
+    share, (least, most) = _clopper_pearson(differ, n, alpha), _clopper_pearson(won, differ, alpha)
+    return min(s * (2 * least - 1) for s in share), max(s * (2 * most - 1) for s in share), p
+
+
+def _clopper_pearson(successes: int, n: int, alpha: float) -> tuple[float, float]:
+    low = float(betaincinv(successes, n - successes + 1, alpha / 2)) if successes else 0.0
+    high = float(betaincinv(successes + 1, n - successes, 1 - alpha / 2)) if successes < n else 1.0
+    return low, high
+
+
+def pairs_needed(tests: int, *, alpha: float = 0.05) -> int:
+    """The fewest pairs whose smallest sign-flip p, 2^(1 - n), is below alpha once corrected for a number of tests."""
+    return floor(log2(2 * tests / alpha)) + 1
+
+
+def smallest_effect(sd: float, n: int, *, alpha: float = 0.05, power: float = 0.8) -> float:
+    """The mean difference that n pairs show with a probability of `power`, by Student's t; NaN for n < 2.
+
+    Source: W. G. Cochran and G. M. Cox, Experimental Designs, 1957, section 2.21.
+
+    Args:
+        sd: standard deviation of the paired differences.
+        n: pairs.
+        alpha: two-sided level, after any correction.
+        power: strictly between 0 and 1.
+    """
+    if n < 2:
+        return nan
+    return float(stdtrit(n - 1, 1 - alpha / 2) + stdtrit(n - 1, power)) * sd / sqrt(n)
+
+
+def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Student's t interval of a mean.
+
+    Source: Student, The probable error of a mean, Biometrika 6, 1908.
+
+    Args:
+        values: (n,) finite numbers, one an independent unit (an image).
+        confidence: nominal coverage, strictly between 0 and 1.
+
+    Returns:
+        (low, high) in the unit of the values; (nan, nan) for fewer than two values, from which no spread can be had.
+
+    Raises:
+        ValueError: values are not one-dimensional or hold NaN or infinity, or confidence is out of range.
+    """
+    sample = _finite_sample(values, "values")
+    _within(confidence, "confidence", "0.95")
+    if sample.size < 2:
+        return nan, nan
+    half = float(stdtrit(sample.size - 1, (1 + confidence) / 2)) * float(sample.std(ddof=1)) / sqrt(sample.size)
+    return float(sample.mean()) - half, float(sample.mean()) + half
 
 
 def wilson_interval(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -110,8 +227,7 @@ def wilson_interval(successes: int, n: int, *, confidence: float = 0.95) -> tupl
     """
     if not 0 <= successes <= n:
         raise ValueError(f"successes is {successes} of n = {n}, expected 0 <= successes <= n")
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence is {confidence}, expected a number strictly between 0 and 1, such as 0.95")
+    _within(confidence, "confidence", "0.95")
     if n == 0:
         return nan, nan
     z = NormalDist().inv_cdf((1 + confidence) / 2)
@@ -142,51 +258,10 @@ def crossed_weights(shape: tuple[int, int], *, resamples: int, seed: int = 0) ->
     return first, second
 
 
-def wilcoxon_p(a: ArrayLike, b: ArrayLike) -> float:
-    """Two-sided p-value of Wilcoxon's signed-rank test of a - b, where a[i] and b[i] belong to the same image.
-
-    Source: F. Wilcoxon, Individual comparisons by ranking methods, 1945, with J. W. Pratt's treatment of zeros, 1959;
-    exact for up to 50 pairs without ties or zeros, else by the normal approximation, as `scipy.stats.wilcoxon` has it
-    (whose import alone takes longer than all the tests of a report).
-
-    Returns:
-        p in (0, 1]; 1 where all differences are 0; NaN without a pair.
-    """
-    first, second = _finite_sample(a, "a"), _finite_sample(b, "b")
-    if first.size != second.size:
-        raise ValueError(f"a has {first.size} values and b has {second.size}: a paired test needs as many of each")
-    difference = first - second
-    if not difference.size:
-        return nan
-    if not difference.any():
-        return 1.0
-    size = np.abs(difference)
-    rank, ties = _ranks(size)
-    n, zeros = size.size, int((size == 0).sum())
-    positive = float(rank[difference > 0].sum())
-    if n <= 50 and zeros == 0 and ties.max() == 1:
-        below = np.cumsum(_signed_rank_counts(n))
-        w = int(min(positive, n * (n + 1) // 2 - positive))
-        return float(min(1.0, 2 * below[w] / below[-1]))
-    ties = ties[1:] if zeros else ties  # the zeros come first, and are taken out as Pratt has it
-    mean = (n * (n + 1) - zeros * (zeros + 1)) / 4
-    spread = n * (n + 1) * (2 * n + 1) - zeros * (zeros + 1) * (2 * zeros + 1) - float((ties**3 - ties).sum()) / 2
-    return 2 * NormalDist().cdf(-abs(positive - mean) / sqrt(spread / 24))
-
-
 def _ranks(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Ranks from 1, equal values sharing their mean, and how many share each, ascending."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[place], counts.astype(np.int64)
-
-
-@lru_cache(maxsize=64)
-def _signed_rank_counts(n: int) -> NDArray[np.float64]:
-    """In how many of the 2^n choices of signs the positive ranks sum to 0, 1, ..., n (n + 1) / 2."""
-    counts = np.ones(1)
-    for rank in range(1, n + 1):
-        counts = np.concatenate([counts, np.zeros(rank)]) + np.concatenate([np.zeros(rank), counts])
-    return counts
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -200,6 +275,23 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     order = tested[np.argsort(given[tested], kind="stable")]
     factors = np.arange(order.size, 0, -1)
     adjusted[order] = np.minimum(1, np.maximum.accumulate(given[order] * factors))
+    return adjusted
+
+
+def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
+    """p-values corrected so that the false discovery rate is held, in the order given; NaN as in `holm`.
+
+    Valid for independent tests and for positively dependent ones.
+
+    Sources: Y. Benjamini and Y. Hochberg, Controlling the false discovery rate, 1995; Y. Benjamini and D. Yekutieli,
+    The control of the false discovery rate in multiple testing under dependency, 2001, theorem 1.2.
+    """
+    given = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(given.shape, nan)
+    tested = np.flatnonzero(~np.isnan(given))
+    order = tested[np.argsort(-given[tested], kind="stable")]
+    factors = order.size / np.arange(order.size, 0, -1)
+    adjusted[order] = np.minimum.accumulate(given[order] * factors)
     return adjusted
 
 
@@ -227,6 +319,11 @@ def kendall_w(values: ArrayLike) -> float:
     spread = 12 * float(np.square(ranks.sum(0) - n * (m + 1) / 2).sum())
     most = n**2 * (m**3 - m) - n * ties
     return spread / most if most > 0 else nan
+
+
+def _within(value: float, name: str, such_as: str) -> None:
+    if not 0.0 < value < 1.0:
+        raise ValueError(f"{name} is {value}, expected a number strictly between 0 and 1, such as {such_as}")
 
 
 def _finite_sample(values: ArrayLike | Sequence[float], name: str) -> NDArray[np.float64]:

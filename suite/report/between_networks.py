@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from suite.metrics.statistics import paired_bootstrap
+from suite.metrics.statistics import paired_test
 from suite.report.comparison import MEASURES, draw_pairs
 from suite.report.pictures import GRID_ROWS, Picture, load, photo_grid, save_png
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, records, with_ends
@@ -27,12 +27,12 @@ TEXTS = {
     ),
     "between_networks_sharpness": (
         "The larger network's maps less the smaller one's",
-        "Mean difference of the same photo's maps, with its 95% paired bootstrap interval. Sharper: entropy below 0, "
+        "Mean difference of the same photo's maps, with its 95% interval (sign-flip test). Sharper: entropy below 0, "
         "Gini above 0; more in one place: mass of the largest region above 0. An interval that holds 0 tells nothing.",
     ),
     "between_networks": (
         "Do networks look at the same places?",
-        "How alike two networks' maps of one photo are: 1 is the same, with the 95% bootstrap interval of the mean. "
+        "How alike two networks' maps of one photo are: 1 is the same, with the mean's 95% interval (Student's t). "
         "Beside it, one network's map of another photo: beyond chance where the paired difference of the two is "
         "above 0 with its whole 95% interval.",
     ),
@@ -48,7 +48,7 @@ def _agreement(rows: pd.DataFrame, pair: tuple[str, str]) -> Iterable[dict[str, 
             for stage in ("same_photo", "unrelated_photos")
         )
         both = same.index.intersection(apart.index)
-        beyond = "yes" if paired_bootstrap(same[both], apart[both])[0] > 0 else "no"
+        beyond = "yes" if paired_test(same[both], apart[both]).low > 0 else "no"
         line = dict(zip(_KEYS, (*pair, method), strict=True)) | {"metric": metric} | mean_with_interval("mean", same)
         yield line | {"unrelated_mean": apart.mean(), "unrelated_p95": apart.quantile(0.95), "beyond_chance": beyond}
 
@@ -60,7 +60,8 @@ def _sharpness(rows: pd.DataFrame, pair: tuple[str, str]) -> Iterable[dict[str, 
         if len(values):
             first, second = (values[model] for model in pair)
             line = dict(zip(_KEYS, (*pair, method), strict=True)) | {"metric": metric, "n": len(values)}
-            yield line | with_ends("mean", (first - second).mean(), paired_bootstrap(first, second))
+            test = paired_test(first, second)
+            yield line | with_ends("mean", test.mean, (test.low, test.high))
 
 
 def _verdict(sharper: pd.DataFrame, alike: pd.DataFrame) -> tuple[str, str]:

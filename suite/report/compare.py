@@ -10,7 +10,7 @@ import pandas as pd
 
 from suite.errors import SuiteError
 from suite.metrics.cards import CARDS
-from suite.metrics.statistics import holm, paired_bootstrap, wilcoxon_p
+from suite.metrics.statistics import PairedTest, holm, paired_test, pairs_needed
 from suite.report.sections import MARKS, Tables, ok
 from suite.report.tables import SECTIONS, build_tables
 from suite.report.words import as_words, number
@@ -37,8 +37,8 @@ class Change:
         what: its study, method, network, metric and settings.
         verdict: worse, better, changed (no direction is the better one) or same.
         base, new: means.
-        low, high: ends of the paired 95% bootstrap interval of new - base.
-        p: Wilcoxon's, corrected for all numbers tested.
+        low, high: ends of the 95% interval of the mean of new - base (`paired_test`).
+        p: of the same test, corrected for all numbers of its kind.
         n: units.
     """
 
@@ -110,9 +110,10 @@ class Comparison:
 def compare(base_dir: Path, new_dir: Path) -> Comparison:
     """Pairs two runs photo by photo.
 
-    A number changed where the paired 95% bootstrap interval of its mean difference leaves out 0 and Wilcoxon's p,
-    corrected by Holm for all numbers of its kind that moved at all, is below 0.05. What is better is the metric
-    cards' to say, and for agreement, accuracy and passes it is fixed here; controls and all others can only change.
+    A number changed where p of its paired difference (`paired_test`), corrected by Holm for all numbers of its kind
+    that both runs have, is below 0.05. The numbers of a study that have a better direction are one kind, those that
+    have none another. What is better is the metric cards' to say, and for agreement, accuracy and passes it is fixed
+    here; controls and all others can only change.
 
     Raises:
         SuiteError: no run in one of the directories, the runs saw different photos, or share no study.
@@ -143,7 +144,8 @@ def compare(base_dir: Path, new_dir: Path) -> Comparison:
     tables = [build_tables(frame, manifest) for frame, manifest in zip(frames, manifests, strict=True)]
     unjudged = {section.verdicts for section in SECTIONS if section.study in redefined}
     tables = [{name: table for name, table in made.items() if name not in unjudged} for made in tables]
-    return Comparison(notes, list(_verdicts(*tables)), _changes(*frames), list(_lost(*frames)))
+    changes, few = _changes(*frames)
+    return Comparison(notes + few, list(_verdicts(*tables)), changes, list(_lost(*frames)))
 
 
 def _notes(manifests: tuple[dict[str, Any], ...], frames: tuple[pd.DataFrame, ...]) -> tuple[list[str], set[str]]:
@@ -209,7 +211,8 @@ def _lost(base: pd.DataFrame, new: pd.DataFrame) -> Iterator[str]:
         yield f"{study} of {method or 'all methods'} on {model} failed on {photos} photos: {group['message'].iloc[0]}"
 
 
-def _changes(base: pd.DataFrame, new: pd.DataFrame) -> list[Change]:
+def _changes(base: pd.DataFrame, new: pd.DataFrame) -> tuple[list[Change], list[str]]:
+    """Every number that both runs have, and a note for each kind of which nothing could have been shown."""
     unit = ["image", "draw"]
     means = []
     for frame in (base, new):
@@ -219,22 +222,24 @@ def _changes(base: pd.DataFrame, new: pd.DataFrame) -> list[Change]:
         groups = kept.assign(draw=kept["draw"].where(kept["study"] == "speed")).groupby([*_NUMBER, *unit], dropna=False)
         means.append(groups.agg(value=("value", "mean"), control=("control", "any")).reset_index())
     both = means[0].merge(means[1], on=[*_NUMBER, *unit], suffixes=("_base", "_new"))
-    found = []
+    kinds: dict[tuple[str, bool], list[tuple[dict[str, Any], int, float, PairedTest]]] = {}
     for key, group in both.groupby(_NUMBER, dropna=False, sort=True):
         named = dict(zip(_NUMBER, key, strict=True))
         a, b = (group[f"value_{side}"].to_numpy(float) for side in ("base", "new"))
         finite = np.isfinite(a) & np.isfinite(b)
-        a, b = a[finite], b[finite]
-        if not len(a):
-            continue
-        direction = 0 if group["control_base"].any() else _direction(named)
-        low, high = paired_bootstrap(b, a)
-        found.append((named, direction, a, b, low, high, wilcoxon_p(b, a) if (a != b).any() else np.nan))
-    p = np.array([line[-1] for line in found])
-    directed = np.array([line[1] != 0 for line in found], bool)
-    for some in (directed, ~directed):
-        p[some] = holm(p[some])
-    return [_change(*line[:6], float(p_holm)) for line, p_holm in zip(found, p, strict=True)]
+        if finite.any():
+            direction = 0 if group["control_base"].any() else _direction(named)
+            one = named, direction, float(a[finite].mean()), paired_test(b[finite], a[finite])
+            kinds.setdefault((str(named["study"]), direction != 0), []).append(one)
+    changes, notes = list[Change](), list[str]()
+    for (study, directed), some in kinds.items():
+        most, needed = max(test.n for *_, test in some), pairs_needed(len(some), alpha=ALPHA)
+        if most < needed:
+            what = "with a better direction" if directed else "that can only change"
+            notes.append(f"{study}: too few units ({most}) for its {len(some)} numbers {what}; {needed} would do")
+        for line, p in zip(some, holm([test.p for *_, test in some]), strict=True):
+            changes.append(_change(*line, float(p)))
+    return changes, notes
 
 
 def _direction(named: dict[str, Any]) -> int:
@@ -246,16 +251,16 @@ def _direction(named: dict[str, Any]) -> int:
     return 1 if key in _HIGHER else -1 if key in _LOWER else 0
 
 
-def _change(named: dict[str, Any], direction: int, a: Any, b: Any, low: float, high: float, p: float) -> Change:
-    move = float(b.mean() - a.mean())
-    beyond = p < ALPHA and (low > 0 or high < 0)
+def _change(named: dict[str, Any], direction: int, base: float, test: PairedTest, p: float) -> Change:
+    beyond = p < ALPHA
     if named["study"] == "speed":
-        beyond = beyond and abs(move) > SPEED_MARGIN * abs(a.mean())
-    verdict = "same" if not beyond else "changed" if not direction else "better" if move * direction > 0 else "worse"
+        beyond = beyond and abs(test.mean) > SPEED_MARGIN * abs(base)
+    better = test.mean * direction > 0
+    verdict = "same" if not beyond else "changed" if not direction else "better" if better else "worse"
     settings = [as_words(str(named[k])) for k in ("implementation", "other", "stage") if named[k]]
     settings += [f"{k} {named[k]:g}" for k in ("x", "cell", "noise") if pd.notna(named[k])]
     of = f" of {named['method']}" if named["method"] else ""
     what = f"{named['study']}: {as_words(named['metric'])}{of} on {named['model']}"
     what += f" ({', '.join(settings)})" if settings else ""
-    means = float(a.mean()), float(b.mean())
-    return Change(what, named["study"], named["metric"], verdict, *means, low, high, p, len(a))
+    ends = base, base + test.mean, test.low, test.high
+    return Change(what, named["study"], named["metric"], verdict, *ends, p, test.n)

@@ -20,8 +20,8 @@ MEASURES = {
 TEXTS = {
     "comparison": (
         "Method against method",
-        "How alike two methods' maps of the same photo are: 1 is the same, with the 95% bootstrap interval of the "
-        "mean. Beside it, maps of unrelated photos: only what lies clearly above them says something about the photo.",
+        "How alike two methods' maps of the same photo are: 1 is the same, with the mean's 95% interval (Student's t). "
+        "Beside it, maps of unrelated photos: only what lies clearly above them says something about the photo.",
     ),
 }
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from suite.report import attacks, sanity, style_transfer, visualization
 from suite.report.pictures import Picture, load, photo_grid, save_png, signed_methods
+from suite.report.scores import BETTER, NO_BETTER, WORSE
 from suite.report.sections import Section, Tables, records
 from suite.report.style import slug
 from suite.report.words import number
@@ -122,7 +123,7 @@ def _saliency_or_cam(t: Tables) -> Answer:
         raise Missing("no scores of place and of deletion")
     wins = place["better"].value_counts()
     cam, own, line = wins.get("grad_cam", 0), wins.get("saliency", 0), records(detail)[0]
-    finer = None if line["better"] == "undecided" else line["better"] == "saliency"
+    finer = {"saliency": True, "grad_cam": False}.get(line["better"])
     says = f"placing an object (composites, n = {place['n'].max()}): Grad-CAM is better in {cam} of {len(place)} "
     says += f"measures, saliency in {own}; deletion, where lower is better: saliency {line['saliency']:.3f}, "
     says += f"Grad-CAM {line['grad_cam']:.3f}, p = {number(line['p'])}, n = {line['n']}"
@@ -308,7 +309,7 @@ def _cropping(t: Tables) -> Answer:
     lines = find(t, "scores", metric=("box_iou", "mask_iou"), method="saliency", **SQUEEZE)
     says = told(lines, "{measure} {mean:.2f}, {verdict} (n = {n})")
     best = find(t, "scores", metric="box_iou", control=False, **SQUEEZE).sort_values("mean").iloc[-1]
-    parts = [None if v == "too few photos" else v == "better than controls" for v in lines["verdict"]]
+    parts = [{BETTER: True, NO_BETTER: False, WORSE: False}.get(verdict) for verdict in lines["verdict"]]
     return judged(parts), f"saliency: {says}; best box: {best['method']} {best['mean']:.2f}"
 
 

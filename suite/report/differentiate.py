@@ -33,13 +33,13 @@ TEXTS = {
     "differentiate": (
         "Four quantities",
         "Share of the gradient that comes through other classes' scores (0: the class alone), and its norm over the "
-        "score's (1: as large). Means with their 95% bootstrap interval; the smallest norm is the most confident "
+        "score's (1: as large). Means with their 95% interval (Student's t); the smallest norm is the most confident "
         "photo's.",
     ),
     "differentiate_pairs": (
         "How alike their maps are",
         "Spearman of two quantities' gradients, with sign and of magnitudes: 1 is the same order of pixels, −1 the "
-        "reverse. Means with their 95% bootstrap interval.",
+        "reverse. Means with their 95% interval (Student's t).",
     ),
     "differentiate_linearity": (
         "How far the gradient foretells the score",

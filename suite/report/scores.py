@@ -3,7 +3,9 @@
 Scores of photos that the network gets wrong stand in a table of their own; all else is of the others.
 """
 
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -11,21 +13,45 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from suite.metrics.cards import CARDS
-from suite.metrics.statistics import bootstrap_interval, holm, kendall_w, wilcoxon_p
+from suite.metrics.statistics import (
+    PairedTest,
+    benjamini_hochberg,
+    holm,
+    kendall_w,
+    mean_interval,
+    paired_test,
+    pairs_needed,
+    smallest_effect,
+)  # fmt: skip
 from suite.report.agreement import unreadable
 from suite.report.overlay import PAPER, draw_map, fit_photo, scale, write
 from suite.report.pictures import Picture, load, newer, save_png, signed_methods
-from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, records, square, with_ends
+from suite.report.sections import (
+    Plot,
+    Section,
+    Tables,
+    groups,
+    mean_with_interval,
+    ok,
+    records,
+    share_with_interval,
+    square,
+    with_ends,
+)  # fmt: skip
 from suite.report.style import COLOURS, PALETTE, Figure, canvas, draw_matrix, label, methods_down, slug
 from suite.report.words import as_words, number
 
-BETTER, MIXED, RANDOM, EDGES, FEW = (
-    "better than controls", "mixed", "not better than random", "not better than edges", "too few photos",
+BETTER, MIXED, UNSHOWN, NO_BETTER, WORSE, FEW = (
+    "better than controls", "mixed", "not shown to be better than controls", "no better by more than the margin",
+    "worse than a control", "too few photos",
 )  # fmt: skip
-LEAST = 6  # photos: Wilcoxon's test of fewer pairs cannot reach 0.05
+COUNTED = (BETTER, UNSHOWN, NO_BETTER, WORSE)  # the words of a measure that votes
+CONTROL, SILENT, CEILING = "control", "decides nothing", "a control is at its ceiling"
+ALPHA = 0.05
 SIDE = {"raw", "score", "accuracy"}  # forms of a metric that stand in the table and decide nothing
 ACROSS = 8  # measures side by side in the heat table
 DARK = "#1a1a1a"  # on coloured cells, whatever the page's colours
@@ -33,27 +59,38 @@ _GROUPS = {  # a metric's name in the configuration, whose failure is its failur
     "faithfulness_correlation": "fidelity", "mu_fidelity": "fidelity", "infidelity": "fidelity",
     "max_sensitivity": "sensitivity", "mean_sensitivity": "sensitivity", "grid_pointing": "grid",
 }  # fmt: skip
+DEBUGGING, UNKNOWN = "debugging a wrong prediction", "not known"
 USES = {
     "finding the object": ("grid_pointing", "pointing_game", "mass_accuracy", "rank_accuracy", "box_iou", "mask_iou"),
     "fine detail": ("deletion", "road"),
-    "debugging a wrong prediction": ("insertion", "faithfulness_correlation", "mu_fidelity", "infidelity"),
+    DEBUGGING: ("insertion", "faithfulness_correlation", "mu_fidelity", "infidelity"),
 }
 TEXTS = {
-    "scores_verdicts": ("Verdicts", "Does the map beat random pixels and an edge detector?"),
+    "scores_verdicts": (
+        "Verdicts",
+        "Does the map beat each control, which never sees the network? In one measure: better where the mean paired "
+        "difference from every control is above 0 (sign-flip test, its largest p, Benjamini-Hochberg over the method's "
+        "own measures, 5%); worse, or no better by more than the margin, where the difference from some control lies "
+        "below 0, or below the margin, with its whole interval (Bonferroni over controls and measures); else not shown "
+        "to be better. Overall: measures that share a property are a family with one vote, better where more than half "
+        "of its measures are, and the method is better where more than half of the families are.",
+    ),
     "scores_which": (
         "Which map for what",
-        "Of the maps that beat both controls in more than half of a use's measures, the one of the best mean rank.",
+        "Of the maps that are better than their controls by the measures of a use (the rule of the verdicts), the one "
+        "of the best mean rank. Wrong predictions are judged on the photos that the network gets wrong.",
     ),
     "scores": (
         "Scores",
-        "Means over the photos that the network gets right, with 95% bootstrap intervals. `Over random` and `over "
-        "edges` are mean paired differences from the two controls, positive where the map is better; p is Wilcoxon's "
-        "signed-rank test, Holm-corrected over methods. Which direction is better stands under Metrics.",
+        "Means over the photos that the network gets right, with 95% intervals (Student's t; Wilson's of shares). "
+        "`Over` is the mean paired difference from the control that is hardest to beat, positive where the map is "
+        "better, with its 95% interval; p is of that difference, q the same corrected. `Smallest` is the difference "
+        "that so many photos would have shown with 80% probability. Directions and margins stand under Metrics.",
     ),
     "scores_duel": (
         "Saliency against Grad-CAM",
-        "Paired by photo; the difference is positive where saliency is better; p is Wilcoxon's, Holm-corrected over "
-        "measures.",
+        "Paired by photo; the difference is positive where saliency is better, with its 95% interval; p is of the same "
+        "sign-flip test, Holm-corrected over measures.",
     ),
     "scores_metrics": (
         "Metrics",
@@ -85,21 +122,18 @@ def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
     top = ok(rows[(rows["study"] == "predictions") & (rows["metric"] == "top1")])
     missed = top.loc[top["value"] != top["target"].astype(float), ["model", "image"]].drop_duplicates()
     wrong = scored[["model", "image"]].merge(missed, how="left", indicator="which")["which"].eq("both").to_numpy()
-    main, lost = _scores(scored[~wrong], rows), _scores(scored[wrong], rows)
     metrics = _metrics(tested, scored)
     passed = {(line["model"], line["measure"]) for line in records(metrics) if line["self_test"] == "passes"}
-    for table in (main, lost):
-        if len(table):
-            table["trusted"] = [pair in passed for pair in zip(table["model"], table["measure"], strict=True)]
+    main, lost = _scores(scored[~wrong], rows, passed), _scores(scored[wrong], rows, passed)
     return {
         "scores_verdicts": _verdicts(main),
         "scores_which": _which(main, lost),
-        "scores": main,
+        "scores": main.drop(columns=_AUXILIARY, errors="ignore"),
         "scores_duel": _duel(scored[~wrong], manifest),
         "scores_metrics": metrics,
         "scores_agreement": _agreement(scored[~wrong]),
         "scores_photos": _photos(scored),
-        "scores_wrong": lost,
+        "scores_wrong": lost.drop(columns=_AUXILIARY, errors="ignore"),
     }
 
 
@@ -117,124 +151,211 @@ def _by_card(table: pd.DataFrame) -> pd.DataFrame:
     return table[_family(table) != "axiom"].sort_values("metric", key=lambda s: s.map(place), kind="stable")
 
 
-def _scores(scored: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+@dataclass(frozen=True)
+class _Measure:
+    """One measure on one network: what its methods and the controls that decide have on each photo.
+
+    Attributes:
+        key: network, metric and measure.
+        rows: of it.
+        values: method -> (photos,), NaN where there is no number.
+        controls: of the card's controls those that have numbers.
+        decides: whether it is of faithfulness or place, in its main form, its self-test passed, and has controls.
+        ceiling: the control that leaves nothing to win, and its mean; else empty.
+    """
+
+    key: tuple[str, str, str]
+    rows: pd.DataFrame
+    values: dict[str, NDArray[np.float64]]
+    controls: list[str]
+    decides: bool
+    ceiling: str
+
+    @property
+    def votes(self) -> bool:
+        return self.decides and not self.ceiling
+
+
+def _measures(scored: pd.DataFrame, passed: set[tuple[str, str]]) -> list[_Measure]:
+    made = []
+    for key, group in groups(scored, "model", "metric", "measure"):
+        card, wide = CARDS[key[1]], ok(group).pivot(index="image", columns="method", values="value")
+        values = {str(name): wide[name].to_numpy(float) for name in wide}
+        there = [name for name in card.controls if name in values]
+        means = {name: float(np.nanmean(values[name])) for name in there}
+        decides = card.family in ("faithfulness", "localisation") and group["stage"].iloc[0] not in SIDE
+        decides = decides and (key[0], key[2]) in passed and bool(there)
+        top = [f"{c} {number(means[c])}" for c in there if abs(means[c] - card.optimum) <= card.margin]
+        made.append(_Measure(key, group, values, there, decides, top[0] if top else ""))
+    return made
+
+
+def _scores(scored: pd.DataFrame, rows: pd.DataFrame, passed: set[tuple[str, str]]) -> pd.DataFrame:
     """A line for each network, measure and method."""
     lines: list[dict[str, Any]] = []
-    failed = rows[rows["status"] == "failed"]
+    failed, measures = rows[rows["status"] == "failed"], _measures(scored, passed)
     unread = {model: unreadable(failed, model) for model in scored["model"].unique()}
-    for (model, metric, measure), group in groups(scored, "model", "metric", "measure"):
-        wide = ok(group).pivot(index="image", columns="method", values="value")
-        asked = {metric, _GROUPS.get(metric, ""), *group["stage"], "map"}
+    tests = Counter((m.key[0], method) for m in measures if m.votes for method in m.values)
+    for one in measures:
+        (model, metric, measure), card = one.key, CARDS[one.key[1]]
+        asked = {metric, _GROUPS.get(metric, ""), *one.rows["stage"], "map"}
         bad = failed[(failed["model"] == model) & failed["metric"].isin(asked)].groupby("method")["image"].agg(set)
-        columns, absent = {name: wide[name].to_numpy(float) for name in wide}, np.full(len(wide), np.nan)
         block = []
-        for method, mine in group.groupby("method"):
-            values = wide[method].dropna() if method in wide else pd.Series(dtype=float)
-            lost = bad.get(method, set()) | unread[model]
+        for name, mine in one.rows.groupby("method"):
+            method = str(name)
+            values = pd.Series(one.values.get(method, ()), dtype=float).dropna()
+            control, share = bool(mine["control"].any()), card.span == "0 or 1" and values.isin([0, 1]).all()
             line = {"model": model, "measure": measure, "metric": metric, "stage": mine["stage"].iloc[0]}
-            line |= {"method": method, "control": bool(mine["control"].any()), "failed": len(lost)}
-            line |= mean_with_interval("mean", values)
-            for name, control in (("random", "control_noise"), ("edges", "control_edges")):
-                both = np.stack([columns.get(method, absent), columns.get(control, absent)])
-                pair = both[:, ~np.isnan(both).any(axis=0) & (method != control)]
-                line |= _difference(f"over_{name}", pair[0], pair[1], _sign(metric))
-                line[f"p_{name}"] = wilcoxon_p(pair[0], pair[1])
+            line |= {"method": method, "control": control, "failed": len(bad.get(method, set()) | unread[model])}
+            line |= (share_with_interval if share else mean_with_interval)("mean", values)
+            line |= {"trusted": (model, measure) in passed, "decides": one.decides, "ceiling": one.ceiling}
+            line |= _against(one, method, tests[model, method]) if not control else {}
             block.append(line)
-        for name in ("p_random", "p_edges"):
-            tests = [line[name] if not line["control"] else np.nan for line in block]
-            for line, p in zip(block, holm(tests), strict=True):
-                line[name] = p
         ranks = pd.Series([-_sign(metric) * line["mean"] for line in block]).rank()
-        lines += [line | {"rank": rank, "verdict": _verdict(line)} for line, rank in zip(block, ranks, strict=True)]
-    return pd.DataFrame(lines)
+        lines += [line | {"rank": rank} for line, rank in zip(block, ranks, strict=True)]
+    return _judged(pd.DataFrame(lines)) if lines else pd.DataFrame()
 
 
-def _difference(name: str, a: Any, b: Any, sign: int) -> dict[str, float]:
-    """The mean paired difference, positive where `a` is better, with its interval."""
-    difference = pd.Series(sign * a - sign * b)
-    return with_ends(name, difference.mean(), bootstrap_interval(difference))
+_AUXILIARY = ["decides", "against_of", "pairs", "votes", "tests", "needed", "least", "least_of"]
 
 
-def _verdict(line: dict[str, Any]) -> str:
-    if line["control"]:
-        return "control"
-    if line["n"] < LEAST or np.isnan(line["p_random"]) or np.isnan(line["p_edges"]):
-        return FEW
-    if not (line["over_random"] > 0 and line["p_random"] < 0.05):
-        return RANDOM
-    return BETTER if line["over_edges"] > 0 and line["p_edges"] < 0.05 else EDGES
+def _against(one: _Measure, method: str, tests: int) -> dict[str, Any]:
+    """The differences from the control that is hardest to beat, and how much better than some control it can be."""
+    sign, found, most = _sign(one.key[1]), dict[str, PairedTest](), dict[str, float]()
+    for name in one.controls if method in one.values else ():
+        both = np.stack([one.values[method], one.values[name]])[::sign]  # lower is better: the control's less its own
+        both = both[:, ~np.isnan(both).any(axis=0)]
+        found[name] = paired_test(*both)
+        if one.votes:
+            most[name] = paired_test(*both, alpha=ALPHA / tests / len(one.controls)).high
+    if not found:
+        return {"pairs": 0, "votes": one.votes, "tests": tests}
+    p = {name: test.p if test.mean > 0 else 1.0 for name, test in found.items()}
+    hardest = max(found, key=lambda name: (p[name], -found[name].mean))
+    test = found[hardest]
+    line = {"against": hardest, "against_of": len(found)} | with_ends("over", test.mean, (test.low, test.high))
+    line |= {"p": p[hardest], "smallest": smallest_effect(test.sd, test.n, alpha=ALPHA / max(1, tests))}
+    line |= {"pairs": min(test.n for test in found.values()), "votes": one.votes, "tests": tests}
+    least = min(most, key=lambda name: (np.isnan(most[name]), most[name]), default="")
+    return line | {"least": most.get(least, np.nan), "least_of": least}
 
 
-def _deciding(main: pd.DataFrame) -> pd.DataFrame:
-    """The lines that a verdict rests on: faithfulness and place, in their main form, their self-test passed."""
-    decides = _family(main).isin(["faithfulness", "localisation"]) & ~main["stage"].isin(SIDE)
-    return main[decides & main["trusted"] & ~main["control"]]
+def _judged(table: pd.DataFrame) -> pd.DataFrame:
+    """The lines with q and their word; a method's words depend on its own lines and the controls' alone."""
+    table = table.reindex(columns=list(dict.fromkeys([*table, "against", "p", "smallest", *_AUXILIARY])))
+    needed = table["tests"].map(lambda tests: pairs_needed(int(tests)) if tests > 0 else 0)
+    votes, margin = table["votes"].eq(True), table["metric"].map(lambda metric: CARDS[metric].margin)
+    few = table["pairs"] < needed
+    counted = table["p"].where(votes & ~few)
+    table["q"] = counted.groupby([table["model"], table["method"]]).transform(benjamini_hochberg)
+    words = {
+        CONTROL: table["control"], SILENT: ~table["decides"], CEILING: ~votes, FEW: few | table["p"].isna(),
+        BETTER: table["q"] < ALPHA, WORSE: table["least"] < 0, NO_BETTER: table["least"] < margin,
+    }  # fmt: skip
+    table["verdict"] = np.select(list(words.values()), list(words), UNSHOWN)
+    table["needed"] = needed.where(table["verdict"] == FEW)
+    return table
+
+
+def _family_of(line: dict[str, Any]) -> str:
+    """Measures that share a property of the map have one vote together."""
+    if line["stage"] in ("composites", "boxes"):
+        return f"place in {line['stage']}"
+    return _GROUPS.get(line["metric"], "removal")
+
+
+def _vote(lines: list[dict[str, Any]]) -> tuple[str, str, str]:
+    """The word on one method by some of its lines, how many of them are better, and all else that there is to say."""
+    counted = [line for line in lines if line["verdict"] in COUNTED]
+    few, full = ([line for line in lines if line["verdict"] == word] for word in (FEW, CEILING))
+    if not counted:
+        return (FEW, _few(few), "") if few else (UNSHOWN, "in each measure a control is at its ceiling", "")
+    families: dict[str, list[bool]] = {}
+    for line in counted:
+        families.setdefault(_family_of(line), []).append(line["verdict"] == BETTER)
+    won = [2 * sum(some) > len(some) for some in families.values()]
+    words = {line["verdict"] for line in counted}
+    none = UNSHOWN if words & {BETTER, UNSHOWN} else NO_BETTER if NO_BETTER in words else WORSE
+    word = BETTER if 2 * sum(won) > len(won) else MIXED if any(won) else none
+    total = (
+        f"better in {sum(won)} of {len(won)} families, {sum(map(sum, families.values()))} of {len(counted)} measures"
+    )
+    parts = [", ".join(f"{name} {sum(some)} of {len(some)}" for name, some in families.items())]
+    for said, brief in ((UNSHOWN, "not shown"), (NO_BETTER, "no better"), (WORSE, "worse")):
+        names = [line["measure"] for line in counted if line["verdict"] == said]
+        parts += [f"{brief}: {', '.join(names)}"] if names else []
+    tops = [f"{line['measure']} ({line['ceiling']})" for line in full]
+    parts += [f"left out, a control is at its ceiling: {', '.join(tops)}"] if tops else []
+    parts += [_few(few)] if few else []
+    least, most = (of(line["pairs"] for line in counted) for of in (min, max))
+    parts += [f"n = {least:.0f}" + (f" to {most:.0f}" if most > least else "")]
+    return word, total, "; ".join(parts)
+
+
+def _few(lines: list[dict[str, Any]]) -> str:
+    names = ", ".join(f"{line['measure']} ({line['pairs']:.0f})" for line in lines)
+    return f"too few photos, {lines[0]['needed']:.0f} would do for {lines[0]['tests']:.0f} tests: {names}"
+
+
+def _why(line: dict[str, Any]) -> str:
+    if line["verdict"] == FEW:
+        return _few([line])
+    if line["verdict"] == CEILING:
+        return f"{line['ceiling']} of {CARDS[line['metric']].optimum:g}: nothing to win"
+    reason = f"mean {number(line['mean'])}; over {line['against']}, the hardest of {line['against_of']:.0f} controls, "
+    reason += f"{number(line['over'])} [{number(line['over_low'])}, {number(line['over_high'])}], "
+    reason += f"p {number(line['p'])}, corrected {number(line['q'])}; n = {line['pairs']:.0f}"
+    if line["verdict"] == UNSHOWN:
+        reason += f", which shows a difference of {number(line['smallest'])} with 80% probability"
+    if line["verdict"] in (WORSE, NO_BETTER):
+        margin = f", margin {CARDS[line['metric']].margin:g}" if line["verdict"] == NO_BETTER else ""
+        reason += f"; over {line['least_of']} at most {number(line['least'])}{margin}"
+    return reason
 
 
 def _verdicts(main: pd.DataFrame) -> pd.DataFrame:
     if main.empty:
         return main
+    decides = main[main["decides"] & ~main["control"]]
     lines: list[tuple[Any, ...]] = []
-    for (model, method), group in groups(_deciding(main), "model", "method"):
-        says = {word: list(group.loc[group["verdict"] == word, "measure"]) for word in (BETTER, RANDOM, EDGES)}
-        total = sum(map(len, says.values()))
-        if not total:
-            lines.append((model, method, "overall", FEW, f"no measure has the {LEAST} photos that a test needs"))
-            continue
-        worst = RANDOM if 2 * len(says[RANDOM]) > total else EDGES if not says[BETTER] else MIXED
-        word = BETTER if 2 * len(says[BETTER]) > total else worst
-        parts = [f"{text} in {len(found)} of {total}: {', '.join(found)}" for text, found in says.items() if found]
-        counts = group.loc[group["verdict"] != FEW, "n"]
-        lines.append((model, method, "overall", word, f"{'; '.join(parts)}. {_span(counts)}"))
-    for line in records(main[~main["control"]]):
-        reason = f"mean {number(line['mean'])}, n = {line['n']}"
-        for name in ("random", "edges"):
-            reason += f", over {name} {number(line[f'over_{name}'])} (p {number(line[f'p_{name}'])})"
-        lines.append((line["model"], line["method"], line["measure"], line["verdict"], reason))
+    for (model, method), group in groups(decides, "model", "method"):
+        word, total, rest = _vote(records(group))
+        lines.append((model, method, "overall", word, f"{total} ({rest})" if rest else total))
+    for line in records(decides):
+        lines.append((line["model"], line["method"], line["measure"], line["verdict"], _why(line)))
     return pd.DataFrame(lines, columns=["model", "method", "measure", "verdict", "reason"])
-
-
-def _span(n: "pd.Series[int]") -> str:
-    return f"n = {n.min()}" if n.min() == n.max() else f"n = {n.min()} to {n.max()}"
 
 
 def _which(main: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
     """For each use the map that its evidence is best for, or that there is none."""
     lines = []
-    if main.empty:
-        return main
-    for model in dict.fromkeys(main["model"]):
+    for model in dict.fromkeys(main["model"]) if len(main) else ():
         for use, metrics in USES.items():
-            missed = lost[lost["model"] == model] if len(lost) else main[:0]
-            enough = use == "debugging a wrong prediction" and len(missed) and missed["n"].max() >= LEAST
-            all_of = _deciding(missed if enough else main[main["model"] == model])
-            some = all_of[all_of["metric"].isin(metrics) & all_of["verdict"].isin([BETTER, RANDOM, EDGES])]
-            line = {"model": model, "use": use, "map": "none can be trusted"}
-            if some.empty:
-                reason = "no measure of it passed its self-test on photos enough"
-                lines.append(line | {"map": "not known", "evidence": reason})
-                continue
-            some = some.assign(place=some.groupby("measure")["rank"].rank(), won=some["verdict"] == BETTER)
-            found = some.groupby("method", sort=False).agg(
-                place=("place", "mean"), won=("won", "sum"), of=("won", "size")
-            )
-            good = found[2 * found["won"] > found["of"]].sort_values("place", kind="stable")
-            names = ", ".join(dict.fromkeys(some["measure"]))
-            where = "wrong" if enough else "right"
-            counts = f"{_span(some['n'])}, where the network is {where}"
-            if good.empty:
-                evidence = f"no map beats random and edges in more than half of: {names} ({counts})"
-                lines.append(line | {"evidence": evidence})
-                continue
-            best = good.iloc[0]
-            evidence = (
-                f"mean rank {number(best['place'])} of {len(found)}, better than random and edges in "
-                f"{best['won']:.0f} of {best['of']:.0f}: {names} ({counts})"
-            )
-            rest = ", ".join(f"{name} {number(place)}" for name, place in good["place"].iloc[1:].items())
-            evidence += f"; then {rest}" if rest else "; no other map beats both"
-            lines.append(line | {"map": good.index[0], "evidence": evidence})
+            where, table = ("wrong", lost) if use == DEBUGGING else ("right", main)
+            some = table[(table["model"] == model) & table["metric"].isin(metrics)] if len(table) else main[:0]
+            some = some[some["decides"] & ~some["control"]]
+            answer = _answer(some) if len(some) else (UNKNOWN, "no such photo, or no measure passed its self-test")
+            lines.append({"model": model, "use": use, "map": answer[0], "evidence": answer[1], "network": where})
     return pd.DataFrame(lines)
+
+
+def _answer(some: pd.DataFrame) -> tuple[str, str]:
+    """The best of the methods that are better than their controls, and why; or why there is none."""
+    votes = {str(method): _vote(records(group)) for method, group in groups(some, "method")}
+    counted = some[some["verdict"].isin(COUNTED)]
+    place = counted.groupby("measure")["rank"].rank().groupby(counted["method"]).mean()
+    good = place[[method for method in place.index if votes[method][0] == BETTER]].sort_values(kind="stable")
+    if len(good):
+        best = str(good.index[0])
+        rest = ", ".join(f"{name} {number(at)}" for name, at in good.iloc[1:].items())
+        others = f"then {rest}" if rest else "no other map is better than its controls"
+        return best, f"mean rank {number(good.iloc[0])} of {len(place)}; {votes[best][1]}, {votes[best][2]}; {others}"
+    words = {word for word, *_ in votes.values()}
+    if words == {FEW}:
+        few = some[some["verdict"] == FEW]
+        return f"{FEW} ({few['pairs'].max():.0f}; {few['needed'].max():.0f} would do)", next(iter(votes.values()))[1]
+    answer = "none can be trusted" if words <= {NO_BETTER, WORSE} else "none is shown to be better than its controls"
+    return answer, "; ".join(f"{method} {total}" for method, (_, total, _) in votes.items())
 
 
 def _duel(scored: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
@@ -246,15 +367,18 @@ def _duel(scored: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
         wide = group[group["method"].isin([a, b])].pivot(index="image", columns="method", values="value").dropna()
         if not {a, b} <= set(wide) or wide.empty or stage in SIDE:
             continue
-        pair = wide[a].to_numpy(), wide[b].to_numpy()
+        pair = wide[a].to_numpy(float), wide[b].to_numpy(float)
+        test = paired_test(*pair[:: _sign(metric)])
         line = {"model": model, "measure": measure, "family": CARDS[metric].family, "n": len(wide)}
-        means = {"saliency": pair[0].mean(), "grad_cam": pair[1].mean(), "p": wilcoxon_p(*pair)}
-        lines.append(line | means | _difference("difference", *pair, _sign(metric)))
+        line |= {"saliency": pair[0].mean(), "grad_cam": pair[1].mean(), "p": test.p}
+        lines.append(line | with_ends("difference", test.mean, (test.low, test.high)))
     table = pd.DataFrame(lines)
     if len(table):
-        table["p"] = table.groupby("model")["p"].transform(holm)
-        clear = table["p"] < 0.05
-        table["better"] = np.where(~clear, "undecided", np.where(table["difference"] > 0, a, b))
+        by_model = table.groupby("model")["p"]
+        few = table["n"] < by_model.transform("size").map(pairs_needed)
+        table["p"] = by_model.transform(holm)
+        sides = [few, table["p"] >= ALPHA, table["difference"] > 0]
+        table["better"] = np.select(sides, [FEW, "undecided", str(a)], str(b))
     return table
 
 
@@ -266,6 +390,7 @@ def _metrics(tested: pd.DataFrame, scored: pd.DataFrame) -> pd.DataFrame:
         wide = ok(group[~group["control"]]).pivot(index="image", columns="method", values="value").dropna()
         card = CARDS[metric]
         line = {"model": model, "measure": measure, "family": card.family, "better": card.better, "range": card.span}
+        line |= {"margin": card.margin}
         judged = _self_test(mine, _sign(metric)) if card.family != "axiom" else "an axiom: not tested here"
         line |= {"self_test": judged, "rank_stability_w": kendall_w(wide.to_numpy()), "photos": len(wide)}
         lines.append(line | {"cost": card.cost, "says": card.says, "paper": card.paper})
@@ -347,7 +472,7 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
             text = f"Do the metrics agree on {model}? Rank correlation over methods, mean over photos."
             yield Plot(f"scores-agreement-{model}", text, partial(_pairs, both))
         passes = ok(rows[(rows["model"] == model) & (rows["metric"] == "passes")]).set_index("method")["value"]
-        decided = _deciding(table)
+        decided = table[table["verdict"].isin(COUNTED)]
         if len(passes) and len(decided):
             text = f"Cost beside quality on {model}: mean rank over the measures that decide, against passes an image."
             ranks = decided.assign(place=decided.groupby("measure")["rank"].rank()).groupby("method")["place"].mean()
@@ -397,7 +522,7 @@ def _curves(curves: pd.DataFrame) -> Figure:
         panel = curves[(curves["metric"] == metric) & (curves["other"] == other)]
         for method, one in panel.groupby("method"):
             at = one.groupby("x")["value"]
-            ends = np.array([bootstrap_interval(values.to_numpy(), resamples=1000) for _, values in at])
+            ends = np.array([mean_interval(values.to_numpy(float)) for _, values in at])
             dashed = "--" if one["control"].any() else "-"
             ax.fill_between(list(at.groups), ends[:, 0], ends[:, 1], color=colours[str(method)], alpha=0.1, lw=0)
             ax.plot(at.mean(), dashed, color=colours[str(method)], lw=1.6, label=label(str(method)))
@@ -491,17 +616,18 @@ SECTION = Section(
     draw=_pictures,
     also=("predictions",),
     good=frozenset({BETTER}),
-    bad=frozenset({RANDOM, EDGES}),
+    bad=frozenset({NO_BETTER, WORSE}),
     sentences={
-        BETTER: "beats random pixels and an edge detector in most measures that can be believed.",
-        MIXED: "beats its controls in some measures, and not in most.",
-        RANDOM: "is not better than random pixels.",
-        EDGES: "is not better than an edge detector, which knows nothing of the network.",
+        BETTER: "beats every control in most families of measures that can be believed.",
+        MIXED: "beats every control in some families of measures, and not in most.",
+        UNSHOWN: "is not shown to be better than maps that know nothing of the network.",
+        NO_BETTER: "is no better than some control, to the margin, in each measure.",
+        WORSE: "is worse than some control in each measure.",
         FEW: "cannot be judged from so few photos.",
     },
     headers={
-        "metric": "metric", "mean": "mean [95%]", "over_random": "over random [95%]", "over_edges": "over edges [95%]",
-        "p_random": "p (random)", "p_edges": "p (edges)", "self_test": "self-test", "rank_stability_w": "W",
+        "metric": "metric", "mean": "mean [95%]", "over": "over [95%]", "against": "hardest control",
+        "self_test": "self-test", "rank_stability_w": "W",
         "spearman": "Spearman [95%]", "difference": "difference [95%]", "grad_cam": "Grad-CAM",
     },
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from suite.metrics.statistics import bootstrap_interval, wilson_interval
+from suite.metrics.statistics import mean_interval, wilson_interval
 from suite.report.style import Figure
 
 Tables = dict[str, pd.DataFrame]
@@ -132,8 +132,20 @@ def with_ends(name: str, value: float, ends: tuple[float, float]) -> dict[str, f
 
 
 def mean_with_interval(name: str, values: "pd.Series[float]") -> dict[str, float]:
-    """`n`, and the mean with its 95% bootstrap interval."""
-    return {"n": len(values)} | with_ends(name, values.mean(), bootstrap_interval(values.to_numpy(float)))
+    """`n`, and the mean with its 95% interval, Student's t."""
+    return {"n": len(values)} | with_ends(name, values.mean(), mean_interval(values.to_numpy(float)))
+
+
+def seeds_with_interval(name: str, values: "pd.Series[float]", seeds: "pd.Series[Any]") -> dict[str, float]:
+    """`n`, `seeds`, and the mean over seeds of shares, each of a network of its own, with its 95% interval.
+
+    Student's t over the seeds' means, and nowhere narrower than Wilson's over all pictures, which it can be by chance
+    where seeds are few; no interval for fewer than three seeds.
+    """
+    means = values.groupby(seeds).mean()
+    ends = np.array([mean_interval(means), wilson_interval(round(values.sum()), len(values))])
+    low, high = (max(0.0, ends[:, 0].min()), min(1.0, ends[:, 1].max())) if len(means) >= 3 else (np.nan, np.nan)
+    return {"n": len(values), "seeds": len(means)} | with_ends(name, means.mean(), (low, high))
 
 
 def share_with_interval(name: str, hits: "pd.Series[Any]", confidence: float = 0.95) -> dict[str, float]:

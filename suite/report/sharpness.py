@@ -12,7 +12,7 @@ from suite.report.words import as_words
 TEXTS = {
     "sharpness": (
         "Sharpness",
-        "How concentrated the maps are, with the 95% bootstrap interval of the mean. Sharper means a lower entropy, a "
+        "How concentrated the maps are, with the mean's 95% interval (Student's t). Sharper means a lower entropy, a "
         "higher Gini index, and more mass in the largest connected region. Sharper is not the same as right.",
     ),
 }

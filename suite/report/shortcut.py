@@ -8,7 +8,7 @@ import pandas as pd
 
 from suite.report.labels import WITHHELD
 from suite.report.sanity import SECTION as SANITY
-from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, share_with_interval
+from suite.report.sections import Plot, Section, Tables, groups, ok, seeds_with_interval, share_with_interval
 from suite.report.style import INK, Figure, draw_sides
 from suite.sanity import verdict as judging
 
@@ -16,17 +16,18 @@ TEXTS = {
     "shortcut_verdicts": (
         "Verdicts",
         "Detection: share of pictures on which the map's largest value lies on the planted patch, in a network that "
-        "provably uses it; false alarm: the same in one that ignores it. Wilson's 95% interval. PASS: detection above "
-        "half and false alarm below.",
+        "provably uses it; false alarm: the same in one that ignores it. 95% interval of the mean over trainings "
+        "(Student's t over seeds, at least three of them). PASS: detection above half and false alarm below.",
     ),
     "shortcut_mass": (
         "Mass in the patch",
-        "Share of the map's size that lies in the patch; an even map has the patch's area there.",
+        "Share of the map's size that lies in the patch, with the interval of the verdicts; an even map has the "
+        "patch's area there.",
     ),
     "shortcut_gates": (
         "Does the network use the patch?",
-        "Used: right in at least 95% with the patch, at chance (10% inside the 99% interval) without. Unused: right in "
-        "at least 90% although the patch lies anywhere.",
+        "Each training for itself. Used: right in at least 95% with the patch, at chance (10% inside Wilson's 99% "
+        "interval) without. Unused: right in at least 90% although the patch lies anywhere.",
     ),
 }
 
@@ -35,26 +36,30 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
     """Gates, detection and mass."""
     known, verdicts, mass = [], [], []
     good = ok(rows)
-    for (model, stage, metric), group in groups(good[good["method"] == ""], "model", "stage", "metric"):
+    for (model, stage, metric, seed), group in groups(good[good["method"] == ""], "model", "stage", "metric", "draw"):
         found = share_with_interval("accuracy", group["value"], confidence=0.99)
         share, low, high = (found[f"accuracy{end}"] for end in ("", "_low", "_high"))
         patched = metric == "correct_with_patch"
         held = (share >= 0.95 if patched else low <= 0.1 <= high) if stage == "used" else (share >= 0.9 or not patched)
-        line = {"model": model, "stage": stage, "metric": metric} | found
+        line = {"model": model, "stage": stage, "metric": metric, "seed": seed} | found
         known.append(line | {"held": "yes" if held else "no"})
     for (model, method), group in groups(good[good["method"] != ""], "model", "method"):
         for stage, part in group[group["metric"] == "mass_in_patch"].groupby("stage"):
-            mass.append({"model": model, "method": method, "stage": stage} | mean_with_interval("mean", part["value"]))
+            line = {"model": model, "method": method, "stage": stage}
+            mass.append(line | seeds_with_interval("mean", part["value"], part["draw"]))
         found = {}
         for name, stage in (("detection", "used"), ("false_alarm", "unused")):
-            hits = group.loc[(group["metric"] == "pointing") & (group["stage"] == stage), "value"] > 0.5
-            found |= share_with_interval(name, hits)
+            part = group[(group["metric"] == "pointing") & (group["stage"] == stage)]
+            found |= seeds_with_interval(name, (part["value"] > 0.5).astype(float), part["draw"])
         del found["n"]
         low, high = found["detection_low"], found["detection_high"]
         least, most = found["false_alarm_low"], found["false_alarm_high"]
         failed = [k for k in known if k["model"] == model and k["held"] == "no"]
         if failed:
             verdict, why = WITHHELD, f"{failed[0]['stage']}: {failed[0]['metric']} {failed[0]['accuracy']:.3f}"
+            why += f", seed {failed[0]['seed']}"
+        elif found["seeds"] < 3:
+            verdict, why = judging.UNDECIDED, f"{found['seeds']} seeds: an interval needs three"
         elif high < 0.5 or least > 0.5:
             verdict, why = judging.FAIL, "it misses the patch" if high < 0.5 else "it shows the patch that is not used"
         elif low > 0.5 and most < 0.5:

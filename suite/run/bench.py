@@ -81,7 +81,7 @@ class Bench(pl.LightningModule):
         images = batch.images.to(device, dtype)
         if self.config.memory_format == "channels_last":
             images = images.contiguous(memory_format=torch.channels_last)
-        return Chunk(batch.item, images, batch.files, batch.notes, batch.faults)
+        return Chunk(batch.item, images, batch.files, batch.notes, batch.faults, batch.ids)
 
     def predict_step(self, batch: Chunk, batch_idx: int) -> tuple[WorkItem, Outcome] | None:
         """One item -> its rows; what goes wrong inside becomes a failed row with its traceback beside."""
@@ -142,7 +142,7 @@ class Bench(pl.LightningModule):
             for work in self._works.values():
                 work.others = ()  # they hold each other, and their maps
             self._chunk, self._works = item.images, {}
-        place = {file.id: position for file, position in zip(self._files(batch), item.images, strict=True)}
+        place = dict(zip(batch.ids, item.images, strict=True))
         size = self._network(item.model).card.taken
         for title in self._key:
             if title not in self._works and self._network(title).card.taken == size:
@@ -159,17 +159,12 @@ class Bench(pl.LightningModule):
         work = self._works[item.model]
         alike = (t for t in self._key if t != item.model and self._network(t).card.taken == size)
         work.others = [self._works[title] for title in alike]
-        work.part = item.part
-        return work
+        return work.begin(item.part)
 
     def _network(self, title: str) -> Network:
         network = self.networks[self._key[title]]
         assert isinstance(network, Network)
         return network
-
-    @staticmethod
-    def _files(batch: Chunk) -> list[Any]:
-        return sorted([*batch.files, *(file for file, _ in batch.faults)], key=lambda file: file.id)
 
     def _trace(self, item: WorkItem) -> str:
         name = f"{item.study}-{self._key[item.model]}-{item.index:06d}-{item.part:03d}.txt"

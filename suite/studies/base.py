@@ -51,7 +51,8 @@ class Work:
         config: the run's.
         others: the same chunk on the run's other networks, those that see the same pixels.
         part: which part of the study's work on this chunk.
-        at_once: how many images went through the network together; fewer than all where memory did not hold them.
+        at_once: how many images went through the network together for the item at work; fewer than all where memory
+            did not hold them.
     """
 
     model: Network
@@ -65,9 +66,15 @@ class Work:
     others: Sequence["Work"] = ()
     part: int = 0
     at_once: int = field(init=False)
+    _maps_at_once: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.at_once = len(self.images)
+        self.at_once = self._maps_at_once = len(self.images)
+
+    def begin(self, part: int) -> "Work":
+        """The same work, for the next item: what memory did not hold for the one before is not said of this one."""
+        self.part, self.at_once = part, len(self.images)
+        return self
 
     def halves(self) -> list["Work"]:
         """The same work on the first and on the second half of the images."""
@@ -128,20 +135,33 @@ class Work:
     @cached_property
     def found(self) -> dict[str, Tensor | Exception]:
         """Label -> (B, C, h, w) as the method left it, or what it raised; all methods in the fewest passes."""
-        return self._fitting(
+        maps = self._fitting(
             lambda at: attribute_each(self.model, self.images[at], self.targets[at], self.methods, ids=self.ids[at]),
             _joined,
         )
+        self._maps_at_once = self.at_once
+        return maps
 
     @cached_property
-    def maps(self) -> dict[str, Tensor | SuiteError]:
-        """Label -> (B, C, h, w), or why there is none."""
+    def _usable_maps(self) -> dict[str, Tensor | SuiteError]:
         return {label: self._usable(label, result) for label, result in self.found.items()}
 
+    @property
+    def maps(self) -> dict[str, Tensor | SuiteError]:
+        """Label -> (B, C, h, w), or why there is none; whoever takes them says where memory held only parts."""
+        maps = self._usable_maps
+        self.at_once = min(self.at_once, self._maps_at_once)
+        return maps
+
     @cached_property
+    def _comparable(self) -> dict[str, Comparable]:
+        maps = self._usable_maps.items()
+        return {label: Comparable(magnitude(m, self.size)) for label, m in maps if isinstance(m, Tensor)}
+
+    @property
     def comparable(self) -> dict[str, Comparable]:
         """Label -> |map| at the image's size, of the methods that have one."""
-        return {label: Comparable(magnitude(m, self.size)) for label, m in self.maps.items() if isinstance(m, Tensor)}
+        return self._comparable if self.maps else {}
 
     def _usable(self, label: str, found: Tensor | Exception) -> Tensor | SuiteError:
         """The map, or why it cannot be used."""

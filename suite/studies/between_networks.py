@@ -8,7 +8,7 @@ from suite.attribution.passes import Cost
 from suite.config import RunConfig
 from suite.errors import NotApplicable, SuiteError
 from suite.studies.base import Outcome, Row, Study, Work
-from suite.studies.comparison import STAGES
+from suite.studies.comparison import pairings
 
 
 class BetweenNetworks(Study):
@@ -33,8 +33,8 @@ class BetweenNetworks(Study):
                     assert isinstance(lost[0], SuiteError)
                     rows += work.missing(self.name, label, "spearman", lost[0], stage="same_photo", **place)
                     continue
-                for stage, shift in STAGES.items():
-                    for metric, values, why in work.comparable[label].compare(other.comparable[label], shift):
+                for stage, partner in pairings(work).items():
+                    for metric, values, why in work.comparable[label].compare(other.comparable[label], partner):
                         rows += work.rows(self.name, label, metric, values, stage=stage, undefined=why, **place)
         here = [one.model.card.name for one in (work, *work.others)]
         for title in (part.title for part in work.config.models if part.title not in here):

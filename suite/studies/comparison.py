@@ -9,16 +9,20 @@ from torch import Tensor
 from suite.attribution.base import Attribution
 from suite.attribution.passes import Cost
 from suite.config import RunConfig
+from suite.core.partners import partners
 from suite.studies.base import Outcome, Row, Study, Work
 
-STAGES = {"same_photo": 0, "unrelated_photos": 1}  # how many photos on in the chunk the second map's is
+
+def pairings(work: Work) -> dict[str, list[int] | None]:
+    """Stage -> which photo the second map is of: the same one, or one of another class."""
+    return {"same_photo": None, "unrelated_photos": partners(work.targets.tolist())}
 
 
 class Comparison(Study):
     """Spearman, SSIM and overlap of the top tenth, of |maps| at the image's size.
 
     SSIM is of maps divided by their 99th percentile and clipped to [0, 1], data range 1. `unrelated_photos` compares
-    the first method's map of a photo with the second's map of the next photo of the chunk; a method is compared with
+    the first method's map of a photo with the second's map of a photo of another class; a method is compared with
     itself there too.
     """
 
@@ -31,8 +35,8 @@ class Comparison(Study):
         maps = work.comparable
         rows: list[Row] = []
         for a, b in combinations_with_replacement(maps, 2):
-            for stage, shift in STAGES.items():
-                for metric, values, why in maps[a].compare(maps[b], shift) if a != b or shift else ():
+            for stage, partner in pairings(work).items():
+                for metric, values, why in maps[a].compare(maps[b], partner) if a != b or partner else ():
                     rows += work.rows(self.name, a, metric, values, other=b, stage=stage, undefined=why)
         for label, found in work.maps.items():
             if not isinstance(found, Tensor):

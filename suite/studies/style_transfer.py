@@ -109,7 +109,7 @@ def as_taken(image: Tensor, card: Card) -> Tensor:
 
 
 def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, place: dict[str, Any]) -> list[Row]:
-    """The photo's class, and its map, in the picture; beside noise of the same size, and unrelated photos' maps."""
+    """The photo's class and map in the picture; beside noise of the same size, and maps of photos of other classes."""
     before, after = (as_taken(image, work.model.card) for image in (photo, picture))
     change = (after - before).norm()
     drawn = torch.randn(
@@ -137,9 +137,9 @@ def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, pla
         maps = magnitude(result, size)
         alike = dict(zip(stages[1:], spearman(maps[:1].expand(2, *size), maps[1:]).tolist(), strict=True))
         if label in work.comparable:
-            others = work.comparable[label].maps
+            others = work.comparable[label].maps[work.targets != target]
             alike["unrelated"] = float(spearman(maps[:1].expand_as(others), others).nanmean())
         for stage, value in alike.items():
             here |= {"stage": stage, "control": work.methods[label].control}
-            rows.append(measured(value, "a map is constant: there is nothing to compare", **here))
+            rows.append(measured(value, "a map is constant, or no photo is of another class", **here))
     return rows
