@@ -11,6 +11,7 @@ from suite.attribution.baselines import baseline, gaussian_blur
 from suite.attribution.controls import Center, Constant, Edges, Noise, luminance
 from suite.attribution.fused import as_methods
 from suite.attribution.gradient import Gradient
+from suite.attribution.passes import predict
 from suite.attribution.saliency import Saliency
 from suite.config import load, validate
 from suite.core.partners import WHY_NONE
@@ -304,29 +305,36 @@ def _blind():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_no_map_that_never_sees_the_network_beats_all_controls_in_any_measure():
     model = load_model("squeezenet1_1").requires_grad_(False)
     files = list_images("embedded", classes=model.card.classes).files
     images = read_chunk(None, files, Size(model.card.resize, model.card.input_size)).images
+    right = [i for i, top in enumerate(predict(model, images).argmax(1).tolist()) if top == files[i].label]
+    files, images = [files[i] for i in right], images[right]
     wanted = ["deletion", "insertion", "road", "fidelity", "grid", "composites", "boxes"]
-    own = {"metrics": wanted, "steps": 8, "samples": 30, "removed": [0.2, 0.5, 0.8], "grids": [2]}
+    own = {"metrics": wanted, "steps": 8, "samples": 30, "removed": [0.3, 0.7], "grids": [2]}
     config = validate({"data": {"source": "embedded", "batch_size": 20}, "studies": {"scores": own}})
     blind = as_methods({name: lambda _, x, targets, make=make: make(x) for name, make in _blind().items()})
-    made = Work(model, blind, images, files, range(20), [""] * 20, (), config)
+    made = Work(model, blind, images, files, right, [""] * len(files), (), config)
     rows = frame(Scoring(made, {**CONTROLS, **blind}, config.studies.scores).all_rows())
-    right = [f.id for f, ok in zip(files, (made.scores.argmax(1) == made.targets).tolist(), strict=True) if ok]
-    named = report._named(rows[(rows["status"] == "ok") & rows["image"].isin(right)].assign(study="scores"))
-    beaten = []
+    named = report._named(rows[rows["status"] == "ok"])
+    assert named["measure"].nunique() >= 15
+    assert not _beaten(named, blind, {name: card.controls for name, card in CARDS.items()})
+    assert _beaten(named, blind, dict.fromkeys(CARDS, ("control_noise", "control_edges")))  # why there are more
+
+
+def _beaten(named, blind, controls):
+    """(measure, map) of the maps that are better than each of a metric's controls, p < 0.05 without correction."""
+    found = []
     for measure, group in named[~named["stage"].isin(report.SIDE)].groupby("measure"):
-        wide = group.pivot(index="image", columns="method", values="value")
-        card = CARDS[group["metric"].iloc[0]]
+        wide, metric = group.pivot(index="image", columns="method", values="value"), group["metric"].iloc[0]
+        sign = 1 if CARDS[metric].better == "higher" else -1
         for name in blind:
-            tests = [paired_test(*wide[[name, control]].dropna().T.to_numpy()) for control in card.controls]
-            sign = 1 if card.better == "higher" else -1
+            tests = [paired_test(*wide[[name, control]].dropna().T.to_numpy()) for control in controls[metric]]
             if all(sign * test.mean > 0 and test.p < 0.05 for test in tests):
-                beaten.append((measure, name))
-    assert not beaten
-    assert len(named["measure"].unique()) >= 15
+                found.append((measure, name))
+    return found
 
 
 def test_a_metric_that_likes_noise_fails_its_self_test():
