@@ -203,6 +203,7 @@ class AttacksConfig(_Study):
     targets: tuple[str, ...] = Field((), description="classes to aim at, by name, index or synset id")
     minimal: bool = Field(True, description="the smallest epsilon a photo, by bisection")
     agreement: bool = Field(True, description="torchattacks beside ours")
+    noise_draws: int = Field(20, ge=1, description="draws of noise a photo and epsilon, of which the share that fools")
     limits: bool = Field(True, description="the fooling image's step swept, and gone on past success")
     audit: bool = True
 

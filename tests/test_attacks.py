@@ -12,11 +12,11 @@ from networks import CLASSES, PIXELS, Conv, Linear, Raises, seeded
 from torch import Tensor, nn
 
 import suite
-from suite.attacks.attack import bf16_supported, make_attack
+from suite.attacks.attack import Problem, bf16_supported, make_attack
 from suite.attacks.fgsm import FGSM
 from suite.attacks.fooling import Fooling, fooling_image
 from suite.attacks.pgd import PGD, PGDL2, MomentumFGSM, minimal_epsilon, pgd
-from suite.attacks.result import Goal, losses
+from suite.attacks.result import Goal, losses, outranks
 from suite.attacks.saved import from_png, png
 from suite.errors import ConfigError, DataError, NetworkError
 from suite.models.state import in_use
@@ -44,6 +44,11 @@ def case(count: int = 5) -> tuple[nn.Module, Tensor, Tensor]:
     model = seeded(Bent)
     images = photos(count)
     return model, images, model(images).argmax(1).detach()
+
+
+def problem(model: nn.Module, images: Tensor, goal: Goal, epsilon: float = 0.0) -> Problem:
+    radius, ids = images.new_full((len(images),), epsilon), tuple(map(str, range(len(images))))
+    return Problem(model, images, goal, model(images).detach(), radius, ids, 0)
 
 
 PAIRS = [
@@ -114,10 +119,7 @@ def test_ffgsm_is_one_step_of_pgd() -> None:
         theirs = torchattacks.FFGSM(model, eps=8 / 255, alpha=10 / 255)(images, labels)
         torch.manual_seed(2)
         start = torch.randn_like(images).uniform_(-8 / 255, 8 / 255)
-    found = pgd(
-        model, images, Goal(labels), model(images).detach(),
-        epsilon=8 / 255, step_size=10 / 255, steps=1, start=start, mean=True,
-    )  # fmt: skip
+    found = pgd(problem(model, images, Goal(labels), 8 / 255), PGD(step_size=10 / 255, steps=1), start, mean=True)
     assert torch.equal(found.images, theirs)
 
 
@@ -269,6 +271,66 @@ def test_minimal_epsilon_is_the_margin_over_the_dual_norm() -> None:
     assert minimal_epsilon(never, images, first=0.01, largest=1)[0].eq(inf).all()
 
 
+class Scripted(nn.Module):
+    """Two classes; the margin of class 1 by how many steps of 0.1 a one-pixel image has climbed; its slope is 1."""
+
+    def __init__(self, *margins: float) -> None:
+        super().__init__()
+        self.margins = torch.tensor(margins)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pixel = x.flatten(1)[:, 0]
+        margin = self.margins[((pixel - 0.2) * 10).round().long()] + pixel - pixel.detach()
+        return torch.stack([torch.zeros_like(margin), margin], 1)
+
+
+@pytest.mark.parametrize("loss", ["ce", "margin"])
+@pytest.mark.parametrize("rise", [1e-2, 1e-4, 2e-6])
+def test_the_best_iterate_is_the_one_of_greatest_loss_however_close(rise, loss) -> None:
+    model, image = Scripted(-1, 1, 1 + rise, 0.5), torch.full((1, 1, 1, 1), 0.2)
+    made = PGD(steps=3, step_size=0.1, random_start=False, best=True, loss=loss)
+    found = suite.attack(model, image, 0, made, epsilon=0.5, saved=False)
+    assert found.images.item() == pytest.approx(0.4)
+
+
+def test_an_iterate_that_fools_outranks_one_of_greater_loss_that_does_not() -> None:
+    fools = torch.tensor([[1.0, 1.1, 0.0, 0.0]])  # of small cross entropy
+    not_yet = torch.tensor([[1.0, 0.9, 0.9, 0.9]])
+    goal = Goal(torch.tensor([0]))
+    assert losses(fools, goal, "ce") < losses(not_yet, goal, "ce")
+    assert outranks(fools, not_yet, goal, "ce").all()
+    assert not outranks(not_yet, fools, goal, "ce").any()
+    assert not outranks(fools, fools, goal, "ce").any()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_search_over_epsilon_scales_a_fixed_step_and_keeps_all_else(norm) -> None:
+    made = PGD(norm, steps=7, step_size=0.02, restarts=3, momentum=0.9, schedule="cosine", loss="margin", best=True)
+    searching = made.searching(0.1)
+    assert searching.length(0.1) == pytest.approx(made.length(0.1))
+    assert searching.length(0.5) == pytest.approx(0.1)
+    kept = set(vars(made)) - {"step_size", "relative_step", "early_stop"}
+    assert {name: vars(searching)[name] for name in kept} == {name: vars(made)[name] for name in kept}
+    assert PGD().searching(0.1) == PGD(early_stop=True)
+    assert PGD(relative_step=0.5).searching(0.1).length(0.2) == 0.1
+    assert PGD(early_stop=True, precision="bf16", momentum=0.9).whole() == PGD(momentum=0.9)
+    # a step far too long for a small ball, or far too short for a large one, finds the exact answer in its search
+    model = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, 2)), dtype=torch.float64)
+    images = 0.4 + 0.2 * photos(4, 8).double()
+    scores = model(images).detach()
+    margin = (scores[:, 0] - scores[:, 1]).abs()
+    exact = margin / (model[1].weight[0] - model[1].weight[1]).norm(p=1 if norm == "linf" else 2)
+    for step in (1e-4, 1.0):
+        quick = PGD(norm, step_size=step, loss="margin").searching(2 * step)
+
+        def attempt(index, epsilon, quick=quick):
+            found = suite.attack(model, images[index], scores.argmax(1)[index], quick, epsilon=epsilon, saved=False)
+            return found.success, found.images
+
+        least, _ = minimal_epsilon(attempt, images, first=0.01, largest=1, tolerance=0.005)
+        assert torch.all((least >= exact * (1 - 1e-9)) & (least <= exact * 1.01))
+
+
 def test_losses_by_hand() -> None:
     scores = torch.tensor([[4.0, 1.0, 3.0, -1.0, 0.0]])
     label, aim = Goal(torch.tensor([0])), Goal(torch.tensor([1]), True)
@@ -316,7 +378,7 @@ def test_fooling_image_that_gives_up_says_so_and_the_bounded_one_is_an_image() -
     bounded = suite.attack(model, images, labels, Fooling(steps=400), targets=target)
     assert bounded.success.all()
     assert 0 <= float(bounded.images.min()) <= float(bounded.images.max()) <= 1
-    on = fooling_image(model, images, Goal(target, True), model(images).detach(), eta=0.5, steps=5, stop=False)
+    on = fooling_image(problem(model, images, Goal(target, True)), Fooling("cs231n", eta=0.5, steps=5), stop=False)
     assert (on.backwards == 5).all()
     with pytest.raises(ConfigError, match="aims at a class"):
         suite.attack(model, images, labels, "fooling")
@@ -391,6 +453,34 @@ class Nan(nn.Module):
         ({"epsilon": -0.1}, ConfigError, "at least 0"),
         ({"epsilon": 8}, ConfigError, "did you mean 8/255"),
         ({"epsilon": float("nan")}, ConfigError, "at least 0"),
+        ({"epsilon": [0.1, float("nan")]}, ConfigError, "epsilon nan"),
+        ({"epsilon": [0.1, -0.1]}, ConfigError, "epsilon -0.1: expected a finite radius of at least 0"),
+        ({"epsilon": [0, 8]}, ConfigError, "did you mean 8/255"),
+        ({"epsilon": float("inf"), "method": "pgd_l2"}, ConfigError, "finite"),
+        ({"epsilon": [0, 0.1, 0.2]}, ConfigError, "epsilon: expected one number, or 2, one an image; got 3 of them"),
+        ({"epsilon": [0.1]}, ConfigError, "or 2, one an image; got 1 of them"),
+        ({"epsilon": []}, ConfigError, "or 2, one an image; got 0 of them"),
+        ({"epsilon": torch.full((2, 1), 0.1)}, ConfigError, r"got 2 of them, of shape \(2, 1\)"),
+        ({"epsilon": torch.tensor(0.1 + 1j)}, ConfigError, "expected one number, or 2"),
+        ({"epsilon": True}, ConfigError, "expected one number, or 2, one an image; got True"),
+        ({"epsilon": "8/255"}, ConfigError, "expected one number, or 2, one an image; got '8/255'"),
+        ({"epsilon": torch.tensor(0.1, device="meta")}, ConfigError, "expected one number, or 2"),
+        ({"targets": [1, 2, 3]}, DataError, "targets: expected one class, or 2 of them"),
+        ({"targets": [[1, 2]]}, DataError, "targets: expected one class, or 2 of them"),
+        ({"targets": [1.0, 2.0]}, DataError, "targets: expected class indices"),
+        ({"targets": lambda images, labels: [1]}, DataError, "targets: expected one class, or 2 of them"),
+        ({"labels": [0, 1, 2]}, DataError, "expected one class, or 2 of them"),
+        ({"ids": ["a"]}, DataError, "ids: expected 2"),
+        ({"clean": torch.zeros(3, CLASSES)}, DataError, r"clean: expected the scores of 2 images.*shape \(3, 5\)"),
+        ({"clean": torch.zeros(2, CLASSES, dtype=torch.int64)}, DataError, "clean: expected the scores of 2 images"),
+        ({"clean": [0.0, 1.0]}, DataError, "clean: expected the scores of 2 images.*list"),
+        ({"step_size": [0.1, 0.2]}, ConfigError, "'step_size'"),
+        ({"relative_step": 0}, ConfigError, "relative_step 0: expected more than 0"),
+        ({"method": PGD(norm="l1")}, ConfigError, "'norm': Input should be 'linf' or 'l2'"),
+        ({"method": PGD(loss="hinge")}, ConfigError, "'loss': Input should be"),
+        ({"method": PGD(schedule="step")}, ConfigError, "'schedule': Input should be"),
+        ({"method": PGD(steps=2.5)}, ConfigError, "'steps': Input should be a valid integer"),
+        ({"method": "control_noise", "draws": 0}, ConfigError, "draws 0: expected at least 1"),
         ({"method": "fgsm", "steps": 3}, ConfigError, "unknown parameter 'steps'"),
         ({"method": "pdg"}, ConfigError, "did you mean 'pgd'"),
         ({"method": "fooling", "epsilon": 0.1, "targets": 1}, ConfigError, "takes no epsilon"),
@@ -408,6 +498,22 @@ def test_bad_input_is_one_clear_line(change, error, says) -> None:
     with pytest.raises(error, match=says) as caught:
         suite.attack(**call)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [torch.tensor([0.1, 0.2]), [0.1, 0.2], "0.1"], ids=["tensor", "list", "text"])
+def test_a_step_size_is_one_number_for_all_images(size) -> None:
+    with pytest.raises(ValueError, match="step_size: expected one number for all images, got a"):
+        PGD(step_size=size)
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "pgd_l2", "control_noise"])
+def test_radii_one_an_image_in_any_kind_of_number_are_those_of_one_at_a_time(name) -> None:
+    model, images, labels = case(3)
+    some = [0, 0.05, 1]
+    alone = [suite.attack(model, images, labels, name, epsilon=e).images[i] for i, e in enumerate(some)]
+    for radii in (some, tuple(some), torch.tensor(some, dtype=torch.float64)):
+        together = suite.attack(model, images, labels, name, epsilon=radii).images
+        assert torch.allclose(together, torch.stack(alone), atol=1e-6)
 
 
 class Damaging(FGSM):

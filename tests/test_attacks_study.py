@@ -2,29 +2,41 @@
 
 import json
 import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tiny
 import torch
-from networks import seeded
+from networks import CLASSES, seeded
 from test_attacks import Bent, case, photos
 from test_data_boxes import write as write_boxes
 from torch import Tensor, nn
 
+from suite.attacks.attack import Problem, attack, bf16_supported
 from suite.attacks.audit import Audit
 from suite.attacks.audit_lines import LINES
-from suite.attacks.pgd import PGD, PGDL2
+from suite.attacks.pgd import PGD, PGDL2, minimal_epsilon
+from suite.attacks.result import AttackResult, Iterates
 from suite.attacks.saved import from_png
-from suite.config import NetworkConfig
+from suite.attribution.draws import generator_for
+from suite.attribution.passes import Cost, predict
+from suite.attribution.saliency import Saliency
+from suite.config import NetworkConfig, validate
+from suite.data.classes import ClassNames
 from suite.data.images import load_image
+from suite.data.sources import ImageFile
+from suite.metrics.statistics import wilson_interval
 from suite.models.load import load_model
+from suite.models.network import Card, Network
 from suite.report import build
 from suite.report.attacks import SECTION, strip
 from suite.report.tables import build_tables
 from suite.results import read, read_manifest
-from suite.studies.attacks import _energy_inside, _top
+from suite.studies.attacks import Attacks, _energy_inside, _top
+from suite.studies.base import Work
 
 STUDY = {
     "methods": ["fgsm", {"name": "pgd", "early_stop": True}, {"name": "pgd_l2", "steps": 4}],
@@ -95,6 +107,172 @@ def test_whole_study_gives_rows_tables_and_a_page(done) -> None:
     page = build(done).read_text()
     assert SECTION.title in page
     assert "at most" in page
+
+
+RAN: list[PGD] = []
+
+
+@dataclass(frozen=True)
+class Watched(PGD):
+    """PGD that notes with which settings it ran."""
+
+    def find(self, problem: Problem) -> Iterates:
+        RAN.append(self)
+        return super().find(problem)
+
+
+def work(count: int = 8, chunk: slice = slice(None), **options: object) -> Work:
+    """Some photos, all right, on a small network, and a second network beside it."""
+    images, classes = photos(count), ClassNames.indices(CLASSES)
+    quiet = {"minimal": False, "agreement": False, "limits": False, "audit": False, "noise_draws": 2}
+    studies = {"attacks": {"epsilons": [0, 0.02], "epsilons_l2": [0, 0.5], "at": 0.02} | quiet | options}
+    config = validate({"data": {"batch_size": count}, "methods": ["saliency"], "studies": studies})
+    made: list[Work] = []
+    for name, seed in (("one", 0), ("two", 1)):
+        card = Card(name, "test", "", (12, 12), None, classes)
+        network = Network(seeded(Bent, seed=seed), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), card).eval()
+        if not made:
+            labels = network(images).argmax(1).tolist()
+        files = [ImageFile(f"{i}.png", Path(), label, "") for i, label in enumerate(labels)][chunk]
+        places = range(count)[chunk]
+        made.append(Work(network, {"saliency": Saliency()}, images[chunk], files, places, [""] * count, [], config))
+    return replace(made[0], others=made[1:])
+
+
+def study(given: Work) -> pd.DataFrame:
+    return pd.DataFrame(Attacks().run(given).rows)
+
+
+def of(rows: pd.DataFrame, metric: str, **where: object) -> list[float]:
+    """The values of a metric, photo by photo."""
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    return rows[rows["metric"] == metric].sort_values("image")["value"].tolist()
+
+
+def direct(given: Work, made: PGD, **more: object) -> AttackResult:
+    return attack(given.model, given.images, given.targets, made, ids=given.ids, epsilon=0.02, **more)
+
+
+SETTINGS = {"steps": 3, "step_size": 0.004, "restarts": 2, "momentum": 0.9, "schedule": "linear", "loss": "margin"}
+
+
+def test_every_question_runs_the_attack_that_its_rows_name() -> None:
+    RAN.clear()
+    mine = {"name": "test_attacks_study:Watched", "label": "mine", "early_stop": True, **SETTINGS}
+    given = work(methods=["fgsm", mine, "pgd"], targets=["1"], minimal=True, noise_draws=1)
+    rows = study(given)
+    assert {tuple(vars(one)[name] for name in SETTINGS if name != "step_size") for one in RAN} == {
+        tuple(value for name, value in SETTINGS.items() if name != "step_size")
+    }
+    assert {round(one.length(0.02), 9) for one in RAN} == {0.004}
+    assert [one.early_stop for one in RAN].count(False) == 1  # of transfer and maps, which spend the whole budget
+    whole, quick = PGD(**SETTINGS), PGD(early_stop=True, **SETTINGS)
+    found = direct(given, whole)
+    there = predict(given.others[0].model, found.images).argmax(1) != given.targets
+    right = given.others[0].scores.argmax(1) == given.targets
+    values = pd.Series(of(rows, "transfer_success", method="mine", other="two"))
+    assert values.dropna().tolist() == there[right].double().tolist()
+    aimed = given.targets != 1
+    those = [name for name, fits in zip(given.ids, aimed.tolist(), strict=True) if fits]
+    targeted = attack(given.model, given.images[aimed], given.targets[aimed], quick, ids=those, epsilon=0.02, targets=1)
+    for metric in ("success", "iterations", "l2"):
+        expected = getattr(targeted, metric).double().tolist()
+        assert of(rows, metric, method="mine", stage="targeted") == pytest.approx(expected)
+    attacked = rows[rows["metric"].isin(["transfer_success", "map_spearman", "energy_in_source_map"])]
+    assert set(attacked["method"]) == {"mine", "saliency"}
+    assert set(attacked["other"]) == {"two", "mine", "fooling image"}
+    assert {"mine", "fooling"} == set(rows.loc[rows["stage"] == "targeted", "method"])
+    picture = next(iter(Attacks().run(work(methods=[mine])).pictures.values()))
+    assert str(picture["title"]) == "mine, epsilon 5.1/255"
+
+
+def test_the_smallest_epsilon_is_that_of_the_attack_named_and_not_of_plain_pgd() -> None:
+    named = {"mine": SETTINGS, "plain": {}, "l2": {"norm": "l2", "steps": 2, "step_size": 0.3}}
+    methods = [{"name": "pgd", "label": label, **settings} for label, settings in named.items()]
+    given = work(methods=methods, minimal=True)
+    rows = study(given)
+    for label, settings in named.items():
+        made = PGD(**settings).searching(0.02 if label != "l2" else 1.0)
+
+        def attempt(index: Tensor, epsilon: Tensor, made: PGD = made) -> tuple[Tensor, Tensor]:
+            ids = [given.ids[i] for i in index.tolist()]
+            found = attack(given.model, given.images[index], given.targets[index], made, ids=ids, epsilon=epsilon)
+            return found.success, found.images
+
+        ends = {"first": 1.0, "largest": 100.0} if label == "l2" else {"first": 1 / 255, "largest": 1.0}
+        least, _ = minimal_epsilon(attempt, given.images, tolerance=0.1, **ends)
+        assert of(rows, "minimal_epsilon", method=label) == least.tolist(), label
+    assert of(rows, "minimal_epsilon", method="mine") != of(rows, "minimal_epsilon", method="plain")
+
+
+def test_an_audit_is_of_the_attack_named_and_runs_with_a_search_in_bfloat16_too() -> None:
+    RAN.clear()
+    mine = {"name": "test_attacks_study:Watched", "label": "mine", **SETTINGS}
+    rows = study(work(methods=[mine], audit=True, targets=["1"]))
+    assert set(rows.loc[rows["metric"] == "audit", "method"]) == {"mine"}
+    assert {one.momentum for one in RAN} == {0.9}
+    assert {one.schedule for one in RAN} == {"linear"}
+    if bf16_supported(torch.device("cpu")):
+        search = {"name": "pgd", "precision": "bf16", "early_stop": True}
+        rows = study(work(methods=[search], audit=True, targets=["1"]))
+        assert of(rows, "audit", other="silent") == [0.0]
+
+
+def test_noise_is_the_share_of_its_draws_that_fool_each_photo_whatever_stands_beside_it() -> None:
+    given = work(8, methods=["fgsm"], epsilons=[0, 0.1], noise_draws=20)
+    found = of(study(given), "success", method="control_noise", x=0.1)
+    expected = []
+    for name, image, target in zip(given.ids, given.images, given.targets, strict=True):
+        drawn = [torch.rand(image.shape, generator=generator_for(0, name, f"noise {k}")) for k in range(20)]
+        moved = (image + 0.1 * (torch.stack(drawn) * 2 - 1).sign()).clamp(0, 1)
+        expected.append(float((predict(given.model, moved).argmax(1) != target).double().mean()))
+    assert found == expected
+    assert any(0 < share < 1 for share in found)
+    halves = [
+        study(work(8, chunk, methods=["fgsm"], epsilons=[0, 0.1], noise_draws=20)) for chunk in (slice(3), slice(3, 8))
+    ]
+    assert of(pd.concat(halves), "success", method="control_noise", x=0.1) == expected
+    assert of(study(given), "success", method="control_noise", x=0.0) == [0.0] * 8
+    assert of(study(given), "forwards", method="control_noise", x=0.1) == [20.0] * 8
+
+
+def test_passes_of_noise_and_of_the_search_are_counted_before_a_run() -> None:
+    def cost(**options: object) -> Cost:
+        return Attacks().cost({}, work(1, methods=["pgd"], **options).config)
+
+    plain, noise, minimal = cost(), cost(noise_draws=7), cost(minimal=True)
+    assert (noise.forwards - plain.forwards, noise.backwards - plain.backwards) == (5 * 2, 0)  # two epsilons
+    assert minimal.backwards - plain.backwards == 14 * 10
+
+
+def test_the_report_says_of_noise_which_share_of_draws_and_how_many_photos() -> None:
+    rows = study(work(8, methods=["fgsm"], epsilons=[0, 0.1], noise_draws=20))
+    shares = np.array(of(rows, "success", method="control_noise", x=0.1))
+    tables = SECTION.tables(rows, {})
+    line = tables["attacks_success"].query("method == 'control_noise' and epsilon == 0.1")
+    assert line["success"].item() == pytest.approx(shares.mean())
+    assert line["photos_fooled"].item() == (shares > 0).sum() > 0
+    assert (line["success_low"].item(), line["success_high"].item()) == wilson_interval(shares.sum(), 8)
+    assert line["passes"].item() == 20
+    reason = next(iter(SECTION.findings(tables)))["reason"]
+    assert f"{(shares > 0).sum()} of 8 photos by any draw" in reason
+    assert f"[{line['success_low'].item():.0%}, {line['success_high'].item():.0%}]" in reason
+
+
+@pytest.mark.parametrize(("prevalence", "chance"), [(0.07, 0.37), (0.3, 0.1), (0.5, 1.0), (1.0, 0.3), (0.02, 1.0)])
+def test_the_interval_of_noise_covers_where_draws_cluster_by_photo(prevalence, chance) -> None:
+    """A photo is fooled by some share of draws or by none; the draws of one photo are no 20 photos."""
+    rng = np.random.default_rng(0)
+    truth, covered, pooled = prevalence * chance, [], []
+    for _ in range(1000):
+        hits = rng.binomial(20, np.where(rng.random(14) < prevalence, chance, 0.0))
+        for sums, n, kept in ((hits.sum() / 20, 14, covered), (hits.sum(), 14 * 20, pooled)):
+            low, high = wilson_interval(sums, n)
+            kept.append(low <= truth <= high)
+    assert np.mean(covered) >= 0.94
+    if chance == 1:  # what 280 independent draws would give
+        assert np.mean(pooled) < 0.8
 
 
 def test_the_share_of_a_perturbation_inside_is_that_of_its_squares_and_undefined_where_all_is_inside() -> None:
@@ -223,6 +401,7 @@ def test_command_writes_a_picture_that_is_still_fooled(tmp_path, monkeypatch, ca
     assert tiny.main(monkeypatch, *words) == 0
     numbers = json.loads(capsys.readouterr().out)
     assert numbers["fooled_as_saved"]
+    assert numbers["epsilon"] == pytest.approx(4 / 255)
     assert 0.9 < numbers["ssim"] < 1
     import suite
 

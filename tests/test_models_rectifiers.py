@@ -27,7 +27,7 @@ from suite.models.rectifiers import Rectifying, rectifier_report
         (lambda: nets.Conv(nn.ReLU6()), {"ReLU6": 1}, {}, 0, 0),
         (lambda: nets.Conv(nn.Hardtanh(0, 20)), {"ReLU20": 1}, {}, 0, 0),
         (lambda: nets.Conv(nn.Hardtanh()), {}, {}, 0, 0),
-        (lambda: nets.Conv(nn.Threshold(0.5, 0)), {}, {}, 0, 0),
+        (lambda: nets.Conv(nn.Threshold(0.5, 0)), {}, {"a threshold that is no ReLU": 1}, 0, 0),
         (lambda: nets.Conv(nn.Hardswish()), {}, {"Hardswish": 1}, 0, 0),
         (nets.Tokens, {}, {"GELU": 1}, 0, 0),
         (lambda: nets.TwoLayer(lambda h: F.relu(h)[:, :12].repeat(1, 2)), {"ReLU": 1}, {}, 0, 0),

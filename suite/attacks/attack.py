@@ -2,19 +2,19 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from suite.attacks.result import AttackResult, Goal, Iterates, Norm, check_epsilon, check_pixels, judge
+from suite.attacks.result import AttackResult, Goal, Iterates, Norm, as_radii, check_pixels, judge
 from suite.attribution.draws import generator_for, image_ids
 from suite.attribution.passes import Targets, as_targets, check_images, score
-from suite.errors import ConfigError, NetworkError
+from suite.errors import ConfigError, DataError, NetworkError
 from suite.models.network import scores_of
 from suite.models.state import in_use
-from suite.registry import ATTACKS, build, find, refuse_not_finite
+from suite.registry import ATTACKS, build, check_parameters, find
 
 Aim = Targets | str | Callable[[Tensor, Tensor], Tensor] | None
 """One class, one an image, least_likely, random, a function (images, labels) -> classes; None leaves the label."""
@@ -65,6 +65,11 @@ class Attack(ABC):
         """The norm that epsilon is a radius in."""
         return getattr(self, "norm", "linf")
 
+    @property
+    def default_epsilon(self) -> float:
+        """8/255 in the box, 1 in L2."""
+        return 8 / 255 if self.ball == "linf" else 1.0
+
     @abstractmethod
     def find(self, problem: Problem) -> Iterates:
         """Adversarial images, and how they were come by."""
@@ -85,7 +90,7 @@ def attack(
     labels: Targets,
     method: str | Attack = "pgd",
     *,
-    epsilon: float | Tensor | None = None,
+    epsilon: float | Sequence[float] | Tensor | None = None,
     targets: Aim = None,
     ids: Sequence[str] | None = None,
     seed: int = 0,
@@ -121,17 +126,15 @@ def attack(
     if isinstance(method, Attack) and parameters:
         raise ConfigError(f"parameters {', '.join(parameters)}: give them to the attack itself")
     made = method if isinstance(method, Attack) else make_attack(method, parameters)
-    refuse_not_finite(f"attack {type(made).__name__}", vars(made))
+    given = {field.name: getattr(made, field.name) for field in fields(made) if field.init}
+    check_parameters("attack", type(made).__name__, type(made), given)
     if not made.radius and epsilon is not None:
         raise ConfigError(f"attack {type(made).__name__}: takes no epsilon, its steps have a length of their own (eta)")
-    default = 8 / 255 if made.ball == "linf" else 1.0
-    radius = torch.as_tensor(default if epsilon is None else epsilon, dtype=images.dtype, device=images.device)
-    check_epsilon(float(radius.min()), made.ball)
-    check_epsilon(float(radius.max()), made.ball)
+    radius = as_radii(made.default_epsilon if epsilon is None else epsilon, images, made.ball)
     truth = as_targets(labels, images)
     with in_use(model):
         with torch.no_grad():
-            clean = scores_of(model, images) if clean is None else clean.clone()
+            clean = scores_of(model, images) if clean is None else _as_scores(clean, images)
         if bool(torch.isnan(clean).any()):
             bad = torch.isnan(clean).any(1).nonzero()[0, 0].item()
             raise NetworkError(
@@ -141,13 +144,21 @@ def attack(
         names = image_ids(images, ids)
         aim = None if targets is None else choose_targets(targets, clean, images, truth, names, seed)
         goal = Goal(truth) if aim is None else Goal(aim, targeted=True)
-        problem = Problem(model, images, goal, clean, radius.expand(len(images)), names, seed)
+        problem = Problem(model, images, goal, clean, radius, names, seed)
         if made.radius and not bool(radius.any()):
             found = Iterates.begin(images, clean)  # nothing is within reach but the image itself
             found.ever = goal.reached(clean)
         else:
             found = made.find(problem)
         return judge(model, images, goal, clean, found, saved=saved)
+
+
+def _as_scores(clean: object, images: Tensor) -> Tensor:
+    """The scores in hand, a copy of the images' kind."""
+    if not (isinstance(clean, Tensor) and clean.is_floating_point() and clean.shape[:-1] == (len(images),)):
+        got = f"{clean.dtype} of shape {tuple(clean.shape)}" if isinstance(clean, Tensor) else type(clean).__name__
+        raise DataError(f"clean: expected the scores of {len(images)} images, floating point (B, K); got {got}")
+    return clean.to(images, copy=True)
 
 
 def choose_targets(

@@ -178,28 +178,29 @@ class Audit:
 
     def _iterated(self) -> float:
         if self.made.ball == "l2":
-            return self._gain(replace(self._quick, steps=1, random_start=False, step_size=self.epsilon))
+            once = replace(self._quick, steps=1, restarts=1, random_start=False, step_size=self.epsilon)
+            return self._gain(once)
         return self._gain(FGSM())
 
     def _monotone(self) -> tuple[float, str]:
-        rates = [float(self._attack(self._quick, e).success.double().mean()) for e in self.epsilons]
+        scaled = self.made.searching(self.epsilon)
+        rates = [float(self._attack(scaled, e).success.double().mean()) for e in self.epsilons]
         falls = [before - after for before, after in pairwise(rates)]
         words = ", ".join(f"{rate:.0%}" for rate in rates)
         return max([0.0, *falls]) - 1 / len(self.images), f"success {words}"
 
     def _unbounded(self) -> float:
         epsilon = 1.0 if self.made.ball == "linf" else self.images[0].numel() ** 0.5
-        return float((~self._attack(self._quick, epsilon).success).sum())
+        return float((~self._attack(self.made.searching(self.epsilon), epsilon).success).sum())
 
     def _converged(self) -> float:
-        step = self.epsilon / 4 if self.made.step_size is None else self.made.step_size
-        return self._gain(replace(self._quick, steps=2 * self.made.steps, step_size=step))
+        return self._gain(replace(self._quick, steps=2 * self.made.steps))
 
     def _restarts(self) -> float:
         return self._gain(replace(self._quick, restarts=2 * self.made.restarts))
 
     def _silent(self) -> tuple[float, str]:
-        last = self._attack(replace(self.made, early_stop=False, best=False), self.epsilon).silent
+        last = self._attack(replace(self.made.whole(), best=False), self.epsilon).silent
         note = f"the last iterate, as libraries return it, throws away {int(last.sum())} of {len(last)}"
         return float(self._base.silent.double().mean()), note
 
@@ -229,7 +230,7 @@ class Audit:
         return float((worth > 0).double().mean()), f"{len(survivors)} survivors, 50 queries each"
 
     def _losses(self) -> float:
-        return self._gain(replace(self._quick, loss="margin"))
+        return self._gain(replace(self._quick, loss="ce" if self.made.loss == "margin" else "margin"))
 
     def _targeted(self) -> float:
         return self._gain(self._quick, targets="random")
@@ -253,7 +254,7 @@ class Audit:
             linear.bias.copy_(-weight @ images.flatten(1).mean(0))
             scores = model(images)
         labels, margin = scores.argmax(1), (scores[:, 0] - scores[:, 1]).abs()
-        made = replace(self._quick, loss="margin", random_start=False, step_size=None, precision="fp32")
+        made = replace(self.made.searching(self.epsilon), loss="margin", random_start=False, precision="fp32")
 
         def attempt(index: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor]:
             found = attack(model, images[index], labels[index], made, epsilon=epsilon, saved=False)

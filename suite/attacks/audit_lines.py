@@ -57,7 +57,7 @@ LINES: dict[str, Line] = {
     "silent": Line("no success thrown away", "share fooled on the way but not as returned", 0, "I"),
     "noise": Line("better than noise", "success of ten random draws above the attack's", 0, "C"),
     "black_box": Line("better than a black box", "share of survivors that random search fools", 0.002, "C, A"),
-    "losses": Line("losses agree", "success gained by the margin loss over cross entropy", 0.02, "A", mild=True),
+    "losses": Line("losses agree", "success gained by the other of margin and cross entropy", 0.02, "A", mild=True),
     "targeted": Line("targets are harder", "targeted success above untargeted", 0, "C"),
     "quantised": Line("survives 8 bits", "share of successes lost when saved as PNG", 0.05, "S", mild=True),
     "control_linear": Line("control: linear network", "relative error of the minimal epsilon, worst", 0.01, "S"),

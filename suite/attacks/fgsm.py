@@ -7,31 +7,22 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
 
 from suite.attacks.attack import Attack, Problem
-from suite.attacks.result import Goal, Iterates, Loss, Norm, draw_start, per_image, step_gradient
+from suite.attacks.result import Iterates, Loss, Norm, draw_start, per_image, step_gradient
 from suite.models.network import scores_of
 
 
-def fgsm(
-    model: nn.Module,
-    images: Tensor,
-    goal: Goal,
-    clean: Tensor,
-    *,
-    epsilon: float | Tensor,
-    loss: Loss = "ce",
-    mean: bool = False,
-) -> Iterates:
+def fgsm(problem: Problem, loss: Loss = "ce", *, mean: bool = False) -> Iterates:
     """clamp(x + epsilon sign(g), 0, 1); sign(0) is 0."""
-    found = Iterates.begin(images, clean)
-    _, gradient = step_gradient(model, images, goal, loss, mean=mean)
+    images = problem.images
+    found = Iterates.begin(images, problem.clean)
+    _, gradient = step_gradient(problem.model, images, problem.goal, loss, mean=mean)
     direction = gradient()
-    moved = (images + per_image(epsilon, images) * direction.sign()).clamp(0, 1)
+    moved = (images + per_image(problem.epsilon, images) * direction.sign()).clamp(0, 1)
     with torch.no_grad():
-        found.put(torch.arange(len(images), device=images.device), moved, scores_of(model, moved))
-    found.ever = goal.reached(found.scores)
+        found.put(torch.arange(len(images), device=images.device), moved, scores_of(problem.model, moved))
+    found.ever = problem.goal.reached(found.scores)
     found.iterations += 1
     found.zero_gradients += direction.flatten(1).eq(0).all(1)
     found.forwards += 2
@@ -46,24 +37,28 @@ class FGSM(Attack):
     loss: Loss = "ce"
 
     def find(self, problem: Problem) -> Iterates:
-        p = problem
-        return fgsm(p.model, p.images, p.goal, p.clean, epsilon=p.epsilon, loss=self.loss)
+        return fgsm(problem, self.loss)
 
 
 @dataclass(frozen=True)
 class Noise(Attack):
-    """The control: random noise of the same size, the best of `draws`. It knows nothing of the network."""
+    """The control: random noise of the same size, the best of `draws`, numbered from `first`. It knows no network."""
 
     norm: Norm = "linf"
     kind: Literal["signs", "uniform"] = "signs"  # in the L2 ball both are on the sphere
     draws: int = 1
+    first: int = 0
     control: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise ValueError(f"draws {self.draws}: expected at least 1")
 
     def find(self, problem: Problem) -> Iterates:
         p = problem
         found = Iterates.begin(p.images, p.clean)
         radius = per_image(p.epsilon, p.images)
-        for draw in range(self.draws):
+        for draw in range(self.first, self.first + self.draws):
             noise = draw_start(p.images, radius, self.norm, p.ids, p.seed, f"noise {draw}")
             if self.norm == "l2":
                 noise = noise / noise.flatten(1).norm(dim=1).clamp_min(1e-30).reshape(-1, 1, 1, 1) * radius

@@ -5,121 +5,22 @@ step) and MIFGSM, given the same start. And the smallest epsilon that fools, by 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, pi
-from typing import Literal
+from numbers import Real
+from typing import Literal, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from suite.attacks.attack import Attack, Problem, bf16_supported
-from suite.attacks.result import Goal, Iterates, Loss, Norm, draw_start, losses, per_image, step_gradient
+from suite.attacks.result import Iterates, Loss, Norm, draw_start, outranks, per_image, step_gradient
 from suite.errors import ConfigError
 from suite.models.network import scores_of
 
 Schedule = Literal["constant", "linear", "cosine"]
+Radius = TypeVar("Radius", float, Tensor)
 _TINY = 1e-10  # torchattacks' eps_for_division
-
-
-def pgd(
-    model: nn.Module,
-    images: Tensor,
-    goal: Goal,
-    clean: Tensor,
-    *,
-    epsilon: float | Tensor,
-    step_size: float | Tensor,
-    steps: int,
-    norm: Norm = "linf",
-    start: Tensor | None = None,
-    loss: Loss = "ce",
-    momentum: float | None = None,
-    schedule: Schedule = "constant",
-    early_stop: bool = False,
-    best: bool = False,
-    mean: bool = False,
-    bf16: bool = False,
-) -> Iterates:
-    """The loop, without randomness.
-
-    Args:
-        model: in eval mode.
-        images: (B, C, H, W) in [0, 1].
-        goal: what counts as fooled.
-        clean: (B, K) scores on the images.
-        epsilon: one for all or one an image.
-        step_size: likewise.
-        schedule: a factor on the step size, falling from 1 unless constant.
-        steps: how many.
-        norm: of the ball, and of the step (its sign, or unit length).
-        start: a perturbation to begin from, clamped to [0, 1] with the image.
-        loss: see `losses`.
-        mean: see `step_gradient`.
-        bf16: likewise.
-        momentum: decay of the accumulated gradient, each normalised by its mean size (Dong et al. 2018).
-        early_stop: an image that is fooled leaves the batch, those that need no attack before the first step.
-        best: return the iterate that is fooled, and of these the one of greatest loss, instead of the last.
-    """
-    found = Iterates.begin(images, clean)
-    alive = torch.arange(len(images), device=images.device)
-    if early_stop:
-        alive = (~goal.reached(clean)).nonzero()[:, 0]
-        found.ever |= goal.reached(clean)
-    radius, length = per_image(epsilon, images), per_image(step_size, images)
-    moved = images if start is None else (images + start).clamp(0, 1)
-    moved, accumulated = moved[alive], torch.zeros_like(images[alive])
-    top = images.new_full((len(images),), -torch.inf)
-    for step in range(steps + 1):
-        if not len(alive):
-            break
-        scores, gradient = step_gradient(model, moved, goal.of(alive), loss, mean=mean, bf16=bf16)
-        found.forwards[alive] += 1
-        fooled = goal.of(alive).reached(scores)
-        found.iterations[alive[~found.ever[alive]]] = step
-        found.ever[alive] |= fooled
-        keep = torch.ones_like(fooled)
-        if best:
-            worth = losses(scores, goal.of(alive), loss) + torch.where(fooled, 1e6, 0.0)
-            keep = worth > top[alive]
-            top[alive[keep]] = worth[keep]
-        found.put(alive[keep], moved[keep], scores[keep])
-        if step == steps:
-            break
-        stay = ~fooled if early_stop else torch.ones_like(fooled)
-        if not bool(stay.any()):
-            break
-        if int(stay.sum()) * 2 <= len(stay):  # a new forward of few costs less than a backward of all
-            alive, moved, accumulated = alive[stay], moved[stay], accumulated[stay]
-            _, gradient = step_gradient(model, moved, goal.of(alive), loss, mean=mean, bf16=bf16)
-            found.forwards[alive] += 1
-            direction = gradient()
-            found.backwards[alive] += 1
-        else:
-            direction = gradient()[stay]
-            found.backwards[alive] += 1
-            alive, moved, accumulated = alive[stay], moved[stay], accumulated[stay]
-        found.zero_gradients[alive] += direction.flatten(1).eq(0).all(1)
-        if momentum is not None:
-            size = direction.abs().mean((1, 2, 3), keepdim=True)
-            accumulated = direction / size.masked_fill(size == 0, 1) + accumulated * momentum
-            direction = accumulated
-        here, ball = images[alive], radius[alive]
-        reach = length[alive] * _factor(schedule, step, steps)
-        if norm == "linf":
-            moved = moved.detach() + reach * direction.sign()
-            moved = (here + torch.clamp(moved - here, -ball, ball)).clamp(0, 1)
-        else:
-            direction = direction / (direction.flatten(1).norm(dim=1) + _TINY).reshape(-1, 1, 1, 1)
-            delta = moved.detach() + reach * direction - here
-            norms = delta.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
-            shrink = ball * norms.reciprocal()  # a quotient would round otherwise than the library's
-            moved = (here + delta * torch.where(norms > ball, shrink, 1.0)).clamp(0, 1)
-    return found
-
-
-def _factor(schedule: Schedule, step: int, steps: int) -> float:
-    done = step / steps
-    return {"constant": 1.0, "linear": 1 - done, "cosine": (1 + cos(pi * done)) / 2}[schedule]
 
 
 @dataclass(frozen=True)
@@ -127,12 +28,18 @@ class PGD(Attack):
     """Steps of the gradient's sign, kept in the box of radius epsilon.
 
     Attributes:
-        steps: at least 1.
-        step_size: epsilon / 4 by default.
+        norm: of the ball, and of the step (its sign, or unit length).
+        steps: at least 0.
+        step_size: one length for all images, in pixels of [0, 1]; None takes `relative_step` times epsilon.
         random_start: from a point of the ball, each image its own.
         restarts: more starts for images not fooled yet, or (without early stop) for all, keeping the worst.
-        loss, schedule, best, early_stop: see `pgd`.
+        loss: see `losses`.
+        schedule: a factor on the step size, falling from 1 unless constant.
+        momentum: decay of the accumulated gradient, each normalised by its mean size (Dong et al. 2018).
+        best: return the iterate that ranks first by `outranks` instead of the last.
+        early_stop: an image that is fooled leaves the batch, those that need no attack before the first step.
         precision: `bf16` searches in bfloat16, verifies in the images' precision, and runs the survivors in it.
+        relative_step: a step's share of epsilon.
     """
 
     norm: Norm = "linf"
@@ -146,14 +53,36 @@ class PGD(Attack):
     best: bool = False
     early_stop: bool = False
     precision: Literal["fp32", "bf16"] = "fp32"
+    relative_step: float = 0.25
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.restarts < 1:
             raise ValueError(f"steps {self.steps}, restarts {self.restarts}: expected at least 0 and at least 1")
-        if self.step_size is not None and self.step_size <= 0:
-            raise ValueError(f"step_size {self.step_size:g}: expected more than 0")
+        for name in ("step_size", "relative_step"):
+            size = getattr(self, name)
+            if size is not None and not isinstance(size, Real):
+                raise ValueError(f"{name}: expected one number for all images, got a {type(size).__name__}")
+            if size is not None and size <= 0:
+                raise ValueError(f"{name} {size:g}: expected more than 0")
         if self.precision == "bf16" and not self.early_stop:
             raise ValueError("precision 'bf16' searches for a first success: it needs early_stop")
+
+    def length(self, epsilon: Radius) -> Radius | float:
+        """A step's length within epsilon, before the schedule."""
+        return epsilon * self.relative_step if self.step_size is None else self.step_size
+
+    def whole(self) -> "PGD":
+        """The same attack without early stop: all steps are taken, and the last or best iterate is returned."""
+        return replace(self, early_stop=False, precision="fp32")
+
+    def searching(self, at: float) -> "PGD":
+        """The same attack for a search over epsilon: the first success counts, and a fixed step scales with epsilon.
+
+        It stays the share of epsilon that it is at the radius `at`: it neither leaves a small ball nor fails to cross
+        a large one.
+        """
+        share = self.relative_step if self.step_size is None else self.step_size / at
+        return replace(self, early_stop=True, step_size=None, relative_step=share)
 
     def find(self, problem: Problem) -> Iterates:
         if self.precision == "bf16" and not bf16_supported(problem.images.device):
@@ -177,35 +106,82 @@ class PGD(Attack):
             return
         part = problem.of(index)
         other = self._once(part, restart)
-        reached = part.goal.reached(other.scores)
-        worse = losses(other.scores, part.goal, self.loss) > losses(found.scores[index], part.goal, self.loss)
-        better = (reached & ~done[index]) | ((reached == done[index]) & worse)
+        better = outranks(other.scores, found.scores[index], part.goal, self.loss)
         kept = Iterates(**{name: value[index].clone() for name, value in vars(found).items()})
         other.put(~better, kept.images[~better], kept.scores[~better])
         other.iterations = torch.where(better, other.iterations, kept.iterations)
         found.replace(index, other)
 
     def _once(self, problem: Problem, restart: int, *, bf16: bool = False) -> Iterates:
-        p = problem
-        radius = per_image(p.epsilon, p.images)
-        start = draw_start(p.images, radius, self.norm, p.ids, p.seed, f"start {restart}")
-        return pgd(
-            p.model,
-            p.images,
-            p.goal,
-            p.clean,
-            epsilon=p.epsilon,
-            step_size=p.epsilon / 4 if self.step_size is None else self.step_size,
-            steps=self.steps,
-            norm=self.norm,
-            start=start if self.random_start or restart else None,
-            loss=self.loss,
-            momentum=self.momentum,
-            schedule=self.schedule,
-            early_stop=self.early_stop,
-            best=self.best,
-            bf16=bf16,
-        )
+        p, start = problem, None
+        if self.random_start or restart:
+            start = draw_start(p.images, per_image(p.epsilon, p.images), self.norm, p.ids, p.seed, f"start {restart}")
+        return pgd(p, self, start, bf16=bf16)
+
+
+def pgd(
+    problem: Problem, settings: PGD, start: Tensor | None = None, *, mean: bool = False, bf16: bool = False
+) -> Iterates:
+    """The loop of `settings` but for random start, restarts and precision, which `PGD.find` adds.
+
+    It begins from the images, or from `start` (B, C, H, W) added to these and clamped to [0, 1]; `mean` and `bf16` are
+    those of `step_gradient`.
+    """
+    images, goal = problem.images, problem.goal
+    found = Iterates.begin(images, problem.clean)
+    if settings.early_stop:
+        found.ever |= goal.reached(problem.clean)
+    alive = (~found.ever).nonzero()[:, 0]
+    radius, length = (per_image(value, images) for value in (problem.epsilon, settings.length(problem.epsilon)))
+    moved = (images if start is None else (images + start).clamp(0, 1))[alive]
+    accumulated = torch.zeros_like(moved)
+
+    def look() -> tuple[Tensor, Callable[[], Tensor]]:
+        found.forwards[alive] += 1
+        return step_gradient(problem.model, moved, goal.of(alive), settings.loss, mean=mean, bf16=bf16)
+
+    for step in range(settings.steps + 1):
+        if not len(alive):
+            break
+        scores, gradient = look()
+        fooled = goal.of(alive).reached(scores)
+        found.iterations[alive[~found.ever[alive]]] = step
+        found.ever[alive] |= fooled
+        keep = torch.ones_like(fooled)
+        if settings.best and step:
+            keep = outranks(scores, found.scores[alive], goal.of(alive), settings.loss)
+        found.put(alive[keep], moved[keep], scores[keep])
+        stay = ~fooled if settings.early_stop else torch.ones_like(fooled)
+        if step == settings.steps or not bool(stay.any()):
+            break
+        few = int(stay.sum()) * 2 <= len(stay)  # a new forward of few costs less than a backward of all
+        whole = None if few else gradient()
+        alive, moved, accumulated = alive[stay], moved[stay], accumulated[stay]
+        direction = look()[1]() if whole is None else whole[stay]
+        found.backwards[alive] += 1
+        found.zero_gradients[alive] += direction.flatten(1).eq(0).all(1)
+        if settings.momentum is not None:
+            size = direction.abs().mean((1, 2, 3), keepdim=True)
+            direction = accumulated = direction / size.masked_fill(size == 0, 1) + accumulated * settings.momentum
+        reach = length[alive] * _factor(settings.schedule, step, settings.steps)
+        moved = _stepped(moved.detach(), direction, images[alive], radius[alive], reach, settings.norm)
+    return found
+
+
+def _stepped(moved: Tensor, direction: Tensor, here: Tensor, ball: Tensor, reach: Tensor, norm: Norm) -> Tensor:
+    """One step, projected into the ball about `here`, and into [0, 1]; every rounding is the library's."""
+    if norm == "linf":
+        return (here + torch.clamp(moved + reach * direction.sign() - here, -ball, ball)).clamp(0, 1)
+    direction = direction / (direction.flatten(1).norm(dim=1) + _TINY).reshape(-1, 1, 1, 1)
+    delta = moved + reach * direction - here
+    norms = delta.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
+    shrink = ball * norms.reciprocal()  # a quotient would round otherwise than the library's
+    return (here + delta * torch.where(norms > ball, shrink, 1.0)).clamp(0, 1)
+
+
+def _factor(schedule: Schedule, step: int, steps: int) -> float:
+    done = step / steps
+    return {"constant": 1.0, "linear": 1 - done, "cosine": (1 + cos(pi * done)) / 2}[schedule]
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ def attack_photo(
     """
     network = load_model(model)
     made = make_attack(method, parameters)
+    epsilon = made.default_epsilon if epsilon is None and made.radius else epsilon
     classes = network.card.classes
     aim = classes.resolve(target) if target else None
     pixels = load_image(image, resize=network.card.resize, crop=network.card.input_size)[0][None]

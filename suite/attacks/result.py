@@ -172,6 +172,12 @@ def losses(scores: Tensor, goal: Goal, kind: Loss) -> Tensor:
     return margin / (top[:, 0] - top[:, 2:].mean(1)).clamp_min(1e-12)
 
 
+def outranks(scores: Tensor, before: Tensor, goal: Goal, kind: Loss) -> Tensor:
+    """(B,) bool: (B, K) scores that fool rank above `before` that do not; of two alike, those of the greater loss."""
+    fooled = goal.reached(scores)
+    return torch.where(fooled == goal.reached(before), losses(scores, goal, kind) > losses(before, goal, kind), fooled)
+
+
 def step_gradient(
     model: nn.Module, images: Tensor, goal: Goal, kind: Loss, *, mean: bool = False, bf16: bool = False
 ) -> tuple[Tensor, Callable[[], Tensor]]:
@@ -210,11 +216,28 @@ def check_pixels(images: Tensor) -> None:
 
 def check_epsilon(epsilon: float, norm: Norm, who: str = "epsilon") -> float:
     """A radius that makes sense in [0, 1] pixel units."""
-    if not epsilon >= 0:
-        raise ConfigError(f"{who} {epsilon:g}: expected a radius of at least 0")
+    if not 0 <= epsilon < torch.inf:
+        raise ConfigError(f"{who} {epsilon:g}: expected a finite radius of at least 0")
     if norm == "linf" and epsilon > 1:
         raise ConfigError(f"{who} {epsilon:g}: pixels are in [0, 1], so at most 1; did you mean {epsilon:g}/255?")
     return epsilon
+
+
+def as_radii(epsilon: object, images: Tensor, norm: Norm) -> Tensor:
+    """(B,) radii of the images' kind, from one for all or one an image; one line names what is wrong with others."""
+    wanted = f"epsilon: expected one number, or {len(images)}, one an image"
+    try:
+        value = torch.as_tensor(epsilon)
+        if value.is_complex() or value.dtype == torch.bool:
+            raise TypeError
+        value = value.to(images)
+    except (TypeError, ValueError, RuntimeError):
+        raise ConfigError(f"{wanted}; got {' '.join(repr(epsilon).split()):.60}") from None
+    if value.shape not in ((), (len(images),)):
+        raise ConfigError(f"{wanted}; got {value.numel()} of them, of shape {tuple(value.shape)}")
+    for end in (value.min(), value.max()):
+        check_epsilon(float(end), norm)
+    return value.expand(len(images))
 
 
 def per_image(value: float | Tensor, images: Tensor) -> Tensor:

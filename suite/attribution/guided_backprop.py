@@ -15,8 +15,13 @@ class GuidedBackprop(SharedPass):
 
     Source: Springenberg et al. 2015, sec. 3.4: at each ReLU the gradient passes where both it and the activation are
     positive. Parts from Captum where a ReLU's input also feeds a skip branch, and where ReLUs are functions rather than
-    modules: Captum clamps the skip's gradient too in the first case and nothing in the second. Not applicable to
-    networks without ReLU or with smooth rectifiers.
+    modules: Captum clamps the skip's gradient too in the first case and nothing in the second.
+
+    The rule applies to every rectifier between the pixels and the score, or to none. A ReLU is recognised as a module
+    or function, in place, in TorchScript, `torch.ops` and `torch.vmap`. Not applicable, with the spelling, to networks
+    without ReLU, with other activations (GELU, LeakyReLU), with piecewise code whose rule is not known (torch.where,
+    torch.maximum, masks, abs, indexing by a comparison) or with code that hides what it computes (a custom
+    autograd.Function, torch.compile).
     """
 
     slopes: ClassVar[bool] = True

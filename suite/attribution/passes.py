@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from suite.errors import DataError, NetworkError, NotApplicable
+from suite.models.graph import metadata, nodes_below
 from suite.models.layers import default_layer, find_layer
 from suite.models.network import scores_of
-from suite.models.rectifiers import RECTIFIER, Rectifying, Rule, metadata
+from suite.models.rectifiers import RECTIFIER, Rectifying, Rule
 from suite.models.state import in_use
 
 Targets = int | Sequence[int] | Tensor
@@ -200,17 +201,12 @@ def _connected(total: Tensor, sources: Sequence[Tensor], names: Sequence[str], *
 
 def _rectifiers_above(total: Tensor, layer: Tensor, pixels: Tensor) -> frozenset[int] | None:
     """Numbers of the rectifiers between the score and a layer; None where another way leads past it to the pixels."""
-    found, seen, ahead = set(), {layer.grad_fn}, [total.grad_fn]
-    while ahead:
-        node = ahead.pop()
-        if node is None or node in seen:
-            continue
+    found = set()
+    for node in nodes_below(total, stop=lambda node: node is layer.grad_fn):
         if getattr(node, "variable", None) is pixels:
             return None
-        seen.add(node)
         if (number := metadata(node).get(RECTIFIER)) is not None:
             found.add(number)
-        ahead += [below for below, _ in node.next_functions]
     return frozenset(found)
 
 
@@ -242,6 +238,9 @@ def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -
             # A network that rectifies its input in place must not meet a leaf.
             scores = scores_of(model, inputs.clone() if rules else inputs)
         found = Pass(images, targets, scores.detach(), undefined=undefined)
+        total = score(scores, targets).sum()
+        if rectifying is not None:
+            rectifying.follow(total, inputs)
         wanted: list[Rule] = [rule for rule in rules if rule == "plain"]
         for rule in rules:
             if rule != "plain" and rectifying is not None:
@@ -250,7 +249,6 @@ def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -
                     wanted.append(rule)
                 except NotApplicable as undefined:
                     found.undefined[rule] = undefined
-        total = score(scores, targets).sum()
         if not total.requires_grad and (wanted or layers):
             raise NetworkError(
                 "the network's scores carry no gradient: it detaches, or computes under no_grad or in integers"

@@ -209,13 +209,14 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float
     return float(sample.mean()) - half, float(sample.mean()) + half
 
 
-def wilson_interval(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(successes: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval of a share, without continuity correction.
 
     Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22, 1927.
 
     Args:
-        successes: how many of the trials succeeded, 0..n.
+        successes: how many of the trials succeeded, 0..n; where trials have shares of success, their sum: no share of
+            that mean varies more than 0 and 1 do, so the interval is wide enough.
         n: how many trials there were.
         confidence: nominal coverage, strictly between 0 and 1.
 

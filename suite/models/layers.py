@@ -79,7 +79,8 @@ def _last_map(model: nn.Module, image: Tensor) -> str:
 
         return hook
 
-    handles = [module.register_forward_hook(note(name)) for name, module in body_of(model).named_modules() if name]
+    layers = {n: m for n, m in body_of(model).named_modules() if n and not isinstance(m, torch.jit.ScriptModule)}
+    handles = [module.register_forward_hook(note(name)) for name, module in layers.items()]  # scripted ones take none
     try:
         with in_use(model), torch.no_grad():
             model(image.clone())  # which may change its input in place

@@ -3,6 +3,9 @@
 `Rectifying` is a function mode: while it is active it sees every call of torch. Each rectifier's node in the graph gets
 a hook of its own, which dies with the graph, so nothing can be left behind on a module or a user's tensor, and a
 rectifier whose input also feeds a skip branch is ruled alone (Captum hooks the input tensor and clamps the total).
+
+What no call shows still stands in the graph, which `Rectifying.follow` reads after the forward pass: a guided rule
+applies to all rectifiers between the pixels and the score, or to none.
 """
 
 from collections import Counter
@@ -17,6 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from suite.errors import NotApplicable
+from suite.models.graph import WRITTEN, gradient_path, metadata, rectifies, unruled
 from suite.models.state import in_use
 
 Rule = Literal["plain", "guided", "deconvolution"]
@@ -29,27 +33,13 @@ _BOX: frozenset[Any] = frozenset(
     | {torch.clip, torch.clip_, Tensor.clip, Tensor.clip_}
 )
 _THRESHOLD: frozenset[Any] = frozenset({F.threshold, torch.threshold, torch.threshold_})
-_OTHER: Mapping[Any, str] = {
-    F.gelu: "GELU",
-    F.silu: "SiLU",
-    F.hardswish: "Hardswish",
-    F.leaky_relu: "LeakyReLU",
-    F.leaky_relu_: "LeakyReLU",
-    F.prelu: "PReLU",
-    F.elu: "ELU",
-    F.elu_: "ELU",
-    F.celu: "CELU",
-    F.selu: "SELU",
-    F.rrelu: "RReLU",
-    torch.celu: "CELU",
-    torch.celu_: "CELU",
-    torch.selu: "SELU",
-    torch.selu_: "SELU",
-    torch.rrelu: "RReLU",
-    torch.rrelu_: "RReLU",
-    F.mish: "Mish",
-    F.softplus: "Softplus",
-}
+_COMPARES = frozenset(
+    {"gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal", "sign", "sgn", "signbit", "heaviside"}
+)
+_WRITES = frozenset(
+    {"copy_", "zero_", "fill_", "add_", "sub_", "mul_", "div_"}
+    | {"__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__"}
+)
 
 
 def rectifier_kind(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
@@ -74,10 +64,19 @@ def rectifier_kind(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     return None
 
 
-def metadata(node: Any) -> dict[str, int]:
-    """What is kept with a node of the graph for as long as the graph lives."""
-    kept: dict[str, int] = node.metadata
-    return kept
+def _tensors(value: object) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _tensors(part)
+
+
+def _mark_written(target: Tensor) -> None:
+    """Notes that an in-place write is known: to a view, its node hides inside CopySlices."""
+    base = target._base if target._is_view() else target
+    if base is not None and base.grad_fn is not None:
+        metadata(base.grad_fn)[WRITTEN] = 1
 
 
 class Rectifying(TorchFunctionMode):
@@ -89,46 +88,62 @@ class Rectifying(TorchFunctionMode):
 
     Attributes:
         rule: of the backward passes from now on.
-        calls, others: rectifiers, and other activations, of the forward pass by kind.
-        watched: numbers (in the metadata of their nodes) of the rectifiers whose gradients `agree` tells of.
+        seen: how many rectifier calls there were so far; they are numbered from 1 in the metadata of their nodes.
+        calls: rectifiers between the score and the pixels by kind; this and the next two are filled by `follow`.
+        reached: their numbers; those that no call showed come after `seen`.
+        others: what else stands there that a guided rule would miss, by name: other activations, code that hides.
+        watched: numbers of the rectifiers whose gradients `agree` tells of.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.rule: Rule = "plain"
+        self.seen = 0
         self.calls: Counter[str] = Counter()
+        self.reached: list[int] = []
         self.others: Counter[str] = Counter()
         self.watched: frozenset[int] = frozenset()
         self.clamping: list[Tensor] = []
+        self.compared = False
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
         kind = rectifier_kind(func, args, kwargs)
         if kind is None:
-            if func in _OTHER:
-                self.others[_OTHER[func]] += 1
-            return func(*args, **kwargs)
-        self.calls[kind] += 1
+            result = func(*args, **kwargs)
+        else:
+            self.seen += 1
+            result = self._rectify(kind, func, args, kwargs)
+        if name.strip("_") in _COMPARES:
+            self.compared |= any(t.is_floating_point() and not isinstance(t, nn.Parameter) for t in _tensors(args))
+        elif name in _WRITES and not any(t.dtype == torch.bool or "mul" in name for t in _tensors(args[1:])):
+            _mark_written(args[0])  # a factor that is a tensor may be a mask
+        return result
+
+    def _rectify(self, kind: str, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
         source = args[0] if args else kwargs.get("input")
         in_place = bool(kwargs.get("inplace")) or func.__name__.endswith("_") or any(a is True for a in args[1:])
         if in_place and isinstance(source, Tensor) and source._is_view():
             # In place on a view the rectifier's node hides inside CopySlices: compute beside, then copy. From a copy,
             # because a box keeps its input for the backward pass.
             beside = source.clone()
-            result = torch.relu(beside) if kind == "ReLU" else F.hardtanh(beside, 0.0, float(kind.removeprefix("ReLU")))
-            self._watch(result)
-            return source.copy_(result)
+            result: Tensor = (
+                torch.relu(beside) if kind == "ReLU" else F.hardtanh(beside, 0.0, float(kind.removeprefix("ReLU")))
+            )
+            self._rule(result.grad_fn, self.seen)
+            source.copy_(result)
+            _mark_written(source)
+            return source
         result = func(*args, **kwargs)
-        self._watch(result)
+        self._rule(result.grad_fn, self.seen)
         return result
 
-    def _watch(self, result: Tensor) -> None:
-        node = result.grad_fn
+    def _rule(self, node: Any, number: int) -> None:
         if node is None:
             return
-        number = self.calls.total()
         metadata(node)[RECTIFIER] = number
 
         def hook(grad_inputs: tuple[Tensor | None, ...], grad_outputs: tuple[Tensor | None, ...]) -> Any:
@@ -147,13 +162,32 @@ class Rectifying(TorchFunctionMode):
         """Whether, in the plain pass just made, the guided rule would have changed nothing at any watched rectifier."""
         return not any(self.clamping)
 
+    def follow(self, total: Tensor, pixels: Tensor) -> None:
+        """Reads the graph from a score to the pixels: rules also the rectifiers that no call showed, names the rest."""
+        path = gradient_path(total, pixels)
+        for node in path:
+            number = metadata(node).get(RECTIFIER)
+            kind = rectifies(node) or (number and "ReLU")
+            if kind:
+                if number is None:
+                    number = self.seen + len(self.reached) + 1
+                    self._rule(node, number)
+                self.calls[kind] += 1
+                self.reached.append(number)
+            elif name := unruled(node, path, compared=self.compared):
+                self.others[name] += 1
+
     def require_rectifiers(self, method: str) -> None:
-        """Raises NotApplicable where a guided rule has nothing, or not only ReLUs, to work on."""
-        if self.others:
-            named = ", ".join(f"{name} x{count}" for name, count in sorted(self.others.items()))
-            raise NotApplicable(f"{method} is defined for ReLUs; this network has {named}")
-        if not self.calls:
-            raise NotApplicable(f"{method} is defined for ReLUs; this network's forward pass calls none")
+        """Raises NotApplicable where a guided rule has nothing, or not only ReLUs, to work on; after `follow`."""
+        _require_rectifiers(method, self.calls, self.others)
+
+
+def _require_rectifiers(method: str, calls: Mapping[str, int], others: Mapping[str, int]) -> None:
+    if others:
+        named = ", ".join(f"{name} x{count}" for name, count in sorted(others.items()))
+        raise NotApplicable(f"{method} is defined for ReLUs; this network has {named}")
+    if not calls:
+        raise NotApplicable(f"{method} is defined for ReLUs; this network calls none between pixels and score")
 
 
 @dataclass(frozen=True)
@@ -161,29 +195,39 @@ class RectifierReport:
     """How a network rectifies, and who sees it.
 
     Attributes:
-        calls: rectifier calls of one forward pass by kind (ReLU, ReLU6, other ceilings likewise).
-        others: calls of other activations by name, for which guided rules are not defined.
-        captum: calls that go through an `nn.ReLU` module, the only ones that Captum hooks.
+        calls: rectifiers between pixels and scores by kind (ReLU, ReLU6, other ceilings likewise).
+        others: what else stands there that guided rules are not defined for, or cannot see into, by name.
+        missed: rectifiers that go through no `nn.ReLU` module, where Captum's hooks are, by what calls them.
         shared: ReLU modules' calls whose input tensor also feeds something else (Captum clamps the total there).
     """
 
     calls: dict[str, int]
     others: dict[str, int]
-    captum: int
+    missed: dict[str, int]
     shared: int
 
     @property
     def total(self) -> int:
-        """All rectifier calls, each of which the suite rules."""
+        """All rectifiers, each of which the suite rules."""
         return sum(self.calls.values())
+
+    @property
+    def captum(self) -> int:
+        """Those that Captum hooks."""
+        return self.total - sum(self.missed.values())
+
+    def require_rectifiers(self, method: str) -> None:
+        """Raises NotApplicable where a guided method has nothing, or not only ReLUs, to work on."""
+        _require_rectifiers(method, self.calls, self.others)
 
     def why_captum_parts(self) -> str:
         """The reason why Captum's guided methods differ here, or "" where they should not."""
         reasons = []
         if self.others:
-            reasons.append("Captum returns the plain gradient through " + ", ".join(sorted(self.others)))
-        if self.captum < self.total:
-            reasons.append(f"Captum hooks {self.captum} of {self.total} rectifier calls (functional ones escape it)")
+            reasons.append("Captum has no rule for " + ", ".join(sorted(self.others)))
+        if self.missed:
+            callers = ", ".join(f"{caller} x{count}" for caller, count in sorted(self.missed.items()))
+            reasons.append(f"Captum hooks {self.captum} of {self.total} rectifier calls, not those of {callers}")
         if self.shared:
             reasons.append(f"{self.shared} ReLU inputs also feed a skip branch, whose gradient Captum clamps as well")
         return "; ".join(reasons)
@@ -198,8 +242,8 @@ class _Survey(Rectifying):
 
     def __init__(self) -> None:
         super().__init__()
-        self.inside_module = 0
-        self.captum = 0
+        self.inside: list[nn.Module] = []  # of the modules that are nothing but a rectifier, those that run now
+        self.callers: dict[int, str] = {}
         self.kept: dict[int, Tensor] = {}  # id -> the tensor, kept alive so that ids stay unique
         self.uses: Counter[tuple[int, int]] = Counter()  # (id, version): what an in-place call leaves is another value
 
@@ -211,17 +255,15 @@ class _Survey(Rectifying):
             for leaf in {id(t): t for t in leaves}.values():
                 self.kept[id(leaf)] = leaf
                 self.uses[id(leaf), leaf._version] += 1
-        if rectifier_kind(func, args, kwargs or {}) is not None and self.inside_module:
-            self.captum += 1
         return super().__torch_function__(func, types, args, kwargs)
 
-
-def _tensors(value: object) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _tensors(part)
+    def _rectify(self, kind: str, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
+        caller = "function calls"
+        if self.inside:
+            module = self.inside[-1]
+            caller = "" if isinstance(module, nn.ReLU) else f"nn.{type(module).__name__} modules"
+        self.callers[self.seen] = caller
+        return super()._rectify(kind, func, args, kwargs)
 
 
 def rectifier_report(model: nn.Module, images: Tensor) -> RectifierReport:
@@ -232,20 +274,27 @@ def rectifier_report(model: nn.Module, images: Tensor) -> RectifierReport:
         images: (B, 3, H, W), as the network takes them; the first is used.
     """
     survey = _Survey()
+    inputs = images[:1].clone()
     watched: list[tuple[int, int]] = []
 
-    def enter(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        survey.inside_module += 1
-        watched.append((id(inputs[0]), inputs[0]._version))
+    def enter(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        survey.inside.append(module)
+        if isinstance(module, nn.ReLU):
+            watched.append((id(arguments[0]), arguments[0]._version))
 
     def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
-        survey.inside_module -= 1
+        survey.inside.pop()
 
-    modules = [m for m in model.modules() if isinstance(m, nn.ReLU)]
-    with _hooks(modules, enter, leave), in_use(model), torch.no_grad(), survey:
-        model(images[:1].clone())  # a network may rectify its input in place
+    modules = [m for m in model.modules() if isinstance(m, nn.ReLU | nn.Hardtanh | nn.Threshold)]  # ReLU6 is a Hardtanh
+    with _hooks(modules, enter, leave), in_use(model):
+        with survey:
+            scores = model(inputs.requires_grad_().clone())  # a network may rectify its input in place
+        if isinstance(scores, Tensor) and scores.requires_grad:
+            survey.follow(scores.sum(), inputs)
     shared = sum(survey.uses[place] > 1 for place in watched)
-    return RectifierReport(dict(survey.calls), dict(survey.others), survey.captum, shared)
+    callers = Counter(survey.callers.get(number, "code below Python") for number in survey.reached)
+    callers.pop("", None)
+    return RectifierReport(dict(survey.calls), dict(survey.others), dict(callers), shared)
 
 
 @contextmanager

@@ -6,13 +6,14 @@ The library draws its starts from torch's global generator; a pair of runs draws
 import suite._torchvision  # noqa: F401
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torchattacks
 from torch import Tensor, nn
 
-from suite.attacks.attack import Attack
+from suite.attacks.attack import Attack, Problem
 from suite.attacks.fgsm import FGSM, fgsm
 from suite.attacks.pgd import PGD, pgd
 from suite.attacks.result import Goal, Iterates
@@ -51,9 +52,11 @@ def library_twin(attack: Attack, model: nn.Module, epsilon: float) -> Any:
     """The library's attack of the same parameters; None where it has none."""
     if type(attack) is FGSM and attack.loss == "ce":
         return torchattacks.FGSM(model, eps=epsilon)
-    if not isinstance(attack, PGD) or attack.loss != "ce" or attack.schedule != "constant":
+    if not isinstance(attack, PGD) or type(attack).find is not PGD.find:
         return None
-    alpha = epsilon / 4 if attack.step_size is None else attack.step_size
+    if attack.loss != "ce" or attack.schedule != "constant":
+        return None
+    alpha = attack.length(epsilon)
     if attack.momentum is not None:
         if attack.norm == "l2" or attack.random_start:
             return None
@@ -65,7 +68,7 @@ def library_twin(attack: Attack, model: nn.Module, epsilon: float) -> Any:
 def run_pair(
     attack: Attack, model: nn.Module, images: Tensor, goal: Goal, clean: Tensor, *, epsilon: float, seed: int = 0
 ) -> tuple[Iterates, Tensor] | None:
-    """Ours in the library's way (mean loss, the last iterate, its start), and the library's images.
+    """Ours in the library's way (mean loss, the last iterate, its one start), and the library's images.
 
     Returns:
         None where torchattacks has no such attack.
@@ -76,22 +79,13 @@ def run_pair(
             return None
         if goal.targeted:
             theirs.set_mode_targeted_by_label(quiet=True)
+        radius, ids = images.new_full((len(images),), epsilon), ("",) * len(images)
+        problem = Problem(model, images, goal, clean, radius, ids, seed)
         if isinstance(attack, PGD):
-            own = pgd(
-                model,
-                images,
-                goal,
-                clean,
-                epsilon=epsilon,
-                step_size=epsilon / 4 if attack.step_size is None else attack.step_size,
-                steps=attack.steps,
-                norm=attack.norm,
-                start=library_start(images, epsilon, attack.norm, seed) if attack.random_start else None,
-                momentum=attack.momentum,
-                mean=True,
-            )
+            start = library_start(images, epsilon, attack.norm, seed) if attack.random_start else None
+            own = pgd(problem, replace(attack.whole(), best=False), start, mean=True)
         else:
-            own = fgsm(model, images, goal, clean, epsilon=epsilon, mean=True)
+            own = fgsm(problem, mean=True)
         torch.manual_seed(seed)
         return own, theirs(images.contiguous(), goal.classes)
 

@@ -72,36 +72,44 @@ TEXTS = {
     "attacks_robust": (
         "Accuracy under attack",
         "Clean accuracy, and the share of all photos that no attack of that norm fools: an upper bound of robust "
-        "accuracy, by these attacks; a better attack can only lower it. Wilson's 95% interval. Noise is no attack.",
+        "accuracy, by these attacks; a better attack can only lower it. Wilson's 95% interval over photos, of that "
+        "bound. Noise is no attack.",
     ),
     "attacks_success": (
         "Success by epsilon",
-        "Of the photos that the network has right, the share fooled within epsilon, with Wilson's 95% interval, and as "
-        "read back from an 8-bit PNG. The other columns are medians over the photos attacked at that epsilon: those "
-        "fooled within a smaller one are not attacked again. Passes are forwards plus backwards a photo.",
+        "Of the photos that the network has right, the share fooled within epsilon, with Wilson's 95% interval over "
+        "photos, and as read back from an 8-bit PNG. Of noise of that size it is the mean over photos of the share of "
+        "its draws that fool the photo, the interval again over photos, as wide as if a photo's draws all agreed; "
+        "photos fooled are then those that any draw fools. The other columns are medians over the photos attacked "
+        "at that epsilon (of noise, of its first draw): those fooled within a smaller one are not attacked again. "
+        "Passes are forwards plus backwards a photo; noise takes one a draw.",
     ),
     "attacks_minimal": (
         "Smallest epsilon that fools",
-        "Quantiles over photos of an upper bound found by bisection, to 10%. Linf in 255ths, L2 in units of [0, 1].",
+        "Quantiles over photos of an upper bound found by bisection, to 10%, by the attack named: its momentum, "
+        "schedule, restarts and loss, any iterate counting; a step of a fixed size keeps its ratio to the setting `at` "
+        "(in L2 to 1). Linf in 255ths, L2 in units of [0, 1].",
     ),
     "attacks_targeted": (
         "Aimed at a class",
-        "Share of photos of other classes taken to the target: PGD within epsilon, and the coursework's fooling image "
-        "kept in [0, 1] without a bound on its size.",
+        "Share of photos of other classes taken to the target, with Wilson's 95% interval over photos: the attack "
+        "named within epsilon, and the coursework's fooling image kept in [0, 1] without a bound on its size.",
     ),
     "attacks_confusion": ("Where the photos go", "What the network sees instead, by untargeted attack and label."),
     "attacks_transfer": (
         "Transfer",
-        "Share of the images made against one network that fool another, of the photos that one has right.",
+        "Share of the images made against one network, by the attack named without early stop, that fool another, of "
+        "the photos that both have right.",
     ),
     "attacks_maps": (
         "Maps under attack",
-        "How much of a photo's map is left (Spearman, overlap of the top tenth) once it is attacked, beside noise of "
-        "the same size: the label is explained in both. Then whether the map of the new class shows the perturbation, "
-        "and which share of its energy lies on the tenth of pixels where the map of the label (source) or of the new "
-        "class (target) is largest: 0.1 is chance. Where photos have boxes, which share lies in the object's; that of "
-        "noise is about their area. The fooling image is the coursework's, kept in [0, 1], and its "
-        "noise has its L2 norm; PGD spends all of its box. Means with 95% intervals.",
+        "How much of a photo's map is left (Spearman, overlap of the top tenth) once it is attacked, beside one draw "
+        "of noise of the same size: the label is explained in both. Then whether the map of the new class shows the "
+        "perturbation, and which share of its energy lies on the tenth of pixels where the map of the label (source) "
+        "or of the new class (target) is largest: 0.1 is chance. Where photos have boxes, which share lies in the "
+        "object's; that of noise is about their area. The fooling image is the coursework's, kept in [0, 1], and its "
+        "noise has its L2 norm; the other attack runs without early stop, and so spends all of its box. Means over "
+        "photos with 95% intervals.",
     ),
     "attacks_alignment": (
         "Do the maps follow the picture?",
@@ -116,8 +124,8 @@ TEXTS = {
     ),
     "attacks_agreement": (
         "Beside torchattacks",
-        "Ours and torchattacks 3.5.1's from one start: photos whose images are equal in every bit, and whose verdicts "
-        "are equal. Norms are medians.",
+        "Ours and torchattacks 3.5.1's, from one start to the last iterate, as that library has it: photos whose "
+        "images are equal in every bit, and whose verdicts are equal. Norms are medians.",
     ),
 }
 
@@ -171,12 +179,12 @@ def _success(rows: pd.DataFrame) -> pd.DataFrame:
         if norm == "linf":
             line["epsilon_255"] = x * 255
         line |= share_with_interval("success", values["success"])
-        attacked = values.get("saved_success", pd.Series(dtype=float))
-        line |= {"attacked": len(attacked), "saved_success": float(attacked.mean()) if len(attacked) else np.nan}
+        line |= {"photos_fooled": int((values["success"] > 0).sum()), "attacked": len(values.get("forwards", ()))}
+        line["saved_success"] = float(values["saved_success"].mean()) if "saved_success" in values else np.nan
         for name in ("iterations", "confidence", "l0", "l2", "linf", "ssim"):
             line[name] = float(values[name].median()) if name in values else np.nan
         line["zero_gradients"] = float(values.get("zero_gradients", pd.Series([0.0])).sum())
-        line["passes"] = float((values["forwards"] + 0.0).mean() + values["backwards"].mean()) if len(attacked) else 0.0
+        line["passes"] = sum(float(values[name].mean()) for name in ("forwards", "backwards") if name in values)
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -231,7 +239,8 @@ def _confusion(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
 
 def _transfer(rows: pd.DataFrame) -> pd.DataFrame:
     study = ok(rows[rows["metric"] == "transfer_success"]).rename(columns={"x": "epsilon"})
-    return summarise(study, ["model", "other", "epsilon"], lambda group: share_with_interval("success", group["value"]))
+    by = ["model", "method", "other", "epsilon"]
+    return summarise(study, by, lambda group: share_with_interval("success", group["value"]))
 
 
 _OF_MAPS = (
@@ -288,11 +297,12 @@ def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
 
 def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
     for (model, norm), table in groups(tables.get("attacks_success", pd.DataFrame()), "model", "norm"):
-        text = f"Security curves of {model} in {_NORMS[norm]}: share of the right photos fooled within epsilon, 95%."
+        text = f"Security curves of {model} in {_NORMS[norm]}: share of the right photos fooled within epsilon, "
+        text += "of noise the share of its draws that fool; 95% intervals over photos."
         yield Plot(f"attacks-curve-{model}-{norm}", text, partial(_curve, table, norm))
     least = rows[rows["metric"] == "minimal_epsilon"]
     for (model, norm), table in groups(least, "model", "stage"):
-        text = f"The smallest epsilon that fools each photo on {model}, in {_NORMS[norm]}; a dot a photo."
+        text = f"The smallest epsilon that fools, an upper bound, on {model}, in {_NORMS[norm]}; a dot a photo."
         yield Plot(f"attacks-minimal-{model}-{norm}", text, partial(_least, table, norm))
     for (model, other), table in groups(tables.get("attacks_maps", pd.DataFrame()), "model", "other"):
         text = f"How much of each map is left on {model} ({other}), and under noise of the same size; 1 is all."
@@ -310,13 +320,16 @@ def _findings(tables: Tables) -> Iterable[dict[str, Any]]:
         at = (half if len(half) else part.sort_values("epsilon").tail(1)).iloc[0]
         size = f"{at['epsilon'] * 255:.3g}/255" if norm == "linf" else f"{at['epsilon']:.3g}"
         noise = table[(table["model"] == model) & (table["norm"] == norm) & table["control"].astype(bool)]
-        noise = noise.loc[noise["epsilon"] == at["epsilon"], "success"]
-        beside = f"; noise of that size fools {noise.iloc[0]:.0%}" if len(noise) else ""
+        drawn = records(noise[noise["epsilon"] == at["epsilon"]])
+        form = "; noise of that size: {success:.0%} of draws fool [{success_low:.0%}, {success_high:.0%}], "
+        form += "{photos_fooled} of {n} photos by any draw"
+        beside = form.format(**drawn[0]) if drawn else ""
         verdict, photos = f"{norm.title()} {size}", f"the {at['n']:.0f} photos that were right"
+        share = f"{at['success']:.0%} [{at['success_low']:.0%}, {at['success_high']:.0%}]"
         if len(half):
-            reason = f"The smallest epsilon tried that fools half of {photos}: there {at['success']:.0%} are fooled"
+            reason = f"The smallest epsilon tried that fools half of {photos}: there {share} are fooled"
         else:
-            verdict, reason = f"beyond {verdict}", f"Fools {at['success']:.0%} of {photos} at the largest tried"
+            verdict, reason = f"beyond {verdict}", f"Fools {share} of {photos} at the largest tried"
         yield {"model": model, "method": method, "verdict": verdict, "reason": reason + beside}
 
 
@@ -416,6 +429,7 @@ SECTION = Section(
         "success": "success [95%]",
         "alignment": "alignment [95%]",
         "saved_success": "as saved",
+        "photos_fooled": "photos fooled",
         "other": "target, network or attack",
         "bit_equal_n": "bit-equal",
         "verdict_equal_n": "verdict equal",

@@ -177,7 +177,7 @@ def _stronger(t: Tables) -> Answer:
         raise Missing("FGSM, PGD and noise")
     most = wide["pgd"] >= 0.9
     least = float(wide.index[most].min()) if most.any() else float("inf")
-    form = "{epsilon_255:g}/255: FGSM {fgsm:.0%}, PGD {pgd:.0%}, noise {control_noise:.0%}"
+    form = "{epsilon_255:g}/255: FGSM {fgsm:.0%}, PGD {pgd:.0%}, {control_noise:.0%} of draws of noise"
     says = f"fooled at {told(wide[wide.index > 0].reset_index(), form)}. "
     says += f"The naive image, towards a class, changes a pixel by {naive:.0f}/255 at most (median)"
     stronger = (wide["pgd"] >= wide["fgsm"]).all() and (wide["pgd"] > wide["fgsm"]).any()
@@ -362,7 +362,7 @@ QUESTIONS: tuple[Question, ...] = (
         "The naive attack against FGSM and PGD: which needs the smaller change?",
         "FGSM and PGD; PGD is the strongest.",
         ("attacks_success", "attacks_targeted"), _stronger,
-        (("attacks", "PGD, epsilon"),), ("attacks-curve-squeezenet1_1-linf",),
+        (("attacks", "pgd, epsilon"),), ("attacks-curve-squeezenet1_1-linf",),
     ),
     Question(
         "Adversarial training: what does it change?",

@@ -149,8 +149,8 @@ def seeds_with_interval(name: str, values: "pd.Series[float]", seeds: "pd.Series
 
 
 def share_with_interval(name: str, hits: "pd.Series[Any]", confidence: float = 0.95) -> dict[str, float]:
-    """`n`, and the share of ones (or True) with Wilson's interval."""
-    ends = wilson_interval(int(hits.sum()), len(hits), confidence=confidence)
+    """`n`, and the share of ones (or True; or the mean of shares) with Wilson's interval."""
+    ends = wilson_interval(float(hits.sum()), len(hits), confidence=confidence)
     return {"n": len(hits)} | with_ends(name, hits.mean(), ends)
 
 

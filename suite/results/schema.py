@@ -39,6 +39,15 @@ METRIC_VERSIONS: dict[str, int] = {
     "scores.road": 2,  # imputed to 1e-4 in fact
     "scores.road_curve": 2,
     "scores.grid_pointing": 2,  # a class may stand in several mosaics
+    "attacks.success": 2,  # of noise the share of its draws; of a target by the attack named
+    "attacks.minimal_epsilon": 2,  # by the attack named, as all below
+    "attacks.transfer_success": 2,
+    "attacks.map_spearman": 2,
+    "attacks.map_top10_overlap": 2,
+    "attacks.shows_perturbation": 2,
+    "attacks.energy_in_source_map": 2,
+    "attacks.energy_in_target_map": 2,
+    "attacks.energy_in_object": 2,
 }
 
 _DEFAULTS: dict[str, Any] = dict.fromkeys(SCHEMA.names, "") | {

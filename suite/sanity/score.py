@@ -4,56 +4,60 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from suite.errors import NotApplicable
+from suite.models.graph import ACTIVATIONS, gradient_path, metadata, nodes_below, operation, unruled
 from suite.models.network import Network
-from suite.models.rectifiers import Rectifying, rectifier_kind
+from suite.models.rectifiers import RECTIFIER, Rectifying, rectifier_kind
 from suite.models.state import in_use
+
+_WEIGHTS = "weights"  # metadata of the nodes that use the network's weights
+_LINEAR = frozenset({"Convolution", "Linear", "Addmm", "Mm", "Bmm", "Baddbmm"})  # also of weights computed on the way
 
 
 class _Trace(Rectifying):
-    """Notes in which order a forward pass rectifies and uses weights."""
+    """Marks the nodes that use weights."""
 
     def __init__(self, weights: set[int]) -> None:
         super().__init__()
-        self.weights, self.trailing = weights, False
+        self.weights = weights
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if rectifier_kind(func, args, kwargs or {}) is not None:
-            self.trailing = True
-        elif any(id(a) in self.weights for a in (*args, *(kwargs or {}).values())):
-            self.trailing = False
-        return super().__torch_function__(func, types, args, kwargs)
+        result = super().__torch_function__(func, types, args, kwargs)
+        node = result.grad_fn if isinstance(result, Tensor) else None
+        if node is not None and any(id(a) in self.weights for a in (*args, *(kwargs or {}).values())):
+            metadata(node)[_WEIGHTS] = 1
+        return result
 
 
 class _Without(TorchFunctionMode):
-    """One forward pass in which the n-th rectifier passes on what it gets."""
+    """One forward pass in which the rectifiers of these numbers, counted from 1, pass on what they get."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, numbers: frozenset[int]) -> None:
         super().__init__()
-        self.left = index
+        self.numbers, self.seen = numbers, 0
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if rectifier_kind(func, args, kwargs or {}) is not None:
-            self.left -= 1
-            if self.left == 0:
+            self.seen += 1
+            if self.seen in self.numbers:
                 source: Tensor = args[0] if args else (kwargs or {})["input"]
                 return source.clone()
         return func(*args, **(kwargs or {}))
 
 
 class Unrectified(Network):
-    """A network's own weights and layers, without the rectifier that follows the last of them."""
+    """A network's own weights and layers, without the rectifiers that follow the last of them."""
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, K), also negative."""
-        with _Without(self.__dict__["last"]):
+        with _Without(self.__dict__["trailing"]):
             return super().forward(images)
 
 
@@ -63,13 +67,36 @@ def before_last_rectifier(network: Network, images: Tensor) -> Network:
     Args:
         network: shared, not copied.
         images: (B, 3, H, W); the first is passed through to see.
+
+    Raises:
+        NotApplicable: where what follows the last weights may rectify, but cannot be taken away.
     """
-    trace = _Trace({id(p) for p in network.parameters()})
-    with in_use(network), torch.no_grad(), trace:
-        network(images[:1].clone())
-    if not trace.trailing:
+    trace, inputs = _Trace({id(p) for p in network.parameters()}), images[:1].clone()
+    with in_use(network):
+        with trace:
+            total = network(inputs.requires_grad_().clone()).sum()
+        trace.follow(total, inputs)
+    path, trailing = gradient_path(total, inputs), set()
+
+    def spelling(node: Any) -> str:
+        return "" if RECTIFIER in metadata(node) else unruled(node, path, compared=trace.compared)
+
+    def ends(node: Any) -> bool:
+        weighted = operation(node) in _LINEAR or _WEIGHTS in metadata(node)
+        return weighted or node not in path or spelling(node) in ACTIVATIONS
+
+    for node in nodes_below(total, ends):
+        number = metadata(node).get(RECTIFIER, 0)
+        hidden = "a ReLU that no function call shows" if number > trace.seen else spelling(node)
+        if hidden:
+            raise NotApplicable(
+                f"the score before the last rectifier: {hidden} follows the last weights and cannot be left out; "
+                "`score: as_is` explains the score as it is"
+            )
+        trailing |= {number} - {0}
+    if not trailing:
         return network
     view = copy.copy(network)
     view.__class__ = Unrectified
-    view.__dict__["last"] = sum(trace.calls.values())
+    view.__dict__["trailing"] = frozenset(trailing)
     return view

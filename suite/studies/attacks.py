@@ -5,7 +5,7 @@ attacks. Randomness is each photo's own, so no row depends on the chunk.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attacks.attack import Attack, attack, make_attack
+from suite.attacks.attack import Attack, Problem, attack, make_attack
 from suite.attacks.audit import Audit
 from suite.attacks.fgsm import Noise
 from suite.attacks.fooling import Fooling, fooling_image
@@ -36,8 +36,10 @@ from suite.studies.base import Outcome, Row, Study, Work, drawable, finite, give
 
 Maps = Mapping[str, Tensor | Exception]
 _UNITS = {"confidence": "probability", "prediction": "class", "l0": "pixels"}
+_SEARCHED = 14  # epsilons that a bisection to 10% tries at most
 _BRIEF = ("success", "saved_success", "iterations", "l2", "linf", "ssim")
 _ALL = (*_BRIEF, "prediction", "confidence", "l0", "zero_gradients", "silent", "forwards", "backwards")
+_OF_NOISE = ("success", "l2", "linf", "forwards", "backwards")
 
 
 class Attacks(Study):
@@ -46,13 +48,17 @@ class Attacks(Study):
     name: ClassVar[str] = "attacks"
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
-        """At most: an image that is fooled leaves, so that a run takes about a tenth of it."""
+        """At most, without the audit: an image that is fooled leaves, so that a run takes about a tenth of it."""
         wanted = given(config.studies.attacks)
         total = Cost()
         for _, made in _attacks(wanted):
+            runs = len(_radii(wanted, made))
+            if isinstance(made, Noise):
+                total = total + Cost(wanted.noise_draws * made.draws * runs, 0)
+                continue
             steps = made.steps * made.restarts if isinstance(made, PGD) else 1
-            radii = len(_radii(wanted, made))
-            total = total + Cost((steps + 1) * radii, steps * radii)
+            runs += _SEARCHED * (wanted.minimal and isinstance(made, PGD))
+            total = total + Cost((steps + 1) * runs, steps * runs)
         maps = plan_cost(methods.values())
         return total + Cost(6 * maps.forwards, 6 * maps.backwards)
 
@@ -90,23 +96,24 @@ class _Item:
                 self._minimal(label, made)
             if wanted.agreement:
                 self._agreement(label, made)
-        base = next((made for made in chosen.values() if isinstance(made, PGD) and made.ball == "linf"), None)
+        pgds = ((label, made) for label, made in chosen.items() if isinstance(made, PGD) and made.ball == "linf")
+        label, base = next(pgds, ("", None))
         if base is not None and len(right):
             # without early stop, so that the whole budget is spent as noise of that size spends it
-            found = self._attack(PGD(loss=base.loss), wanted.at, right, saved=False)
-            self._transfer(found)
-            moved = self._maps("pgd", found, self._attack(Noise(), wanted.at, right, saved=False))
-            self._targeted(base)
+            found = self._attack(base.whole(), wanted.at, right, saved=False)
+            self._transfer(label, found)
+            moved = self._maps(label, found, self._attack(Noise(), wanted.at, right, saved=False))
+            self._targeted(label, base)
             # The coursework's image, towards the class that is nearest: pixels change where it helps most.
             near = work.scores[right].scatter(1, work.targets[right, None], -torch.inf).argmax(1)
             fooling = self._attack(Fooling(), None, right, targets=near, saved=False)
             self._maps("fooling image", fooling, self._attack(Noise(norm="l2"), fooling.l2, right, saved=False))
-            self._keep(right, found, f"PGD, epsilon {wanted.at * 255:.3g}/255", moved)
+            self._keep(right, found, f"{label}, epsilon {wanted.at * 255:.3g}/255", moved)
         self._alignment()
         if wanted.limits:
             self._limits()
         if wanted.audit and work.positions[0] == 0 and base is not None and len(right):
-            self._audit(base)
+            self._audit(label, base)
 
     def _attack(self, made: Attack, epsilon: float | Tensor | None, index: Tensor, **more: Any) -> AttackResult:
         """An attack on some of the images."""
@@ -147,16 +154,28 @@ class _Item:
             self._add(done, label, "success", torch.ones(len(done)), **place, message=why)
             if not len(left):
                 continue
+            if isinstance(made, Noise):  # of which one draw that fools says nothing of the next
+                self._add_result(left, label, self._share(made, epsilon, left), _OF_NOISE, **place)
+                continue
             found = self._attack(made, epsilon, left)
             self._add_result(left, label, found, _ALL, **place)
-            if not made.control:  # a draw of noise that was lucky says nothing of the next
-                left = left[~found.success]
+            left = left[~found.success]
+
+    def _share(self, made: Noise, epsilon: float, index: Tensor) -> AttackResult:
+        """Many draws: the first one's result, but for `success`, the share that fools, and the passes of all."""
+        found = self._attack(made, epsilon, index, saved=False)
+        fooled = found.success.double()
+        for draw in range(1, self.wanted.noise_draws):  # added up, so that one draw's images are held at a time
+            again = replace(made, first=made.first + draw * made.draws)
+            fooled += self._attack(again, epsilon, index, saved=False).success
+        draws = self.wanted.noise_draws
+        return replace(found, success=fooled / draws, forwards=found.forwards * draws)
 
     def _minimal(self, label: str, made: PGD) -> None:
-        quick = PGD(norm=made.norm, steps=made.steps, loss=made.loss, early_stop=True)
+        searching = made.searching(self.wanted.at if made.ball == "linf" else 1.0)
 
         def attempt(index: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor]:
-            found = self._attack(quick, epsilon, self.right[index], saved=False)
+            found = self._attack(searching, epsilon, self.right[index], saved=False)
             return found.success, found.images
 
         first, largest = (1 / 255, 1.0) if made.ball == "linf" else (1.0, 100.0)
@@ -185,7 +204,7 @@ class _Item:
             place = {"implementation": "torchattacks", "x": epsilon, "stage": "agreement"}
             self._add(self.everyone, label, metric, value, **place)
 
-    def _transfer(self, found: AttackResult) -> None:
+    def _transfer(self, label: str, found: AttackResult) -> None:
         """The adversarial images given to the run's other networks, where these have the photo right."""
         truth = self.work.targets[self.right]
         for other in self.work.others:
@@ -194,7 +213,7 @@ class _Item:
             value = after.double().masked_fill(~before, torch.nan)
             place = {"other": other.model.card.name, "x": self.wanted.at}
             why = "the other network has this photo wrong"
-            self._add(self.right, "pgd", "transfer_success", value, undefined=why, **place)
+            self._add(self.right, label, "transfer_success", value, undefined=why, **place)
 
     def _maps(self, what: str, found: AttackResult, noise: AttackResult) -> Maps:
         """How far maps move under attack and under noise of its size, and where the perturbation lies; the maps."""
@@ -250,7 +269,7 @@ class _Item:
                 value = spearman(magnitude(found, self.work.size), bright)
                 self._add(self.everyone, label, "alignment", value, stage="clean")
 
-    def _targeted(self, base: PGD) -> None:
+    def _targeted(self, label: str, base: PGD) -> None:
         classes = self.work.model.card.classes
         for aim in map(classes.resolve, self.wanted.targets):
             those = self.right[self.work.targets[self.right] != aim]
@@ -258,8 +277,8 @@ class _Item:
                 continue
             title = classes.name(aim)
             place = {"other": title, "stage": "targeted"}
-            found = self._attack(PGD(loss=base.loss, early_stop=True), self.wanted.at, those, targets=aim)
-            self._add_result(those, "pgd", found, _BRIEF, x=self.wanted.at, **place)
+            found = self._attack(replace(base, early_stop=True), self.wanted.at, those, targets=aim)
+            self._add_result(those, label, found, _BRIEF, x=self.wanted.at, **place)
             found = self._attack(Fooling(), None, those, targets=aim)
             self._add_result(those, "fooling", found, _BRIEF, **place)
             self._keep(those, found, f"fooling image, aimed at {title}")
@@ -272,12 +291,11 @@ class _Item:
             found = self._attack(Fooling(recipe="cs231n", eta=eta, steps=20), None, everyone, targets=aim)
             self._add_result(everyone, "fooling", found, _BRIEF, stage="swept", x=eta)
         current, scores, taken = images, self.work.scores, 0
+        radius, ids = images.new_zeros(len(images)), self._ids(everyone)
         for steps in (0, 1, 3, 10, 20):
+            problem = Problem(model, current, Goal(aim, True), scores, radius, ids, self.work.config.seed)
             with in_use(model):
-                here = fooling_image(
-                    model, current, Goal(aim, True), scores,
-                    eta=10.0, steps=steps - taken, scale=model.std, stop=False,
-                )  # fmt: skip
+                here = fooling_image(problem, Fooling(recipe="cs231n", eta=10.0, steps=steps - taken), stop=False)
             current, scores, taken = here.images, here.scores, steps
             confidence = scores.double().softmax(1).gather(1, aim[:, None])[:, 0]
             outside = ((current < 0) | (current > 1)).flatten(1).double().mean(1)
@@ -287,13 +305,13 @@ class _Item:
             for metric, value in values.items():
                 self._add(everyone, "fooling", metric, value, stage="past", x=float(steps))
 
-    def _audit(self, base: PGD) -> None:
+    def _audit(self, label: str, base: PGD) -> None:
         work, right, at = self.work, self.right, self.wanted.at
         few = tuple(self.wanted.epsilons[:: max(1, len(self.wanted.epsilons) // 5)])
         images, labels = work.images[right], work.targets[right]
         audit = Audit(work.model, images, labels, self._ids(right), at, base, few, work.config.seed)
         for line, (value, note) in audit.run().items():
-            place = work.place(Attacks.name, "pgd") | {"metric": "audit", "x": at, "other": line}
+            place = work.place(Attacks.name, label) | {"metric": "audit", "x": at, "other": line}
             place["control"] = line.startswith("control")
             if value is None:
                 self.rows.append(row(**place, status="not_applicable", message=f"not run: {note}"))

@@ -10,6 +10,7 @@ from suite.attribution.base import Attribution
 from suite.attribution.fused import plan_cost
 from suite.attribution.passes import Cost
 from suite.config import RunConfig
+from suite.errors import NotApplicable
 from suite.sanity.score import before_last_rectifier
 from suite.sanity.weight_randomisation import WeightAudit, with_controls
 from suite.studies.base import Outcome, Row, Study, Work, given, measured
@@ -37,7 +38,12 @@ class Sanity(Study):
     def run(self, work: Work) -> Outcome:
         settings, model = given(work.config.studies.sanity), work.model
         if settings.score == "before_last_rectifier":
-            model = before_last_rectifier(model, work.images)
+            try:
+                model = before_last_rectifier(model, work.images)
+            except NotApplicable as why:
+                place = {"other": "self", "stage": "intact", "x": 0.0, "noise": 0.0, "cell": 0, "draw": work.part}
+                parts = [work.missing(self.name, label, "spearman_abs", why, **place) for label in work.methods]
+                return Outcome([line for part in parts for line in part])
         targets = work.targets if settings.target == "label" else work.scores.argmax(1)
         audit = WeightAudit(
             model, work.images, targets, work.ids, with_controls(work.methods), settings,

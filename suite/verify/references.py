@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from suite.attacks.attack import attack, make_attack
 from suite.attribution.fused import make_method
-from suite.errors import ConfigError, NotApplicable, did_you_mean
+from suite.errors import ConfigError, did_you_mean
 from suite.models.rectifiers import rectifier_report
 from suite.models.state import in_use
 from suite.registry import attributions
@@ -67,9 +67,7 @@ class Reference:
         with in_use(case.model), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if self.captum_guided:
-                found = rectifier_report(case.model, case.images)
-                if found.others or not found.total:
-                    raise NotApplicable(f"{self.twin} is defined for ReLUs")
+                rectifier_report(case.model, case.images).require_rectifiers(self.twin)
             torch.manual_seed(0)
             return self.compute(case.model, case.images.clone(), case.targets, case.layer).detach()
 
