@@ -34,7 +34,14 @@ KEY = tuple(name for name in SCHEMA.names if name not in ("value", "unit", "stat
 
 # "study.metric" -> version, 1 where it is not listed. A change that gives another number for the same photo raises it:
 # runs of two versions are neither resumed nor compared in that metric.
-METRIC_VERSIONS: dict[str, int] = {}
+METRIC_VERSIONS: dict[str, int] = {
+    f"{study}.{measure}": 2
+    for study in ("sanity", "labels")
+    for measure in (
+        "smprt",
+        *(f"{m}_{sign}" for m in ("spearman", "cosine", "ssim", "hog") for sign in ("abs", "signed")),
+    )
+}
 
 _DEFAULTS: dict[str, Any] = dict.fromkeys(SCHEMA.names, "") | {
     "target": None,
