@@ -152,7 +152,8 @@ def crossed_mean(values: NDArray[np.float64]) -> CrossedMean:
     V = V_photo + V_draw - V_residual, at least the larger of the first two. Without missing values these are the mean
     squares over P D (H. Scheffe, The Analysis of Variance, 1959, chapter 7). With them, V_photo and V_draw are cluster
     sums of squares (A. C. Cameron, J. B. Gelbach and D. L. Miller, Robust inference with multiway clustering, 2011) and
-    V_residual is that of the additive least-squares fit. Degrees of freedom: F. E. Satterthwaite, 1946.
+    V_residual is that of the additive least-squares fit. Degrees of freedom: F. E. Satterthwaite, 1946; those of the
+    larger one where it stands in.
 
     Args:
         values: (P, D), NaN where missing; a factor of one level adds no variance.
@@ -171,9 +172,9 @@ def crossed_mean(values: NDArray[np.float64]) -> CrossedMean:
     )
     df_residual = n - 1 - df_photo - df_draw
     residual = _additive_residual(apart, known) / df_residual / n if df_residual > 0 else 0.0
-    variance = max(photo + draw - residual, photo, draw)
-    spent = sum(v**2 / df for v, df in ((photo, df_photo), (draw, df_draw), (residual, df_residual)) if df > 0)
-    df = variance**2 / spent if spent else float(n - 1)
+    parts = [(v, df) for v, df in ((photo, df_photo), (draw, df_draw), (residual, df_residual)) if df > 0]
+    whole, spent = photo + draw - residual, sum(v**2 / df for v, df in parts)
+    variance, df = max((whole, whole**2 / spent if spent else n - 1), (photo, df_photo), (draw, df_draw))
     return CrossedMean(mean, variance, df, max(0.0, draw - residual))
 
 

@@ -23,7 +23,7 @@ LABELS = ("permuted labels",) * 2
 THRESHOLD = 0.5
 KEPT = 0.9  # share of a map that a network almost the same must keep: methods keep 0.99, maps keyed to the weights 0
 PHOTOS, DRAWS = 10, 3  # fewer valid ones at a stage decide nothing
-GATE = 0.999  # confidence that a map resembles itself more than another photo's
+GATE = 0.99  # confidence that a map resembles itself more than another photo's
 STABLE, SHARED = 0.8, 0.5  # shares of the analyses
 HEADLINE = ("spearman", "abs", 4, "cascade_top")
 NECESSARY = "necessary, not sufficient: it depends on the weights, which says nothing of whether it is right"
@@ -42,7 +42,7 @@ class Sensitivity:
 
     Attributes:
         value, low, high: S and its 95% interval, NaN where there is none.
-        gap_low, other_low: lower ends of the 99.9% intervals of r_self - r_null and of r_self - r_other.
+        gap_low, other_low: lower ends of the 99% intervals of r_self - r_null and of r_self - r_other.
         r_self, r_stage, r_null, r_other: means.
         photos, draws: those with at least half of their pairs.
         pairs, of: pairs with all four similarities, and all pairs.
