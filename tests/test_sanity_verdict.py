@@ -149,9 +149,10 @@ SHARES = [(p, d) for p in (0, 0.5, 0.75, 1) for d in (0, 0.5, 0.75, 1) if p + d 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("missing", [0, 0.4])
 @pytest.mark.parametrize("draws", [3, 10])
 @pytest.mark.parametrize(("of_photos", "of_draws"), SHARES)
-def test_the_interval_covers(of_photos, of_draws, draws):
+def test_the_interval_covers(of_photos, of_draws, draws, missing):
     """Shares of the variance of S that photos and draws have; the rest is each pair's own."""
     rng, photos, hits, times = np.random.default_rng(1), 20, 0, 1500
     size = [
@@ -166,6 +167,7 @@ def test_the_interval_covers(of_photos, of_draws, draws):
 
     for _ in range(times):
         r_self, r_null, r_other = 0.9 + 0.1 * effects(), 0.3 + 0.1 * effects(), 0.3 + effects()
+        r_self[rng.random(r_self.shape) < missing] = np.nan
         found = v.sensitivity(r_self, 0.54 + effects(), r_null, r_other)
         hits += found.low <= 0.6 <= found.high
     assert 0.92 <= hits / times <= 0.99
