@@ -131,7 +131,7 @@ SECTION = Section(
     sentences={
         **SANITY.sentences,
         judging.PASS: "depends on what was learned.",
-        judging.FAIL: "stays what it was when the labels mean nothing.",
+        judging.FAIL: "does not follow what was learned enough.",
         WITHHELD: "is not judged: the networks did not learn what they should.",
     },
     headers={**SANITY.headers, "r_permuted": "r permuted"},

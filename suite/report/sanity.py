@@ -37,17 +37,15 @@ TEXTS = {
         "S is 0 for a map that ignores the network and 1 for one that follows it: S = 1 − (r stage − r null) / (r self "
         "− r null), with r the Spearman correlation of absolute maps averaged over 4 × 4 pixels, the network "
         "randomised block by block from the top. r self: the map of a slightly noisy copy of the photo. r null: the "
-        "random network's map of another photo; r other: the same network's. PASS: S is above 0.5 with the upper half "
-        "of the blocks random and with all; FAIL: below 0.5 in either; by the 95% interval over photos and random "
-        "networks, two crossed factors. PASS is necessary, not sufficient: the map depends on the weights, which says "
-        "nothing of whether it is right. Kept: the share of the map, (r stage − r null) / (r self − r null), that "
-        "stays where the weights change by a thousandth. UNSTABLE: less than 0.9 stays, so the map answers to which "
-        "network it is. UNINFORMATIVE: a photo's map is not shown to resemble itself more than another photo's does. "
-        "Stability: how many of all analyses give the same verdict; where fewer than half do, it is UNDECIDED. Pairs "
-        "of a photo and a draw count where all four similarities are defined, and half of them must be; a map that is "
-        "zero everywhere has similarity 0 to one that is not. Grad-CAM factor frozen: Guided Grad-CAM with the intact "
-        "network's Grad-CAM, where Adebayo et al. (2018) judge the product alone, so that what the guided factor "
-        "ignores cannot hide behind a mask that changes. Verdicts are not corrected for the number of methods.",
+        "random network's map of another photo; r other: the same network's. Kept: (r stage − r null) / (r self − r "
+        "null) where weights change by a thousandth. PASS: S is above 0.5 with the upper half of the blocks random and "
+        "with all, and kept above 0.9; it says that the map depends on the weights, not that it is right. FAIL: S is "
+        "below 0.5 in either. UNSTABLE: kept is below 0.9. All by 95% intervals over photos and random networks. "
+        "UNINFORMATIVE: r self is not shown to be above r null and r other. UNDECIDED: the intervals leave it open, or "
+        "fewer than half of all analyses (stability) agree. Pairs: of a photo and a random network, valid where all "
+        "four similarities are defined; a map that is zero everywhere has similarity 0 to one that is not. Grad-CAM "
+        "factor frozen: Guided Grad-CAM with the intact network's Grad-CAM, so that what the guided factor ignores "
+        "cannot hide behind a mask that changes. No verdict is corrected for the number of methods.",
     ),
     "sanity_measures": (
         "Verdicts by measure",
@@ -280,10 +278,10 @@ SECTION = Section(
     bad=frozenset({judging.FAIL, judging.UNSTABLE, judging.VOID}),
     sentences={
         judging.PASS: "depends on the network's weights.",
-        judging.FAIL: "stays what it was when the network is made random.",
+        judging.FAIL: "does not follow the network's weights enough.",
         judging.UNSTABLE: "changes where the network hardly does.",
         judging.UNDECIDED: "is not decided by these photos, draws and analyses.",
-        judging.UNINFORMATIVE: "cannot be judged: a photo's map hardly differs from another photo's.",
+        judging.UNINFORMATIVE: "cannot be judged: a photo's map is not shown to differ from another photo's.",
         judging.VOID: "is not judged: a control came out wrong.",
     },
     headers={

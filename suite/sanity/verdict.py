@@ -146,7 +146,10 @@ def _judged(both: Sequence[tuple[str, Sensitivity]], almost: Sensitivity) -> tup
                 return UNINFORMATIVE, f"{why} more than {whose} map of another photo (r {r:.2f})"
     for name, s in both:
         if s.high < THRESHOLD:
-            return FAIL, f"S is below {THRESHOLD} with {name}: the map stays what it was"
+            return (
+                FAIL,
+                f"S is below {THRESHOLD} with {name}: nearer to its old map than to another photo's",
+            )
     keeps = f"{1 - almost.value:.2f} [{1 - almost.high:.2f}, {1 - almost.low:.2f}] of the map"
     if 1 - almost.low < KEPT:
         return UNSTABLE, f"weights changed by a thousandth keep {keeps}: it answers to the weights' identity"
