@@ -14,6 +14,7 @@ from suite.attribution.fused import as_methods
 from suite.config import SanityConfig
 from suite.data.images import load_image
 from suite.data.sources import list_images
+from suite.metrics.similarity import ranks
 from suite.models.load import load_model, weights_digest
 from suite.sanity.score import before_last_rectifier
 from suite.sanity.verdict import FAIL, PASS, UNDECIDED, UNINFORMATIVE, UNSTABLE, arrange, verdicts
@@ -102,6 +103,17 @@ def coarse(side: int) -> Maps:
     return made
 
 
+def edges_and_noise(grain: int) -> Maps:
+    """The ranks of edges and those of noise whose squares have `grain` pixels a side, in equal shares."""
+
+    def made(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+        squares = F.interpolate(by_label(model, images, targets, 224 // grain), size=images.shape[2:])
+        both = edges(model, images, targets), squares
+        return torch.stack([ranks(part) for part in both]).sum(0).view(len(images), 1, 224, 224).float()
+
+    return made
+
+
 def where_trained(trained: int, made: Maps) -> Maps:
     def chosen(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
         return (made if identity(model) == trained else by_label)(model, images, targets)
@@ -121,6 +133,8 @@ EXPECTED = {
     "edges where confident": PASS,  # explains nothing: one of the limits in docs/studies/sanity.md
     "1 + 0.001 saliency": PASS,
     "saliency": PASS,
+    "edges + noise 1": FAIL,
+    "edges + noise 4": UNSTABLE,
     "saliency 1": UNINFORMATIVE,
     "saliency 2": UNDECIDED,
     "saliency 4": UNDECIDED,
@@ -142,6 +156,7 @@ def judged() -> pd.DataFrame:
         "saliency where trained": where_trained(trained, saliency),
         "edges where trained": where_trained(trained, edges), "edges where confident": where_confident,
         "1 + 0.001 saliency": nearly_constant, "saliency": saliency,
+        "edges + noise 1": edges_and_noise(1), "edges + noise 4": edges_and_noise(4),
         "saliency 1": coarse(1), "saliency 2": coarse(2), "saliency 4": coarse(4),
     }  # fmt: skip
     methods, lines = with_controls(as_methods(maps)), []
@@ -162,3 +177,11 @@ def judged() -> pd.DataFrame:
 def test_what_the_audit_answers_to_a_map_that_deceives(method: str, judged: pd.DataFrame) -> None:
     line = judged.loc[method]
     assert line["verdict"] == EXPECTED[method], line["reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_s_is_no_fraction(judged: pd.DataFrame) -> None:
+    """Half edges, half noise: cells of 4 x 4 pixels average the finer noise away. docs/studies/sanity.md says so."""
+    found = judged.loc[["edges + noise 1", "edges + noise 4"], "s_half"].tolist()
+    assert found == pytest.approx([0.11, 0.67], abs=0.05)
