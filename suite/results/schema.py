@@ -49,6 +49,13 @@ METRIC_VERSIONS: dict[str, int] = {
     "attacks.energy_in_target_map": 2,
     "attacks.energy_in_object": 2,
 }
+# Of sanity and labels all similarities: the other photo is of another class, a zero map is unlike any other.
+METRIC_VERSIONS |= {f"{study}.smprt": 2 for study in ("sanity", "labels")} | {
+    f"{study}.{measure}_{sign}": 2
+    for study in ("sanity", "labels")
+    for measure in ("spearman", "cosine", "ssim", "hog")
+    for sign in ("abs", "signed")
+}
 
 _DEFAULTS: dict[str, Any] = dict.fromkeys(SCHEMA.names, "") | {
     "target": None,
