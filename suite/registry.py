@@ -35,9 +35,11 @@ ATTRIBUTIONS: Mapping[str, str] = {
     "neuron_gradient": "suite.attribution.neuron_gradient:NeuronGradient",
     "control_constant": "suite.attribution.controls:Constant",
     "control_noise": "suite.attribution.controls:Noise",
+    "control_absolute_noise": "suite.attribution.controls:AbsoluteNoise",
     "control_smooth_noise": "suite.attribution.controls:SmoothNoise",
     "control_center": "suite.attribution.controls:Center",
     "control_edges": "suite.attribution.controls:Edges",
+    "control_center_edges": "suite.attribution.controls:CenterEdges",
     "control_luminance": "suite.attribution.controls:Luminance",
     "control_other_image": "suite.attribution.controls:OtherImage",
 }

@@ -6,7 +6,19 @@ import pytest
 import torch
 from networks import pictures, seeded
 
-from suite.attribution.controls import Center, Constant, Edges, Luminance, Noise, OtherImage, SmoothNoise, luminance
+from suite.attribution.baselines import gaussian_blur
+from suite.attribution.controls import (
+    AbsoluteNoise,
+    Center,
+    CenterEdges,
+    Constant,
+    Edges,
+    Luminance,
+    Noise,
+    OtherImage,
+    SmoothNoise,
+    luminance,
+)
 from suite.attribution.fused import attribute, make_method
 from suite.attribution.passes import Cost
 from suite.attribution.saliency import Saliency
@@ -68,6 +80,20 @@ def test_noise_is_standard_normal_and_smooth_noise_is_smooth():
     assert not torch.equal(noise, Noise(seed=1)(seeded(Unused), x, 0, ["a", "b"]))
     smooth = SmoothNoise(sigma=4)(seeded(Unused), x, 0)
     assert smooth.diff(dim=3).abs().mean() < 0.2 * smooth.std()
+
+
+def test_absolute_noise_is_half_normal():
+    x = torch.zeros(2, 3, 64, 64)
+    found = AbsoluteNoise()(seeded(Unused), x, 0, ["a", "b"])
+    assert float(found.min()) >= 0
+    assert float(found.mean()) == pytest.approx((2 / np.pi) ** 0.5, abs=0.03)
+    assert not AbsoluteNoise.signed
+
+
+def test_edges_in_the_middle_are_their_product_blurred():
+    x = torch.rand(2, 3, 56, 40, generator=torch.Generator().manual_seed(0))
+    edges, middle = (control()(seeded(Unused), x, 0) for control in (Edges, Center))
+    torch.testing.assert_close(CenterEdges()(seeded(Unused), x, 0), gaussian_blur(edges * middle, 2.0))
 
 
 def test_centre_is_a_centred_bump():

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from suite.metrics.statistics import (
     benjamini_hochberg,
-    bootstrap_interval,
     holm,
     kendall_w,
     mean_interval,
@@ -21,85 +20,27 @@ from suite.metrics.statistics import (
 )
 
 
-@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
-@pytest.mark.parametrize("n", [5, 20, 200])
-def test_bootstrap_matches_scipy_percentile(n, confidence):
-    values = np.random.default_rng(n).exponential(size=n)
-    theirs = scipy.stats.bootstrap(
-        (values,), np.mean, confidence_level=confidence, n_resamples=20_000, method="percentile", rng=7
-    )
-    ours = bootstrap_interval(values, confidence=confidence, resamples=20_000)
-    spread = values.std() / np.sqrt(n)
-    np.testing.assert_allclose(ours, theirs.confidence_interval, atol=0.06 * spread)
-
-
-def test_bootstrap_of_two_values_is_known():
-    # The mean of two draws from {0, 1} is 0, 1/2 or 1 with chances 1/4, 1/2, 1/4.
-    assert bootstrap_interval([0.0, 1.0], confidence=0.95) == (0.0, 1.0)
-    assert bootstrap_interval([0.0, 1.0], confidence=0.4) == (0.5, 0.5)
-
-
-def test_bootstrap_draws_as_often_as_asked():
-    low, high = bootstrap_interval([0.0, 1.0, 5.0], resamples=1)
-    assert low == high  # of one mean
-
-
-def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
-    generator = np.random.default_rng(0)
-    hits = 0
-    for trial in range(400):
-        low, high = bootstrap_interval(generator.normal(3.0, 1.0, size=40), resamples=500, seed=trial)
-        hits += low <= 3.0 <= high
-    assert 0.90 <= hits / 400 <= 0.98
-
-
-def test_bootstrap_is_seeded():
-    values = np.random.default_rng(1).normal(size=30)
-    assert bootstrap_interval(values, seed=3) == bootstrap_interval(values, seed=3)
-    assert bootstrap_interval(values, seed=3) != bootstrap_interval(values, seed=4)
-
-
-def test_bootstrap_does_not_touch_the_global_generator():
-    np.random.seed(0)  # noqa: NPY002 - the state that must stay
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
-    bootstrap_interval([1.0, 2.0, 4.0])
-    np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
-
-
-def test_bootstrap_of_many_values_goes_in_portions():
-    values = np.random.default_rng(2).normal(size=300_000)
-    low, high = bootstrap_interval(values, resamples=50)
-    assert low < values.mean() < high
-    assert high - low < 6 * values.std() / np.sqrt(values.size)
+def test_mean_interval_is_students():
+    values = np.random.default_rng(3).exponential(size=12)
+    theirs = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.9)
+    np.testing.assert_allclose(mean_interval(values, confidence=0.9), theirs)
 
 
 @pytest.mark.parametrize("values", [[], [1.0]])
 def test_too_few_values_have_no_interval(values):
-    assert np.isnan(bootstrap_interval(values)).all()
     assert np.isnan(mean_interval(values)).all()
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30), st.floats(-1e3, 1e3))
-def test_bootstrap_lies_within_the_values_and_moves_with_them(values, shift):
-    low, high = bootstrap_interval(values, resamples=200)
-    slack = 1e-9 * (1 + max(map(abs, values)) + abs(shift))
-    assert min(values) - slack <= low <= high <= max(values) + slack
-    moved = bootstrap_interval(np.add(values, shift), resamples=200)
-    np.testing.assert_allclose(moved, (low + shift, high + shift), rtol=0, atol=slack)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_no_numbers_are_refused(bad):
     with pytest.raises(ValueError, match=r"values holds 1 NaN or infinite of 3"):
-        bootstrap_interval([1.0, bad, 2.0])
+        mean_interval([1.0, bad, 2.0])
     with pytest.raises(ValueError, match=r"b holds 1 NaN or infinite of 2"):
         paired_test([1.0, 2.0], [bad, 2.0])
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 95, -0.5, np.nan])
 def test_confidence_is_a_share(confidence):
-    with pytest.raises(ValueError, match="confidence is"):
-        bootstrap_interval([1.0, 2.0], confidence=confidence)
     with pytest.raises(ValueError, match="confidence is"):
         mean_interval([1.0, 2.0], confidence=confidence)
     with pytest.raises(ValueError, match="alpha is"):
@@ -110,9 +51,7 @@ def test_confidence_is_a_share(confidence):
 
 def test_other_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"values has shape \(2, 2\)"):
-        bootstrap_interval([[1.0, 2.0], [3.0, 4.0]])
-    with pytest.raises(ValueError, match="resamples is 0"):
-        bootstrap_interval([1.0, 2.0], resamples=0)
+        mean_interval([[1.0, 2.0], [3.0, 4.0]])
     with pytest.raises(ValueError, match="a has 2 values and b has 3"):
         paired_test([1.0, 2.0], [1.0, 2.0, 3.0])
 

@@ -7,15 +7,24 @@ import tiny
 import torch
 from torch import nn
 
+from suite.attribution.baselines import baseline, gaussian_blur
+from suite.attribution.controls import Center, Constant, Edges, Noise, luminance
 from suite.attribution.fused import as_methods
+from suite.attribution.gradient import Gradient
+from suite.attribution.passes import predict
+from suite.attribution.saliency import Saliency
 from suite.config import load, validate
+from suite.core.partners import WHY_NONE
 from suite.data.classes import ClassNames
-from suite.data.sources import ImageFile
+from suite.data.datamodule import Size, read_chunk
+from suite.data.sources import ImageFile, list_images
 from suite.metrics.cards import CARDS
+from suite.metrics.statistics import paired_test
+from suite.models.load import load_model
 from suite.models.network import Card, Network
 from suite.studies.base import Work
 from suite.studies.scores import report
-from suite.studies.scores.scoring import CONTROLS, Scoring
+from suite.studies.scores.scoring import ALONE, CONTROLS, Scoring
 from suite.studies.scores.self_test import PLANTED, self_test
 from suite.studies.scores.study import Scores
 
@@ -146,6 +155,85 @@ def test_a_method_that_fails_on_mosaics_costs_the_others_nothing():
     assert (rows.loc[rows["method"] == "saliency", "metric"] == "grid_pointing").any()
 
 
+def coloured(classes, methods=()):
+    """A network that sees which of red, green, blue and black a picture is, and pictures of these classes."""
+    made = work(as_methods(methods), len(classes))
+    convolution = nn.Conv2d(3, 4, 1, bias=False)
+    convolution.weight.data = 9 * torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [-1, -1, -1]]).view(4, 3, 1, 1)
+    body = nn.Sequential(convolution, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    made.model = Network(body.eval(), (0.4,) * 3, (1.0,) * 3, made.model.card)
+    colours = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]])
+    made.images = colours[list(classes)].view(-1, 3, 1, 1).repeat(1, 1, 32, 32)
+    made.files = [ImageFile(f.id, None, c, "") for f, c in zip(made.files, classes, strict=True)]
+    return made
+
+
+def scored(made, *metrics, **changes):
+    chosen = settings(metrics=list(metrics), **changes)
+    return frame(Scoring(made, {**CONTROLS, **made.methods}, chosen).all_rows())
+
+
+def test_classes_in_blocks_have_mosaics_and_composites():
+    classes = [k for k in range(4) for _ in range(10)]
+    rows = scored(coloured(classes, ["gradient"]), "grid", "composites")
+    mine = rows[rows["method"] == "control_center"]
+    assert mine.loc[mine["metric"] == "grid_pointing", "status"].tolist() == ["ok"] * 40
+    assert mine.loc[mine["metric"] == "mass_accuracy", "status"].tolist() == ["ok"] * 40
+
+
+def test_a_photo_without_a_mosaic_or_a_composite_says_what_is_missing():
+    rows = scored(coloured([0] * 4), "grid", "composites", confidence=0.5)
+    says = rows[rows["method"] == "control_edges"].groupby("metric")["message"].unique()
+    assert says["grid_pointing"].tolist() == [
+        "no 4 such photos of different classes are left in the chunk for a mosaic with this one"
+    ]
+    assert says["mass_accuracy"].tolist() == [WHY_NONE]
+    made = coloured([0, 1, 2, 3, 3])
+    made.files[4] = ImageFile(made.files[4].id, None, 1, "")  # black, and called green
+    rows = scored(made, "grid", "composites", confidence=0.5)
+    says = rows[(rows["method"] == "control_center") & (rows["image"] == made.ids[4])]
+    assert set(says["message"]) == {"the target does not come first with confidence 0.5"}
+    there = rows[(rows["metric"] == "grid_pointing") & (rows["method"] == "control_center") & (rows["status"] == "ok")]
+    assert there["image"].tolist() == made.ids[:4]
+
+
+def test_infidelity_of_unsigned_slopes_is_by_size_and_of_signed_ones_by_gradient_times_change():
+    def size(model, images, targets):
+        return Saliency()(model, images, targets)
+
+    def product(model, images, targets):
+        return Gradient()(model, images, targets) * (images - baseline("mean", images))
+
+    rows = run("saliency", "gradient", size, product, metrics=["fidelity"])
+    values = rows[rows["metric"] == "infidelity"].pivot(index="image", columns="method", values="value")
+    named = {name: next(c for c in values if name in c) for name in ("size", "product")}
+    np.testing.assert_allclose(values["saliency"], values[named["size"]], rtol=1e-6)
+    np.testing.assert_allclose(values["gradient"], values[named["product"]], rtol=1e-4)
+
+
+def test_a_control_stands_where_it_decides_and_a_users_own_everywhere():
+    rows = run("saliency", metrics=["deletion", "fidelity", "composites", "complexity"])
+    for name, card in CARDS.items():
+        there = set(rows.loc[rows["metric"] == name, "method"])
+        if there:
+            assert set(card.controls) <= there, name
+    for name in ALONE:
+        stands = {"deletion", "gini"} & set(rows.loc[rows["method"] == name, "metric"])
+        assert not stands, name
+    rows = run("control_constant", "control_edges", metrics=["deletion", "fidelity"])
+    for name in ("control_constant", "control_edges"):
+        mine = rows[(rows["method"] == name) & (rows["metric"] == "deletion") & (rows["stage"] == "probability")]
+        assert mine["image"].tolist() == [f"{i}.png" for i in range(6)], name
+
+
+def test_cost_counts_each_control_once():
+    config = validate({"studies": {"scores": SMALL | {"metrics": ["deletion", "insertion", "road"]}}})
+    one, none = (Scores().cost(as_methods(names), config).forwards for names in (["control_edges"], []))
+    more = Scores().cost(as_methods(["control_constant"]), config).forwards
+    assert one == none == 2 * (3 * 4 + 1) + 2 * 4
+    assert more == none + 2 * 3 + 2
+
+
 def test_a_method_that_raises_costs_only_its_own_rows():
     rows = run(tiny.raising, "saliency", metrics=["complexity"])
     failed = rows[rows["status"] == "failed"]
@@ -188,6 +276,65 @@ def test_the_self_test_knows_truth_from_noise():
     passed = {name for name, verdict in verdicts.items() if verdict == "passes"}
     assert passed >= {"deletion", "insertion", "road", "faithfulness correlation", "mu fidelity", "infidelity",
                       "gini", "entropy", "effective complexity", "grid pointing (2x2)", "mass accuracy (composites)"}  # fmt: skip # noqa: E501
+
+
+def test_on_a_linear_network_the_truth_beats_the_constant_and_absolute_noise_in_infidelity():
+    maps = PLANTED | {name: CONTROLS[name] for name in ("control_constant", "control_absolute_noise")}
+    rows = frame(self_test(work({}), settings(metrics=["fidelity"], samples=40), maps))
+    found = rows[rows["metric"] == "infidelity"].set_index("method")["value"]
+    assert found["truth"] < 0.05 < min(found["control_constant"], found["control_absolute_noise"])
+
+
+def _blind():
+    """Maps that never see the network, by name: what the controls are made of, in other forms."""
+
+    def edges(images, blur=0.0, spread=0.0):
+        found = Edges()(None, images, 0)
+        found = found * Center(spread=spread)(None, images, 0) if spread else found
+        return gaussian_blur(found, blur) if blur else found
+
+    return {
+        "centre x edges": lambda x: edges(x, 0, 0.25), "centre x edges, blurred 2": lambda x: edges(x, 2, 0.25),
+        "centre x edges, blurred 4": lambda x: edges(x, 4, 0.25),
+        "centre x edges, blurred 16": lambda x: edges(x, 16, 0.25),
+        "narrow centre x edges": lambda x: edges(x, 0, 0.15), "edges blurred 4": lambda x: edges(x, 4),
+        "edges blurred 16": lambda x: edges(x, 16), "narrow centre": lambda x: Center(spread=0.15)(None, x, 0),
+        "absolute noise": lambda x: Noise(seed=5)(None, x, 0).abs(), "constant": lambda x: Constant()(None, x, 0),
+        "luminance": luminance,
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_no_map_that_never_sees_the_network_beats_all_controls_in_any_measure():
+    model = load_model("squeezenet1_1").requires_grad_(False)
+    files = list_images("embedded", classes=model.card.classes).files
+    images = read_chunk(None, files, Size(model.card.resize, model.card.input_size)).images
+    right = [i for i, top in enumerate(predict(model, images).argmax(1).tolist()) if top == files[i].label]
+    files, images = [files[i] for i in right], images[right]
+    wanted = ["deletion", "insertion", "road", "fidelity", "grid", "composites", "boxes"]
+    own = {"metrics": wanted, "steps": 8, "samples": 30, "removed": [0.3, 0.7], "grids": [2]}
+    config = validate({"data": {"source": "embedded", "batch_size": 20}, "studies": {"scores": own}})
+    blind = as_methods({name: lambda _, x, targets, make=make: make(x) for name, make in _blind().items()})
+    made = Work(model, blind, images, files, right, [""] * len(files), (), config)
+    rows = frame(Scoring(made, {**CONTROLS, **blind}, config.studies.scores).all_rows())
+    named = report._named(rows[rows["status"] == "ok"])
+    assert named["measure"].nunique() >= 15
+    assert not _beaten(named, blind, {name: card.controls for name, card in CARDS.items()})
+    assert _beaten(named, blind, dict.fromkeys(CARDS, ("control_noise", "control_edges")))  # why there are more
+
+
+def _beaten(named, blind, controls):
+    """(measure, map) of the maps that are better than each of a metric's controls, p < 0.05 without correction."""
+    found = []
+    for measure, group in named[~named["stage"].isin(report.SIDE)].groupby("measure"):
+        wide, metric = group.pivot(index="image", columns="method", values="value"), group["metric"].iloc[0]
+        sign = 1 if CARDS[metric].better == "higher" else -1
+        for name in blind:
+            tests = [paired_test(*wide[[name, control]].dropna().T.to_numpy()) for control in controls[metric]]
+            if all(sign * test.mean > 0 and test.p < 0.05 for test in tests):
+                found.append((measure, name))
+    return found
 
 
 def test_a_metric_that_likes_noise_fails_its_self_test():

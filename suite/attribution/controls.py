@@ -55,6 +55,16 @@ class Noise(Control):
 
 
 @dataclass(frozen=True)
+class AbsoluteNoise(Noise):
+    """Their size: where one sign is right nearly everywhere, a fairer opponent than values of both signs."""
+
+    signed: ClassVar[bool] = False
+
+    def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
+        return super().compute(model, images, targets, draws).abs()
+
+
+@dataclass(frozen=True)
 class SmoothNoise(Control):
     """Normal noise under a Gaussian of `sigma` pixels: as smooth as a Grad-CAM, and about nothing."""
 
@@ -90,6 +100,20 @@ class Edges(Control):
         kernel = images.new_tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]]).view(1, 1, 3, 3)
         grey = F.pad(luminance(images), (1, 1, 1, 1), mode="replicate")
         return (F.conv2d(grey, kernel) ** 2 + F.conv2d(grey, kernel.transpose(2, 3)) ** 2).sqrt()
+
+
+@dataclass(frozen=True)
+class CenterEdges(Control):
+    """Edges, weighted by a Gaussian in the middle, under a Gaussian of 1/28 of the side: a guess at the object.
+
+    Unblurred it loses to its own blurred forms wherever a measure likes smooth maps.
+    """
+
+    signed: ClassVar[bool] = False
+
+    def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
+        edges = Center().compute(model, images, targets, draws) * Edges().compute(model, images, targets, draws)
+        return gaussian_blur(edges, max(images.shape[2:]) / 28)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from typing import Literal
 
 Better = Literal["higher", "lower"]
 PLACEBOS = ("control_noise", "control_edges", "control_center", "control_center_edges")
+_OF_FIDELITY = (*PLACEBOS, "control_constant", "control_absolute_noise")
+_OF_PLACE = (*PLACEBOS, "control_center_point")
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,14 @@ CARDS: dict[str, Card] = {
     "faithfulness_correlation": Card(
         "faithfulness", "higher", "[-1, 1]", _SUBSETS,
         "Correlation of what the map says of a subset with the score lost when it is removed.", "Bhatt et al. 2020", margin=0.1,
+        controls=_OF_FIDELITY,
     ),
-    "mu_fidelity": Card("faithfulness", "higher", "[-1, 1]", _SUBSETS, "The same by ranks.", "Fel et al. 2022", margin=0.1),
+    "mu_fidelity": Card("faithfulness", "higher", "[-1, 1]", _SUBSETS, "The same by ranks.", "Fel et al. 2022", margin=0.1, controls=_OF_FIDELITY),
     "infidelity": Card(
         "faithfulness", "lower", "[0, 1]", _SUBSETS,
         "Squared error of the loss that the map predicts, at its best scale, over the mean squared loss: 1 is what an "
-        "empty map gets.", f"{_YEH}; Captum's normalize=True over E[(f(x) - f(x - I))^2]",
-        controls=(*PLACEBOS, "control_constant", "control_absolute_noise"),
+        "empty map gets. Signed slopes predict by slope times change, all else by its sum.", f"{_YEH}; Captum's normalize=True over E[(f(x) - f(x - I))^2]",
+        controls=_OF_FIDELITY,
     ),
     "max_sensitivity": Card(
         "robustness", "lower", "at least 0", "n maps", "Largest relative change of the map under small noise. A map that "
@@ -93,17 +96,17 @@ CARDS: dict[str, Card] = {
     ),
     "pointing_game": Card(
         "localisation", "higher", "0 or 1", _PLACE, "Whether the highest pixel is on the object, within 15/224 of the side.",
-        "Zhang et al. 2016",
+        "Zhang et al. 2016", controls=_OF_PLACE,
     ),
-    "mass_accuracy": Card("localisation", "higher", "[0, 1]", _PLACE, "Share of the positive mass on the object.", "Arras et al. 2022"),
-    "rank_accuracy": Card("localisation", "higher", "[0, 1]", _PLACE, "Share of the K highest pixels on an object of K.", "Arras et al. 2022"),
+    "mass_accuracy": Card("localisation", "higher", "[0, 1]", _PLACE, "Share of the positive mass on the object.", "Arras et al. 2022", controls=_OF_PLACE),
+    "rank_accuracy": Card("localisation", "higher", "[0, 1]", _PLACE, "Share of the K highest pixels on an object of K.", "Arras et al. 2022", controls=_OF_PLACE),
     "box_iou": Card(
         "localisation", "higher", "[0, 1]", _PLACE,
         "Overlap of the object's box with that of the largest region above a fifth of the smoothed map's maximum.",
-        "Zhou et al. 2016",
+        "Zhou et al. 2016", controls=_OF_PLACE,
     ),
-    "corloc": Card("localisation", "higher", "0 or 1", _PLACE, "Whether that overlap is at least one half.", "Deselaers et al. 2012"),
-    "mask_iou": Card("localisation", "higher", "[0, 1]", _PLACE, "Overlap of that region itself with the object.", "Zhou et al. 2016"),
+    "corloc": Card("localisation", "higher", "0 or 1", _PLACE, "Whether that overlap is at least one half.", "Deselaers et al. 2012", controls=_OF_PLACE),
+    "mask_iou": Card("localisation", "higher", "[0, 1]", _PLACE, "Overlap of that region itself with the object.", "Zhou et al. 2016", controls=_OF_PLACE),
     "completeness_gap": Card(
         "axiom", "lower", "at least 0", "one forward of the baseline",
         "How far the map's sum is from the score it should explain, relative. Only for maps that promise it.",

@@ -1,9 +1,9 @@
 """Intervals, paired tests, their correction, and agreement of ranks: arrays alone; no torch, no studies, no files.
 
-Every function is pure. Resampling draws from its own generator, seeded by the caller: equal input, equal intervals.
+Every function is pure, and nothing is resampled: equal input, equal intervals.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import floor, log2, nan, sqrt
@@ -14,56 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import bdtr, betaincinv, stdtr, stdtrit
 
 _EXACT = 16  # pairs up to which all 2^n choices of signs are counted: 65,536 means
-_CHUNK = 1_000_000  # resampled values held at once: 8 MB, whatever n is
-
-
-def bootstrap_interval(
-    values: ArrayLike, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean.
-
-    Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3.
-
-    Args:
-        values: (n,) numbers, one an independent unit (an image), none of them NaN or infinite.
-        confidence: share of the bootstrap means inside the interval, strictly between 0 and 1.
-        resamples: how many times n values are drawn with replacement, at least 1.
-        seed: of the generator that draws.
-
-    Returns:
-        (low, high) in the unit of the values; (nan, nan) for fewer than two values, from which no spread can be had.
-
-    Raises:
-        ValueError: values are not one-dimensional or hold NaN or infinity; confidence or resamples out of range.
-    """
-    sample = _finite_sample(values, "values")
-    _within(confidence, "confidence", "0.95")
-    if resamples < 1:
-        raise ValueError(f"resamples is {resamples}, expected at least 1")
-    if sample.size < 2:
-        return nan, nan
-    means = np.concatenate([counts @ sample for counts in _resamples(sample.size, resamples, seed)]) / sample.size
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
-def _resamples(n: int, resamples: int, seed: int) -> Iterable[NDArray[np.float64]]:
-    """How often each of n values is drawn, (rows, n) at a time, `resamples` rows in all; small ones are kept."""
-    return _kept(n, resamples, seed) if n * resamples <= _CHUNK else _counts(n, resamples, seed)
-
-
-@lru_cache(maxsize=16)
-def _kept(n: int, resamples: int, seed: int) -> tuple[NDArray[np.float64], ...]:
-    return tuple(_counts(n, resamples, seed))
-
-
-def _counts(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    generator = np.random.default_rng(seed)
-    rows = max(1, _CHUNK // n)
-    for start in range(0, resamples, rows):
-        drawn = generator.integers(n, size=(min(rows, resamples - start), n))
-        drawn += n * np.arange(len(drawn))[:, None]
-        yield np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -240,23 +190,74 @@ def wilson_interval(successes: float, n: int, *, confidence: float = 0.95) -> tu
     return low, high
 
 
-def crossed_weights(shape: tuple[int, int], *, resamples: int, seed: int = 0) -> tuple[NDArray[np.float64], ...]:
-    """How often each level is drawn when two crossed factors (photos and draws) are each resampled.
+@dataclass(frozen=True)
+class CrossedMean:
+    """A mean over two crossed factors, photos and draws, both random.
 
-    Source: A. B. Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007.
+    Attributes:
+        value: the mean.
+        variance: of the mean.
+        df: its degrees of freedom, by Satterthwaite's rule.
+        draws: the part of the variance that draws cause, which more photos do not lessen.
+    """
+
+    value: float
+    variance: float
+    df: float
+    draws: float
+
+    def half_width(self, confidence: float = 0.95) -> float:
+        """Half the length of Student's interval; NaN where one value is all there is."""
+        return float(stdtrit(self.df, (1 + confidence) / 2) * sqrt(self.variance)) if self.df > 0 else nan
+
+
+def crossed_mean(values: NDArray[np.float64]) -> CrossedMean:
+    """The mean of all that is known, with the variance of a two-way random-effects model.
+
+    V = V_photo + V_draw - V_residual, at least the larger of the first two. Without missing values these are the mean
+    squares over P D (H. Scheffe, The Analysis of Variance, 1959, chapter 7). With them, V_photo and V_draw are cluster
+    sums of squares (A. C. Cameron, J. B. Gelbach and D. L. Miller, Robust inference with multiway clustering, 2011) and
+    V_residual is that of the additive least-squares fit. Degrees of freedom: F. E. Satterthwaite, 1946; those of the
+    larger one where it stands in.
 
     Args:
-        shape: levels of the two factors, each at least 1.
-        resamples: how many times both are drawn.
-        seed: of the generator.
+        values: (P, D), NaN where missing; a factor of one level adds no variance.
 
     Returns:
-        (resamples, shape[0]) and (resamples, shape[1]) counts; a resampled total of values v (shape) is
-        ((first @ v) * second).sum(1).
+        All NaN, with no degrees of freedom, where nothing is known.
     """
-    generator = np.random.default_rng(seed)
-    first, second = (generator.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64) for n in shape)
-    return first, second
+    known = np.isfinite(values)
+    n, by_photo, by_draw = int(known.sum()), known.sum(1), known.sum(0)
+    if not n:
+        return CrossedMean(nan, nan, 0, nan)
+    mean = float(values[known].mean())
+    apart = np.where(known, values - mean, 0)
+    (photo, df_photo), (draw, df_draw) = (
+        _cluster_variance(apart.sum(axis)[m > 0], n) for axis, m in ((1, by_photo), (0, by_draw))
+    )
+    df_residual = n - 1 - df_photo - df_draw
+    residual = _additive_residual(apart, known) / df_residual / n if df_residual > 0 else 0.0
+    parts = [(v, df) for v, df in ((photo, df_photo), (draw, df_draw), (residual, df_residual)) if df > 0]
+    whole, spent = photo + draw - residual, sum(v**2 / df for v, df in parts)
+    variance, df = max((whole, whole**2 / spent if spent else n - 1), (photo, df_photo), (draw, df_draw))
+    return CrossedMean(mean, variance, df, max(0.0, draw - residual))
+
+
+def _cluster_variance(sums: NDArray[np.float64], n: int) -> tuple[float, int]:
+    """The variance of a mean of n values from the sums of its clusters, and its degrees of freedom."""
+    df = sums.size - 1
+    return (float(np.square(sums).sum()) * sums.size / df / n**2, df) if df else (0.0, 0)
+
+
+def _additive_residual(values: NDArray[np.float64], known: NDArray[np.bool_]) -> float:
+    """The sum of squares that an effect of each row and of each column leaves; zero stands where nothing is known."""
+    some = known.any(1)
+    values, known = values[some], known[some]
+    share = known / known.sum(1, keepdims=True)
+    normal = np.diag(known.sum(0)) - known.T @ share  # columns alone, rows taken out
+    columns = np.linalg.lstsq(normal, values.sum(0) - values.sum(1) @ share, rcond=None)[0]
+    left = np.where(known, values - columns, 0)
+    return float(np.square(np.where(known, left - left.sum(1, keepdims=True) / known.sum(1, keepdims=True), 0)).sum())
 
 
 def _ranks(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

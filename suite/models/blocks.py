@@ -203,7 +203,13 @@ def seed_of(*parts: object) -> int:
 
 @contextmanager
 def randomised(
-    model: nn.Module, blocks: Sequence[Block], *, seed: int, draw: int, statistics: Statistics = "kept"
+    model: nn.Module,
+    blocks: Sequence[Block],
+    *,
+    seed: int,
+    draw: int,
+    statistics: Statistics = "kept",
+    jitter: float = 0.0,
 ) -> Iterator[None]:
     """Blocks re-initialised inside; all their parameters and buffers are put back, and that is asserted.
 
@@ -217,13 +223,17 @@ def randomised(
         seed: the run's.
         draw: which random network.
         statistics: batch norm's running mean and variance are kept (as Adebayo et al. 2018) or reset too.
+        jitter: above 0, parameters are multiplied by 1 + jitter N(0, 1) instead.
     """
     tensors = [t for t in (*model.parameters(), *model.buffers())]
     before = [t.detach().clone(memory_format=torch.preserve_format) for t in tensors]
     try:
         with torch.inference_mode(False), torch.no_grad():
             for block in blocks:
-                _reset(block, seed_of(seed, draw, block.name), statistics)
+                if jitter:
+                    _shake(block, seed_of(seed, draw, block.name, "jitter"), jitter)
+                else:
+                    _reset(block, seed_of(seed, draw, block.name), statistics)
         yield
     finally:
         with torch.inference_mode(False), torch.no_grad():
@@ -231,6 +241,14 @@ def randomised(
                 tensor.copy_(saved)
         if not all(torch.equal(t, saved) for t, saved in zip(tensors, before, strict=True)):
             raise NetworkError("the network could not be restored after randomisation")
+
+
+def _shake(block: Block, seed: int, jitter: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for module, _, own in block.parts:
+        for name in own:
+            parameter = module.get_parameter(name)
+            parameter.mul_(1 + jitter * torch.randn(parameter.shape, generator=generator).to(parameter))
 
 
 def _reset(block: Block, seed: int, statistics: Statistics) -> None:

@@ -35,6 +35,10 @@ KEY = tuple(name for name in SCHEMA.names if name not in ("value", "unit", "stat
 # "study.metric" -> version, 1 where it is not listed. A change that gives another number for the same photo raises it:
 # runs of two versions are neither resumed nor compared in that metric.
 METRIC_VERSIONS: dict[str, int] = {
+    "scores.infidelity": 2,  # slopes without a sign predict by their size
+    "scores.road": 2,  # imputed to 1e-4 in fact
+    "scores.road_curve": 2,
+    "scores.grid_pointing": 2,  # a class may stand in several mosaics
     "attacks.success": 2,  # of noise the share of its draws; of a target by the attack named
     "attacks.minimal_epsilon": 2,  # by the attack named, as all below
     "attacks.transfer_success": 2,
@@ -44,6 +48,13 @@ METRIC_VERSIONS: dict[str, int] = {
     "attacks.energy_in_source_map": 2,
     "attacks.energy_in_target_map": 2,
     "attacks.energy_in_object": 2,
+}
+# Of sanity and labels all similarities: the other photo is of another class, a zero map is unlike any other.
+METRIC_VERSIONS |= {f"{study}.smprt": 2 for study in ("sanity", "labels")} | {
+    f"{study}.{measure}_{sign}": 2
+    for study in ("sanity", "labels")
+    for measure in ("spearman", "cosine", "ssim", "hog")
+    for sign in ("abs", "signed")
 }
 
 _DEFAULTS: dict[str, Any] = dict.fromkeys(SCHEMA.names, "") | {

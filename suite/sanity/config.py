@@ -15,10 +15,10 @@ class SanityConfig(StudySettings):
         "cascade_bottom",
         "independent",
     )
-    stages: Literal["all", "verdict"] = Field("all", description="verdict: top block, upper half, everything")
+    stages: Literal["all", "verdict"] = Field("all", description="verdict: top block, upper half, everything, almost")
     unit: Literal["block", "layer"] = "block"
     blocks: tuple[str, ...] = Field((), description="modules that are the blocks; found by architecture by default")
-    draws: int = Field(10, ge=1)
+    draws: int = Field(10, ge=1, description="random networks; fewer than 3 decide nothing")
     noise: Number = Field(0.0112, gt=0, description="standard deviation of e, in pixel units [0, 1]")
     noise_factors: tuple[Number, ...] = Field((0.5, 1, 2, 4), description="times `noise`, for the stability")
     cells: tuple[int, ...] = Field((1, 4, 8, 16), description="pixels averaged before maps are compared; 4 is judged")

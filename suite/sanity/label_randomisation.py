@@ -1,13 +1,14 @@
 """Label randomisation (Adebayo et al. 2018): maps of a network trained on permuted labels, in a random one's place."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from torch import nn
 
 from suite.sanity.config import SanityConfig
-from suite.sanity.weight_randomisation import Stage, WeightAudit
+from suite.sanity.verdict import ALMOST
+from suite.sanity.weight_randomisation import Stage, WeightAudit, almost_same
 
 STAGE = "permuted"
 
@@ -28,10 +29,14 @@ class LabelAudit(WeightAudit):
             Stage(kind, k + 1, "" if kind == STAGE else name, (k,), True)
             for k, (kind, name) in enumerate(zip(kinds, others, strict=True))
         ]
+        self.stages.append(almost_same(len(self.blocks)))
+
+    def _changed(self, stage: Stage) -> AbstractContextManager[None]:
+        return super()._changed(stage) if stage.order == ALMOST else self._instead(self.others[stage.chosen[0]])
 
     @contextmanager
-    def _random(self, chosen: Sequence[int]) -> Iterator[None]:
-        kept, self.model = self.model, self.others[chosen[0]]
+    def _instead(self, other: nn.Module) -> Iterator[None]:
+        kept, self.model = self.model, other
         try:
             yield
         finally:

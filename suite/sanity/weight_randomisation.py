@@ -1,5 +1,6 @@
 """Weight randomisation (Adebayo et al. 2018): maps of random networks, all methods together, and how alike they are."""
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,15 +18,19 @@ from suite.attribution.fused import attribute_each
 from suite.attribution.grad_cam import GradCam
 from suite.attribution.guided_backprop import GuidedBackprop
 from suite.attribution.guided_grad_cam import GuidedGradCam
+from suite.core.partners import NO_PARTNER, WHY_NONE, partners
 from suite.errors import ConfigError
 from suite.metrics.similarity import hog_features, normalise, ranks, ssim, units
 from suite.models.blocks import Block, blocks_of, randomised
 from suite.models.network import scores_of
 from suite.models.state import in_use
 from suite.sanity.config import SanityConfig
+from suite.sanity.verdict import ALMOST
 
 MEASURES = ("spearman", "cosine", "ssim", "hog")
 CELL = 4  # of the headline
+JITTER = 0.001  # of the stage almost the same: weights times (1 + JITTER N(0, 1))
+ZERO = "is zero everywhere"
 CONTROLS: Mapping[str, Attribution] = {
     "control_edges": Edges(),
     "control_luminance": Luminance(),
@@ -34,6 +39,7 @@ CONTROLS: Mapping[str, Attribution] = {
 }
 BINS = 100  # of eMPRT's histogram
 SMOOTHING = 0.1  # sMPRT's standard deviation, in pixel units
+FROZEN = "(Grad-CAM factor frozen)"
 _HIDDEN = "\0"
 Maps = Mapping[str, Tensor | Exception]
 Key = tuple[str, str, int]  # measure, sign, cell
@@ -44,7 +50,8 @@ class Stage:
     """How much is random.
 
     Attributes:
-        order: cascade_top, cascade_bottom, independent, everything, or random_logit (another class, nothing random).
+        order: cascade_top, cascade_bottom, independent, everything, almost_same (all weights, by a thousandth), or
+            random_logit (another class, nothing random).
         count: blocks that are random; the place from the top under independent.
         block: the one that was randomised last.
         chosen: places of the random blocks, counted from the top.
@@ -65,8 +72,8 @@ class Finding:
     Attributes:
         method: label.
         kind: what the intact network's map of x is compared with. self: its map of x + e; stage: the random network's
-            of x + e; null: the random network's of x' + e, x' another photo; rolled: its own, rolled and flipped.
-            input: two maps that share only the photo, x times noise (no method).
+            of x + e; null: the random network's of x' + e, x' a photo of another class; other: its own of x' + e;
+            rolled: its own, rolled and flipped. input: two maps that share only the photo, x times noise (no method).
         values: (B,), NaN where undefined.
         why: (B,) reasons for what is undefined.
     """
@@ -103,7 +110,12 @@ def plan_stages(names: Sequence[str], settings: SanityConfig) -> list[Stage]:
                 stages.append(Stage(order, count, block, chosen, judged))
     last = Stage("everything", n, names[-1], tuple(range(n)), True)
     logit = [Stage("random_logit", 0, "", ())] if settings.random_logit else []
-    return [*stages, last, *logit]
+    return [*stages, last, almost_same(n), *logit]
+
+
+def almost_same(blocks: int) -> Stage:
+    """The stage at which a map must stay."""
+    return Stage(ALMOST, 0, "", tuple(range(blocks)), True)
 
 
 def with_controls(methods: Mapping[str, Attribution]) -> dict[str, Attribution]:
@@ -131,13 +143,7 @@ def describe(maps: Tensor) -> list[str]:
     """Why a map has no correlation, "" where it has one."""
     low, high = maps.detach().flatten(1).aminmax(dim=1)  # NaN where a map holds one
     return [
-        "holds NaN or infinity"
-        if not isfinite(b - a)
-        else ""
-        if a < b
-        else "is zero everywhere"
-        if a == 0
-        else "is constant"
+        "holds NaN or infinity" if not isfinite(b - a) else "" if a < b else ZERO if a == 0 else "is constant"
         for a, b in zip(low.tolist(), high.tolist(), strict=True)
     ]
 
@@ -157,19 +163,39 @@ class Compared:
             made = _ready(measure, flat[sign, cell])
             self.found[measure, sign, cell] = made.masked_fill(bad.view(-1, *[1] * (made.ndim - 1)), torch.nan)
 
-    def similarity(self, key: Key, other: "Compared", roll: int = 0) -> Tensor:
-        """(B,): this map of image i and the other's of image i + roll."""
-        a, b = self.found[key], other.found[key].roll(-roll, 0)
-        if key[0] == "ssim":
-            return ssim(a, b, data_range=1.0 if key[1] == "abs" else 2.0)
-        return (a * b).sum(1).clamp(-1, 1)
+    def at(self, places: Sequence[int]) -> "Compared":
+        """For each image the map of another, none where its place is `NO_PARTNER`."""
+        chosen = copy.copy(self)
+        chosen.why = [WHY_NONE if place == NO_PARTNER else self.why[place] for place in places]
+        index = torch.tensor(places, device=self.maps.device)
+        none = index == NO_PARTNER
+        chosen.found = {
+            key: made[index].masked_fill(none.view(-1, *[1] * (made.ndim - 1)), torch.nan)
+            for key, made in self.found.items()
+        }
+        return chosen
 
-    def reasons(self, other: "Compared", roll: int = 0) -> list[str]:
+    def similarity(self, key: Key, other: "Compared") -> Tensor:
+        """(B,): 0 by definition where one of the two maps is zero everywhere and the other is sound and is not."""
+        a, b = self.found[key], other.found[key]
+        if key[0] == "ssim":
+            values = ssim(a, b, data_range=1.0 if key[1] == "abs" else 2.0)
+        else:
+            values = (a * b).sum(1).clamp(-1, 1)
+        one_is_zero = [{x, y} == {"", ZERO} for x, y in zip(self.why, other.why, strict=True)]
+        return values.masked_fill(torch.tensor(one_is_zero, device=values.device), 0)
+
+    def reasons(self, other: "Compared") -> list[str]:
         """(B,): which of the two maps is to blame."""
-        theirs = other.why[roll:] + other.why[:roll]
         return [
-            f"the intact network's map {a}" if a else f"the map compared with it {b}" if b else ""
-            for a, b in zip(self.why, theirs, strict=True)
+            b
+            if b == WHY_NONE
+            else f"the intact network's map {a}"
+            if a
+            else f"the map compared with it {b}"
+            if b
+            else ""
+            for a, b in zip(self.why, other.why, strict=True)
         ]
 
 
@@ -232,15 +258,14 @@ class WeightAudit:
         self.model, self.images, self.targets, self.ids = model, images, targets, list(ids)
         self.methods, self.settings, self.seed, self.draw = dict(methods), settings, seed, draw
         self.size = (images.shape[2], images.shape[3])
-        self.held = {f"{label} (mask held)": label for label, m in methods.items() if isinstance(m, GuidedGradCam)}
+        self.held = {f"{label} {FROZEN}": label for label, m in methods.items() if isinstance(m, GuidedGradCam)}
         self.blocks: list[Block] = blocks_of(model, images, settings.unit, settings.blocks)[::-1]
         self.stages = plan_stages([b.name for b in self.blocks], settings)
         noise = generator_for(seed, f"draw {draw}", "sanity noise")
         self.noise = torch.randn(images.shape[1:], generator=noise).to(images) * settings.noise
-        self.partner = 1 + draw % (len(images) - 1) if len(images) > 1 else 0  # how far on x' stands
-        self.pictures: dict[
-            int, dict[str, Tensor]
-        ] = {}  # random blocks from the top -> label -> map of the first image
+        self.partner = partners(targets.tolist(), draw)  # where x' stands
+        # random blocks from the top -> label -> map of the first image
+        self.pictures: dict[int, dict[str, Tensor]] = {}
 
     def maps(
         self, images: Tensor, targets: Tensor, purpose: str, *, controls: bool = True
@@ -256,40 +281,51 @@ class WeightAudit:
         """All similarities of this draw."""
         intact = self.maps(self.images, self.targets, f"draw {self.draw}")
         cams = {h: intact[f"{_HIDDEN}cam|{label}"] for h, label in self.held.items()}
-        reference = self._ready(self._with_held(intact, cams, 0), self.settings.cells)
+        reference = self._ready(self._with_held(intact, cams), self.settings.cells)
         whole = Stage("intact", 0, "", ())
         self._keep(0, intact)
         yield from self._nulls(reference, whole)
         for factor in self.settings.noise_factors:
             noise = factor * self.settings.noise
             shaken, purpose = self.images + factor * self.noise, f"draw {self.draw} noise {noise:g}"
-            again = self._with_held(self.maps(shaken, self.targets, purpose), cams, 0)
-            yield from self._compare(reference, self._ready(again, self.settings.cells), whole, "self", noise)
-            done: dict[tuple[int, ...], tuple[Ready, Ready]] = {}
+            again = self.maps(shaken, self.targets, purpose)
+            for kind, ready in self._both(again, cams, self.settings.cells).items():
+                yield from self._compare(reference, ready, whole, {"stage": "self", "null": "other"}[kind], noise)
+            done: dict[tuple[str, tuple[int, ...]], dict[str, Ready]] = {}
             for stage in sorted(self.stages, key=lambda s: not s.judged):
                 if factor != 1 and not stage.judged:
                     continue
-                key = stage.chosen or (-1,)
+                key = stage.order if stage.order in (ALMOST, "random_logit") else "", stage.chosen
                 if key not in done:
-                    cells = self.settings.cells if stage.judged else (CELL,)
                     targets = self._other_class() if stage.order == "random_logit" else self.targets
-                    with self._random(stage.chosen):
+                    with self._changed(stage):
                         found = self.maps(shaken, targets, purpose, controls=stage.judged)
                         if stage.order == "everything" and factor == 1:
                             yield from self._entropies(stage, again, found, noise)
-                    ready = self._ready(self._with_held(found, cams, 0), cells)
-                    held = {k: v for k, v in self._with_held(found, cams, self.partner).items() if k in self.held}
-                    done[key] = ready, {**ready, **self._ready(held, cells)}
+                    done[key] = self._both(found, cams, self.settings.cells if stage.judged else (CELL,))
                     if factor == 1 and stage.order in ("cascade_top", "everything", "permuted"):
                         self._keep(stage.count, found)
-                yield from self._compare(reference, done[key][0], stage, "stage", noise)
-                yield from self._compare(reference, done[key][1], stage, "null", noise, self.partner)
+                yield from self._compare(reference, done[key]["stage"], stage, "stage", noise)
+                if stage.order != ALMOST:
+                    yield from self._compare(reference, done[key]["null"], stage, "null", noise)
         if self.settings.smoothed:
             yield from self._smoothed()
 
-    def _random(self, chosen: Sequence[int]) -> AbstractContextManager[None]:
-        blocks = [self.blocks[i] for i in chosen]
-        return randomised(self.model, blocks, seed=self.seed, draw=self.draw, statistics=self.settings.batch_norm)
+    def _changed(self, stage: Stage) -> AbstractContextManager[None]:
+        """The network as a stage has it."""
+        blocks, jitter = [self.blocks[i] for i in stage.chosen], JITTER if stage.order == ALMOST else 0.0
+        return randomised(
+            self.model, blocks, seed=self.seed, draw=self.draw, statistics=self.settings.batch_norm, jitter=jitter
+        )
+
+    def _both(self, found: Maps, cams: Maps, cells: Sequence[int]) -> dict[str, Ready]:
+        """The maps of the photos themselves, and of their partners."""
+        stage = self._ready(self._with_held(found, cams), cells)
+        null = {k: r.at(self.partner) if isinstance(r, Compared) else r for k, r in stage.items() if k not in self.held}
+        if self.held:
+            held = {k: m for k, m in self._with_held(found, cams, self.partner).items() if k in self.held}
+            null |= self._ready(held, cells)
+        return {"stage": stage, "null": null}
 
     def _keys(self, label: str, cells: Sequence[int]) -> list[Key]:
         method = self.methods[self.held.get(label, label)]
@@ -301,35 +337,40 @@ class WeightAudit:
             for label, found in maps.items()
         }
 
-    def _with_held(self, found: Maps, cams: Maps, roll: int) -> dict[str, Tensor | Exception]:
-        """The maps, and Guided Grad-CAM's with the intact network's Grad-CAM of the photo it will be compared with."""
+    def _with_held(self, found: Maps, cams: Maps, places: Sequence[int] = ()) -> dict[str, Tensor | Exception]:
+        """The maps, and Guided Grad-CAM's with the intact network's Grad-CAM of the photo it will be compared with.
+
+        Args:
+            found: the maps, `_HIDDEN` factors among them.
+            cams: label -> the intact network's Grad-CAM.
+            places: for each photo where its guided factor is taken from; its own by default.
+        """
         made = {label: one for label, one in found.items() if not label.startswith(_HIDDEN)}
-        for label in self.held:
-            guided, cam = found[f"{_HIDDEN}guided"], cams[label]
+        for name, label in self.held.items():
+            guided, cam = found[f"{_HIDDEN}guided"], cams[name]
             if isinstance(guided, Exception) or isinstance(cam, Exception):
-                made[label] = guided if isinstance(guided, Exception) else cam
+                made[name] = guided if isinstance(guided, Exception) else cam
             else:
-                mask = F.interpolate(cam, size=guided.shape[2:], mode="bilinear", align_corners=False)
-                made[label] = guided * mask.roll(roll, 0)
+                how = cast(GuidedGradCam, self.methods[label]).upsample
+                frozen = F.interpolate(cam, size=guided.shape[2:], mode=how)
+                made[name] = guided[list(places) or slice(None)] * frozen
         return made
 
-    def _compare(
-        self, reference: Ready, ready: Ready, stage: Stage, kind: str, noise: float, roll: int = 0
-    ) -> Iterator[Finding]:
+    def _compare(self, reference: Ready, ready: Ready, stage: Stage, kind: str, noise: float) -> Iterator[Finding]:
         for label, found in ready.items():
             mine = reference[label]
             fault = mine if isinstance(mine, Exception) else found if isinstance(found, Exception) else None
             keys = self._keys(label, (CELL,)) if isinstance(found, Exception) else list(found.found)
             for key in keys:
                 metric = f"{key[0]}_{key[1]}"
-                if fault is not None or (kind == "null" and not self.partner):
-                    why = str(fault) if fault is not None else "another photo needs at least two in a chunk"
+                if fault is not None:
                     nothing = torch.full((len(self.images),), torch.nan)
-                    yield Finding(label, stage, kind, metric, noise, key[2], nothing, [why] * len(self.images))
+                    why_not = [str(fault)] * len(self.images)
+                    yield Finding(label, stage, kind, metric, noise, key[2], nothing, why_not)
                     continue
                 assert isinstance(mine, Compared)
                 assert isinstance(found, Compared)
-                values, why_not = mine.similarity(key, found, roll), mine.reasons(found, roll)
+                values, why_not = mine.similarity(key, found), mine.reasons(found)
                 yield Finding(label, stage, kind, metric, noise, key[2], values, why_not)
 
     def _nulls(self, reference: Ready, whole: Stage) -> Iterator[Finding]:
@@ -382,7 +423,7 @@ class WeightAudit:
         chosen = [s for s in self.stages if s.order in ("cascade_top", "everything")]
         sums: dict[str, list[Tensor]] = {label: [] for label in reference}
         for stage in chosen:
-            with self._random(stage.chosen):
+            with self._changed(stage):
                 for label, found in smooth().items():
                     if isinstance(found, Tensor) and label in reference:
                         sums[label].append(reference[label].similarity(keys[0], Compared(found, keys, self.size)))

@@ -31,7 +31,7 @@ class AttributionAudit(pl.Callback):
     and `audit/<method>/mass`; maps, side by side, to loggers that take images (TensorBoard, Weights & Biases).
 
     Args:
-        images: (B, 3, H, W), a few of the validation set, at least two.
+        images: (B, 3, H, W), a few of the validation set, at least two; S needs them to be of two classes.
         targets: (B,) the classes explained.
         methods: as `suite.attribute` takes them.
         every: epochs.
@@ -105,9 +105,9 @@ class AttributionAudit(pl.Callback):
             if finding.metric == "spearman_abs" and finding.stage.order in ("intact", "everything"):
                 found_by.setdefault((finding.method, finding.kind), []).append(finding.values)
         for label in self.methods:
-            parts = [found_by.get((label, kind), []) for kind in ("self", "stage", "null")]
+            parts = [found_by.get((label, kind), []) for kind in ("self", "stage", "null", "other")]
             if all(parts):
-                value = sensitivity(*(torch.stack(part, 1).cpu().numpy() for part in parts), resamples=1).value
+                value = sensitivity(*(torch.stack(part, 1).cpu().numpy() for part in parts)).value
                 if np.isfinite(value):
                     numbers[f"audit/{label}/S"] = value
         return numbers, maps

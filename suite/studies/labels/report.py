@@ -21,7 +21,9 @@ TEXTS = {
         "Verdicts",
         "S is 0 for a map that stays the same when the network has learned permuted labels, and 1 for one that "
         "shares no more with it than another photo's map does. PASS: its 95% interval over photos and seeds lies "
-        "above 0.5. No verdict is given where a network did not learn what it should have: see the gates.",
+        "above 0.5, which is necessary, not sufficient: it says nothing of whether the map is right. Kept, pairs and "
+        "stability: as in sanity. No verdict is given where a network did not learn what it should have: see the "
+        "gates.",
     ),
     "labels_gates": (
         "What the networks learned",
@@ -63,22 +65,16 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
     if not settings:
         return {}
     noise, known = float(settings["noise"]), gates(rows)
-    verdicts, measures, between = [], [], []
+    verdicts: list[pd.DataFrame] = []
+    measures: list[pd.DataFrame] = []
+    between = []
     for model, mine in rows[(rows["other"] != "gate") & (rows["metric"] != "item")].groupby("model", sort=False):
         failed = "; ".join(known.loc[(known["model"] == model) & (known["held"] == "no"), "why"])
         found = judging.arrange(mine, noise)
-        for method, metric in sorted({(k[0], k[6]) for k in found.arrays if k[1] == "permuted"}):
-            s = judging.sensitivity_at(found, method, "permuted", 1, noise, CELL, metric, judging.RESAMPLES)
-            if s is None:
-                continue
-            made = judging.judge(s, s, ("permuted labels",) * 2)
-            line = {"model": model, "method": method, "measure": metric, "verdict": made.verdict, "reason": made.reason}
-            line |= judging.numbers("s", s, informative=made.verdict != judging.UNINFORMATIVE)
-            measures.append(line)
-            if metric == "spearman_abs":
-                line = line | {"measure": "overall"} | ({"verdict": WITHHELD, "reason": failed} if failed else {})
-                line |= {"r_self": s.r_self, "r_permuted": s.r_stage, "r_null": s.r_null}
-                verdicts.append(line | {"photos": s.photos, "seeds": s.draws, "control": method in found.controls})
+        overall, by_measure, _ = judging.verdicts(found, mine)
+        overall = overall.assign(verdict=WITHHELD, reason=failed) if failed else overall
+        for table, made in ((overall, verdicts), (by_measure, measures)):
+            made.append(_one_stage(table.assign(model=model)))
         names = mine.drop_duplicates(["stage", "x"]).set_index(["stage", "x"])["layer"].to_dict()
         for (method, stage, k, kind, sd, cell, metric), values in found.arrays.items():
             if stage == "architecture" and kind == "stage" and (sd, cell) == (round(noise, 9), CELL):
@@ -86,9 +82,19 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
                 line = {"model": model, "method": method, "other": names[stage, k], "metric": metric}
                 line |= mean_similarity("similarity", values)
                 between.append(line | (mean_similarity("null", null) if null is not None else {}))
-    made_tables = {"labels_verdicts": judging.void(pd.DataFrame(verdicts)), "labels_gates": known.drop(columns="why")}
-    made_tables |= {"labels_measures": pd.DataFrame(measures), "labels_architectures": pd.DataFrame(between)}
-    return {name: table for name, table in made_tables.items() if len(table)}
+    tables = {"labels_verdicts": pd.concat(verdicts) if verdicts else pd.DataFrame()}
+    tables |= {"labels_gates": known.drop(columns="why")}
+    tables |= {"labels_measures": pd.concat(measures) if measures else pd.DataFrame()}
+    tables |= {"labels_architectures": pd.DataFrame(between)}
+    return {name: table.reset_index(drop=True) for name, table in tables.items() if len(table)}
+
+
+def _one_stage(table: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts of sanity where its two stages are one, in the words of labels."""
+    table = table.drop(columns=[c for c in table if str(c).startswith("s_half")])
+    names = {c: str(c).replace("_everything", "") for c in table} | {"r_stage": "r_permuted", "draws": "seeds"}
+    table = table.rename(columns=names)
+    return table[["model", *(c for c in table if c != "model")]]
 
 
 def _plots(rows: pd.DataFrame, made: Tables) -> Iterable[Plot]:
@@ -125,9 +131,9 @@ SECTION = Section(
     bad=SANITY.bad,
     sentences={
         **SANITY.sentences,
-        judging.PASS: "follows what was learned.",
-        judging.FAIL: "stays what it was when the labels mean nothing.",
+        judging.PASS: "depends on what was learned.",
+        judging.FAIL: "does not follow what was learned enough.",
         WITHHELD: "is not judged: the networks did not learn what they should.",
     },
-    headers={"s": "S", "r_self": "r self", "r_null": "r null", "r_permuted": "r permuted"},
+    headers={**SANITY.headers, "r_permuted": "r permuted"},
 )

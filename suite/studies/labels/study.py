@@ -40,7 +40,7 @@ class Labels(Study):
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         settings = config.section(LabelsConfig)
-        once, times = plan_cost(methods.values()), 1 + len(settings.noise_factors) * (2 + len(settings.against))
+        once, times = plan_cost(methods.values()), 1 + len(settings.noise_factors) * (3 + len(settings.against))
         return Cost(once.forwards * times * settings.seeds, once.backwards * times * settings.seeds)
 
     def run(self, work: Work) -> Outcome:

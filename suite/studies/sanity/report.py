@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from suite.metrics.statistics import bootstrap_interval
+from suite.metrics.statistics import crossed_mean
 from suite.report.overlay import PAPER, draw_map, fit_photo, scale, write
 from suite.report.pictures import Picture, load, newer, save_png, signed_methods
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, with_ends
@@ -22,6 +22,7 @@ _TILE, _GAP, _LEFT = 112, 8, 132
 _COLOURS = {
     judging.PASS: "#009e73",
     judging.FAIL: "#d55e00",
+    judging.UNSTABLE: "#cc79a7",
     judging.UNDECIDED: "#56b4e9",
     judging.UNINFORMATIVE: "#7f7f7f",
 }
@@ -36,11 +37,15 @@ TEXTS = {
         "S is 0 for a map that ignores the network and 1 for one that follows it: S = 1 − (r stage − r null) / (r self "
         "− r null), with r the Spearman correlation of absolute maps averaged over 4 × 4 pixels, the network "
         "randomised block by block from the top. r self: the map of a slightly noisy copy of the photo. r null: the "
-        "random network's map of another photo. PASS: S is above 0.5 with the upper half of the blocks random and "
-        "with all; FAIL: below 0.5 in either; by the 95% interval over photos and random networks. UNINFORMATIVE: the "
-        "map does not even resemble itself. Stability: how many of all analyses give the same verdict. Mask held: "
-        "Guided Grad-CAM with its Grad-CAM factor kept at the intact network's, where Adebayo et al. (2018) judge the "
-        "product alone, so that what the guided factor ignores cannot hide behind a mask that changes.",
+        "random network's map of another photo; r other: the same network's. Kept: (r stage − r null) / (r self − r "
+        "null) where weights change by a thousandth. PASS: S is above 0.5 with the upper half of the blocks random and "
+        "with all, and kept above 0.9; it says that the map depends on the weights, not that it is right. FAIL: S is "
+        "below 0.5 in either. UNSTABLE: kept is below 0.9. All by 95% intervals over photos and random networks. "
+        "UNINFORMATIVE: r self is not shown to be above r null and r other. UNDECIDED: the intervals leave it open, or "
+        "fewer than half of all analyses (stability) agree. Pairs: of a photo and a random network, valid where all "
+        "four similarities are defined; a map that is zero everywhere has similarity 0 to one that is not. Grad-CAM "
+        "factor frozen: Guided Grad-CAM with the intact network's Grad-CAM, so that what the guided factor ignores "
+        "cannot hide behind a mask that changes. No verdict is corrected for the number of methods.",
     ),
     "sanity_measures": (
         "Verdicts by measure",
@@ -49,14 +54,15 @@ TEXTS = {
     ),
     "sanity_stages": (
         "Similarity by stage",
-        "How alike the intact network's map and the partly random network's are, with the 95% interval over photos, "
-        "and S. `null`: another photo's map at the same stage.",
+        "How alike the intact network's map and the partly random network's are, with the 95% interval over photos "
+        "and draws, and S. `null`: another photo's map at the same stage.",
     ),
     "sanity_nulls": (
         "Nulls",
         "What similarity means nothing. `self` is the noise floor: the same network, a slightly noisy copy of the "
         "photo. `rolled`: the same map, moved by half its size and mirrored. `input`: two maps that share only the "
-        "photo, the photo times noise. `null`: the random network's map of another photo, everything random.",
+        "photo, the photo times noise. `other`: the same network's map of another photo. `null`: the random network's "
+        "map of another photo, everything random.",
     ),
     "sanity_other_tests": (
         "Other tests",
@@ -89,11 +95,10 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
 
 
 def mean_similarity(name: str, values: judging.Array) -> dict[str, float]:
-    """Mean over photos, with its interval; a photo's is the mean over its draws."""
-    known = np.isfinite(values)
-    some = known.any(axis=1)
-    by_photo = np.where(known, values, 0).sum(axis=1)[some] / known.sum(axis=1)[some]
-    return with_ends(name, by_photo.mean() if some.any() else np.nan, bootstrap_interval(by_photo, resamples=1000))
+    """Mean over photos and draws, with its 95% interval."""
+    mean = crossed_mean(values)
+    half = mean.half_width()
+    return with_ends(name, mean.value, (mean.value - half, mean.value + half))
 
 
 def _stages(found: judging.Similarities, rows: pd.DataFrame) -> pd.DataFrame:
@@ -103,7 +108,7 @@ def _stages(found: judging.Similarities, rows: pd.DataFrame) -> pd.DataFrame:
         method, stage, count, kind, noise, cell, metric = key
         if kind != "stage" or noise != round(found.noise, 9) or cell != CELL or stage == "random_logit":
             continue
-        s = judging.sensitivity_at(found, method, stage, count, noise, cell, metric, 1000)
+        s = judging.sensitivity_at(found, method, stage, count, noise, cell, metric)
         null = found.find(method, stage, count, "null", noise, cell, metric)
         line = {"method": method, "metric": metric, "order": stage, "x": count, "block": names.get((stage, count), "")}
         line |= mean_similarity("similarity", values) | (mean_similarity("null", null) if null is not None else {})
@@ -133,7 +138,7 @@ def _other_tests(found: judging.Similarities, rows: pd.DataFrame) -> pd.DataFram
         by_photo = group.groupby("image")["value"].mean()
         lines.append({"method": method, "metric": metric} | mean_with_interval("mean", by_photo))
     for method in found.methods:
-        s = judging.sensitivity_at(found, method, "random_logit", 0, found.noise, CELL, "spearman_abs", 1000)
+        s = judging.sensitivity_at(found, method, "random_logit", 0, found.noise, CELL, "spearman_abs")
         if s is not None:
             line: dict[str, Any] = {"method": method, "metric": "random_logit"}
             lines.append(line | with_ends("mean", s.value, (s.low, s.high)))
@@ -151,7 +156,7 @@ def _plots(rows: pd.DataFrame, made: Tables) -> Iterable[Plot]:
             if order in set(table["order"]):
                 text = (
                     f"Similarity of maps against how much of {model} is random ({as_words(order)}); bands are what "
-                    "another photo's map reaches, bars 95% intervals over photos."
+                    "another photo's map reaches, bars 95% intervals over photos and draws."
                 )
                 yield Plot(f"sanity-{order}-{model}", text, partial(_similarity, table, nulls, order, words))
     curves = made.get("sanity_specifications", pd.DataFrame())
@@ -271,23 +276,26 @@ SECTION = Section(
     plots=_plots,
     draw=partial(draw_cascades, study="sanity", title="More and more blocks random, from the top"),
     good=frozenset({judging.PASS}),
-    bad=frozenset({judging.FAIL, judging.VOID}),
+    bad=frozenset({judging.FAIL, judging.UNSTABLE, judging.VOID}),
     sentences={
-        judging.PASS: "follows the network.",
-        judging.FAIL: "stays what it was when the network is made random.",
-        judging.UNDECIDED: "is not decided by these photos and draws.",
-        judging.UNINFORMATIVE: "cannot be judged: it does not resemble itself.",
+        judging.PASS: "depends on the network's weights.",
+        judging.FAIL: "does not follow the network's weights enough.",
+        judging.UNSTABLE: "changes where the network hardly does.",
+        judging.UNDECIDED: "is not decided by these photos, draws and analyses.",
+        judging.UNINFORMATIVE: "cannot be judged: a photo's map is not shown to differ from another photo's.",
         judging.VOID: "is not judged: a control came out wrong.",
     },
     headers={
         "s_half": "S, upper half random",
         "s_everything": "S, everything random",
         "r_self": "r self",
+        "r_stage": "r stage",
         "r_null": "r null",
-        "p_holm": "p of S > 0 (Holm)",
+        "r_other": "r other",
+        "kept": "kept, almost the same",
+        "pairs": "pairs valid",
         "s": "S",
         "x": "blocks random",
-        "not_applicable": "without a map",
         "other": "with",
     },
 )

@@ -30,10 +30,10 @@ class Sanity(Study):
         """For ten blocks; more blocks cost as much more."""
         settings = config.section(SanityConfig)
         once = plan_cost(methods.values())
-        stages = {"all": 9 * len(settings.orders) + 1, "verdict": len(settings.orders) + 1}[settings.stages]
-        judged = 1 + len(set(settings.orders) - {"independent"})
-        times = 1 + len(settings.noise_factors) * (1 + judged) + max(0, stages - judged) + settings.random_logit
-        times += settings.smoothed * (stages + 1)
+        judged = 2 + len(set(settings.orders) - {"independent"})  # everything, almost the same, half of a cascade
+        others = {"all": 9 * len(settings.orders) + 2 - judged, "verdict": 1}[settings.stages] + settings.random_logit
+        times = 1 + len(settings.noise_factors) * (1 + judged) + others
+        times += settings.smoothed * {"all": 11, "verdict": 4}[settings.stages]
         return Cost(once.forwards * times * settings.draws, once.backwards * times * settings.draws)
 
     def run(self, work: Work) -> Outcome:

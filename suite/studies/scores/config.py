@@ -13,7 +13,7 @@ Ground = Literal["mean", "zeros", "white", "blurred", "noise"]
 
 
 class ScoresConfig(StudySettings):
-    """Metrics of maps, each beside a random and an edge control."""
+    """Metrics of maps, each beside maps that never see the network."""
 
     metrics: tuple[Score, ...] = Field(get_args(Score), min_length=1)
     steps: int = Field(28, ge=2, description="points of a deletion or insertion curve after the first")

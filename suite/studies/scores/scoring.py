@@ -17,7 +17,7 @@ from torch import Tensor
 
 from suite.attribution.base import Attribution
 from suite.attribution.baselines import baseline
-from suite.attribution.controls import Edges, Noise
+from suite.attribution.controls import AbsoluteNoise, Center, CenterEdges, Constant, Edges, Noise
 from suite.attribution.draws import ImageDraws, generator_for
 from suite.attribution.fused import attribute_each
 from suite.attribution.gradient_shap import GradientShap
@@ -25,6 +25,7 @@ from suite.attribution.input_x_gradient import InputXGradient
 from suite.attribution.integrated_gradients import IntegratedGradients
 from suite.attribution.memory import images_per_pass
 from suite.attribution.passes import predict
+from suite.core.partners import NO_PARTNER, WHY_NONE, distinct_groups, partners
 from suite.data.boxes import Box, Places
 from suite.errors import NotApplicable, SuiteError
 from suite.metrics import axioms, faithfulness, localisation
@@ -35,12 +36,25 @@ from suite.models.network import Network
 from suite.studies.base import Row, Work, fault, magnitude
 from suite.studies.scores.config import ScoresConfig
 
-CONTROLS: Mapping[str, Attribution] = {"control_noise": Noise(), "control_edges": Edges()}
+CONTROLS: Mapping[str, Attribution] = {
+    "control_noise": Noise(),
+    "control_edges": Edges(),
+    "control_center": Center(),
+    "control_center_edges": CenterEdges(),
+    "control_constant": Constant(),
+    "control_absolute_noise": AbsoluteNoise(),
+    "control_center_point": Center(spread=0.02),
+}
+ALONE: Mapping[str, tuple[str, ...]] = {  # the metrics, none of them dear, that some controls are there for
+    "control_constant": ("fidelity",),
+    "control_absolute_noise": ("fidelity",),
+    "control_center_point": ("composites", "boxes"),
+}
 _NOISE = 0.01  # of ROAD's imputation, standard deviation in pixel units, as its authors have it
 _FIFTH = 5  # a subset removes one superpixel in five, as Xplique's mu-fidelity
 _SHIFT = 0.25  # of input invariance, in pixel units
 _LEAST = {"probability": 0.05, "score": 1.0}  # fall from clean to wholly perturbed that a curve can be divided by
-_ZERO = "the map is zero everywhere"
+_ZERO, _NOTHING = "the map is zero everywhere", "the map has no positive values"
 _ON_CPU = 8  # copies in one forward pass: more only leave the cache
 _ELSEWHERE = 4  # times the images of a pass with gradients: a forward pass keeps nothing for a backward one
 
@@ -107,7 +121,7 @@ class Scoring:
                 raise
             except Exception as error:
                 del self.rows[done:]
-                for label in self.maps:
+                for label in self._judged(name):
                     self.rows += self._missing(label, name, fault(f"metric {name!r}", error))
         return self.rows
 
@@ -128,11 +142,22 @@ class Scoring:
             self.rows += [r for r, bad in zip(failed, made[label].damaged.tolist(), strict=True) if bad]
         return made
 
-    def _add(self, label: str, metric: str, values: Tensor | Sequence[float], **more: Any) -> None:
+    def _judged(self, metric: str) -> dict[str, _Maps]:
+        """The maps that a metric takes: all but those of controls that are there for other metrics."""
+        extra = {label for label, where in ALONE.items() if metric not in where}
+        absent = {label for label in extra if self.methods.get(label) is CONTROLS[label]}  # a user's own is judged
+        return {label: found for label, found in self.maps.items() if label not in absent}
+
+    def _add(
+        self, label: str, metric: str, values: Tensor | Sequence[float], reasons: Sequence[str] = (), **more: Any
+    ) -> None:
+        """A row a photo; `reasons` are why single photos have no value, "" where the map itself is why."""
         if label in self.lost:
             return
         control = self.methods[label].control
         rows = self.work.rows("scores", label, metric, values, control=control, **more)
+        for one, reason in zip(rows, reasons, strict=False):
+            one["message"] = reason or one["message"]
         self.rows += [r for r, bad in zip(rows, self.maps[label].damaged.tolist(), strict=True) if not bad]
 
     def _missing(self, label: str, metric: str, why: SuiteError) -> list[Row]:
@@ -170,7 +195,7 @@ class Scoring:
 
     @cached_property
     def ranks(self) -> dict[str, Tensor]:
-        return {label: removal_ranks(found.evidence, self.shuffled) for label, found in self.maps.items()}
+        return {label: removal_ranks(m.evidence, self.shuffled) for label, m in self._judged("deletion").items()}
 
     def ask(self, images: Tensor, masks: Tensor, others: Tensor) -> Answers:
         """`faithfulness.ask` of this network and these targets."""
@@ -207,13 +232,14 @@ class Scoring:
         images, shares = self.work.images, torch.tensor(self.settings.removed)
         steps = len(shares)
         noise = _NOISE * ImageDraws(images, self.work.ids, self.work.config.seed, "scores road").normal(1)
+        of = torch.arange(len(images)).repeat_interleave(steps)
+        at_once = 1 if images.device.type == "cpu" else self.room  # one copy's planes stay in the cache
+        chunks = [slice(k, k + at_once) for k in range(0, len(of), at_once)]
         for label, ranks in self.ranks.items():
             removed = first_removed(ranks, shares)
-            pairs = zip(images, removed, strict=True)
-            imputed = torch.stack(
-                [faithfulness.impute(image.expand(steps, -1, -1, -1), gone.unsqueeze(1)) for image, gone in pairs]
-            )  # (B, S, C, H, W)
-            found = self.ask(images, removed, imputed + noise)
+            gone = removed.flatten(0, 1).unsqueeze(1)
+            imputed = torch.cat([faithfulness.impute(images[of[some]], gone[some]) for some in chunks])
+            found = self.ask(images, removed, imputed.view(len(images), steps, *images.shape[1:]) + noise)
             kept = found.probability.mean(1) / self.clean.probability[:, 0]
             kept = kept.masked_fill(self.clean.probability[:, 0] < _LEAST["probability"], torch.nan)
             why = f"the target's clean probability is less than {_LEAST['probability']:g}"
@@ -241,10 +267,10 @@ class Scoring:
         images, (masks, enough) = self.work.images, self.subsets
         ground = baseline("mean", images)
         drops = self.clean.score - self.ask(images, masks, ground).score
-        for label, found in self.maps.items():
+        for label, found in self._judged("fidelity").items():
             sums = faithfulness.subset_sums(found.evidence, masks)
-            predicted = sums
-            if self.methods[label].slopes:
+            predicted, method = sums, self.methods[label]
+            if method.slopes and method.signed:  # a slope without its sign predicts by its size, as above
                 change = _upsampled(found.maps, self.work.size) * (images - ground)
                 predicted = faithfulness.subset_sums(change.sum(1), masks)
             measures = {
@@ -260,7 +286,7 @@ class Scoring:
         self, metric: str, model: Network, images: Tensor, targets: Tensor, ids: Sequence[str]
     ) -> Iterator[tuple[str, Tensor]]:
         """(label, maps) of other pictures or another network; a method that fails here has failed rows of it."""
-        some = {label: self.methods[label] for label in self.maps}
+        some = {label: self.methods[label] for label in self._judged(metric)}
         for label, found in attribute_each(model, images, targets, some, ids=ids).items():
             if not isinstance(found, Exception):
                 yield label, found
@@ -270,7 +296,7 @@ class Scoring:
 
     def _sensitivity(self) -> None:
         work, generators = self.work, self._generators("sensitivity")
-        changes: dict[str, list[Tensor]] = {label: [] for label in self.maps}
+        changes: dict[str, list[Tensor]] = {label: [] for label in self._judged("sensitivity")}
         for _ in range(self.settings.perturbations):
             drawn = torch.stack([torch.rand(work.images.shape[1:], generator=g) for g in generators])
             noisy = work.images + self.settings.radius * (2 * drawn - 1).to(work.images)
@@ -282,24 +308,26 @@ class Scoring:
             self._add(label, "mean_sensitivity", every.mean(0), undefined=_ZERO)
 
     def _complexity(self) -> None:
-        for label, found in self.maps.items():
+        for label, found in self._judged("complexity").items():
             size = magnitude(found.maps, self.work.size)
             for measure in (gini, entropy, effective_complexity):
                 self._add(label, measure.__name__, measure(size), undefined=_ZERO)
 
     @cached_property
-    def confident(self) -> list[int]:
-        """Photos whose target comes first with confidence."""
+    def unsure(self) -> list[str]:
+        """A photo why it is in no mosaic and on no composite, "" where its target comes first with confidence."""
         sure = (self.clean.top[:, 0] == 1) & (self.clean.probability[:, 0] >= self.settings.confidence)
-        return [i for i, fits in enumerate(sure.tolist()) if fits]
+        why = f"the target does not come first with confidence {self.settings.confidence:g}"
+        return ["" if fits else why for fits in sure.tolist()]
 
     def _grid(self) -> None:
         work, targets = self.work, self.work.targets.tolist()
-        distinct = list({targets[i]: i for i in reversed(self.confident)}.values())[::-1]
+        sure = [i for i, why in enumerate(self.unsure) if not why]
         for side in self.settings.grids:
             count = side * side
-            groups = [distinct[i : i + count] for i in range(0, len(distinct) - count + 1, count)]
-            shares = {label: torch.full((len(work.images),), torch.nan, dtype=torch.float64) for label in self.maps}
+            groups = [[sure[k] for k in group] for group in distinct_groups([targets[i] for i in sure], count)]
+            judged = self._judged("grid")
+            shares = {label: torch.full((len(work.images),), torch.nan, dtype=torch.float64) for label in judged}
             where = localisation.cells(side, self.work.size).to(work.images.device)
             for group in groups:
                 picture = localisation.mosaic(work.images[group], side).expand(count, -1, -1, -1)
@@ -308,12 +336,12 @@ class Scoring:
                 for label, maps in self._explained("grid", work.model, picture, work.targets[group], ids):
                     evidence = prepared(maps, self.methods[label], (where.shape[1], where.shape[2])).evidence
                     shares[label][group] = localisation.mass_inside(evidence, where).cpu()
-            why = (
-                f"a mosaic of {side} x {side} needs {count} photos of different classes in a chunk, each seen with "
-                f"confidence {self.settings.confidence:g}, and a map with positive values"
-            )
+            lacks = f"no {count} such photos of different classes are left in the chunk for a mosaic with this one"
+            reasons = [why or lacks for why in self.unsure]
+            for i in (i for group in groups for i in group):
+                reasons[i] = ""
             for label, values in shares.items():
-                self._add(label, "grid_pointing", values, stage=f"{side}x{side}", undefined=why)
+                self._add(label, "grid_pointing", values, reasons, stage=f"{side}x{side}", undefined=_NOTHING)
 
     def _sees(self, picture: Tensor) -> Tensor:
         """The scores of a picture of another size; not applicable where the network takes no such picture."""
@@ -326,29 +354,26 @@ class Scoring:
             ) from error
 
     def _composites(self) -> None:
-        work, targets = self.work, self.work.targets.tolist()
-        pairs = []
-        for i in self.confident:  # each with the next photo of another class, the first following the last
-            others = [*range(i + 1, len(targets)), *range(i)]
-            pairs += [(i, j) for j in others if targets[j] != targets[i]][:1]
+        work, device = self.work, self.work.images.device
+        other = partners(work.targets.tolist())
+        reasons = [why or (WHY_NONE if j == NO_PARTNER else "") for why, j in zip(self.unsure, other, strict=True)]
+        chosen = [i for i, why in enumerate(reasons) if not why]
         corners = [tuple(torch.rand(2, generator=g).tolist()) for g in self._generators("composites")]
-        made = [localisation.composite(work.images[i], work.images[j], corners[i]) for i, j in pairs]
-        why = "a composite needs a photo seen with confidence, one of another class, and a score that the first raises"
-        truth = torch.zeros(len(work.images), *self.work.size, dtype=torch.bool, device=work.images.device)
-        maps = {label: torch.zeros_like(found.evidence) for label, found in self.maps.items()}
-        if made:
-            pictures, chosen = torch.stack([picture for picture, _ in made]), [i for i, _ in pairs]
-            wanted = work.targets[chosen][:, None]
-            before = work.scores[[j for _, j in pairs]].gather(1, wanted)
-            seen = (self._sees(pictures).gather(1, wanted) > before)[:, 0]
-            truth[chosen] = torch.stack([t for _, t in made]) & seen.view(-1, 1, 1)
+        truth = torch.zeros(len(work.images), *work.size, dtype=torch.bool, device=device)
+        maps = {label: torch.zeros_like(found.evidence) for label, found in self._judged("composites").items()}
+        if chosen:
+            made = [localisation.composite(work.images[i], work.images[other[i]], corners[i]) for i in chosen]
+            pictures, wanted = torch.stack([picture for picture, _ in made]), work.targets[chosen][:, None]
+            before = work.scores[[other[i] for i in chosen]].gather(1, wanted)
+            seen = (self._sees(pictures).gather(1, wanted) > before)[:, 0].tolist()
+            for i, (_, inside), raised in zip(chosen, made, seen, strict=True):
+                truth[i] = inside & raised
+                reasons[i] = "" if raised else "the photo pasted on another one does not raise its target's score"
             ids = [f"{work.ids[i]} in a composite" for i in chosen]
             for label, found in self._explained("composites", work.model, pictures, work.targets[chosen], ids):
-                maps[label][chosen] = prepared(found, self.methods[label], self.work.size).evidence
+                maps[label][chosen] = prepared(found, self.methods[label], work.size).evidence
         boxes = [[box] if (box := localisation.box_of(mask)) else [] for mask in truth]
-        for label, evidence in maps.items():
-            ranks = removal_ranks(evidence, self.shuffled)
-            self._place(label, "composites", evidence, ranks, truth, boxes, [why] * len(truth))
+        self._place("composites", maps, truth, boxes, reasons)
 
     def _boxes(self) -> None:
         places = self.work.objects if self.places is None else self.places
@@ -357,43 +382,32 @@ class Scoring:
         boxes = [[] if isinstance(place, SuiteError) else place for place in places]
         reasons = [str(place) if isinstance(place, SuiteError) else "" for place in places]
         truth = torch.stack([localisation.filled(some, self.work.size) for some in boxes]).to(self.work.images.device)
-        for label, found in self.maps.items():
-            self._place(label, "boxes", found.evidence, self.ranks[label], truth, boxes, reasons)
+        maps = {label: found.evidence for label, found in self._judged("boxes").items()}
+        self._place("boxes", maps, truth, boxes, reasons)
 
     def _place(
-        self,
-        label: str,
-        stage: str,
-        evidence: Tensor,
-        ranks: Tensor,
-        truth: Tensor,
-        boxes: list[list[Box]],
-        reasons: list[str],
+        self, stage: str, maps: dict[str, Tensor], truth: Tensor, boxes: list[list[Box]], reasons: list[str]
     ) -> None:
-        """Every measure of place; each photo's reason is what is said where it has no truth."""
-        known = truth.flatten(1).any(1)
-        regions = localisation.object_masks(evidence)
-        pairs = zip(map(localisation.box_of, regions), boxes, strict=True)
-        best = [
-            max((localisation.box_iou(b, one) for one in some), default=torch.nan) if b else 0.0 for b, some in pairs
-        ]
-        overlaps = torch.tensor(best, dtype=torch.float64, device=truth.device)
-        values = {
-            "pointing_game": localisation.pointing(evidence, truth),
-            "mass_accuracy": localisation.mass_inside(evidence, truth),
-            "rank_accuracy": localisation.rank_inside(ranks, truth),
-            "box_iou": overlaps,
-            "corloc": (overlaps >= 0.5).double(),
-        }
-        if stage == "composites":
-            values["mask_iou"] = localisation.mask_iou(regions, truth)
-        without = {name: r for name, r, k in zip(self.work.ids, reasons, known.tolist(), strict=True) if not k}
-        for metric, value in values.items():
-            begin = len(self.rows)
-            undefined = "the map has no positive values"
-            self._add(label, metric, value.masked_fill(~known, torch.nan), stage=stage, undefined=undefined)
-            for made in self.rows[begin:]:
-                made["message"] = without.get(made["image"], made["message"])
+        """Every measure of place of maps (B, H, W); each photo's reason is what is said where it has no truth."""
+        unknown = ~truth.flatten(1).any(1)
+        for label, evidence in maps.items():
+            regions = localisation.object_masks(evidence)
+            best = []
+            for box, some in zip(map(localisation.box_of, regions), boxes, strict=True):
+                best.append(max((localisation.box_iou(box, one) for one in some), default=torch.nan) if box else 0.0)
+            overlaps = torch.tensor(best, dtype=torch.float64, device=truth.device)
+            values = {
+                "pointing_game": localisation.pointing(evidence, truth),
+                "mass_accuracy": localisation.mass_inside(evidence, truth),
+                "rank_accuracy": localisation.rank_inside(removal_ranks(evidence, self.shuffled), truth),
+                "box_iou": overlaps,
+                "corloc": (overlaps >= 0.5).double(),
+            }
+            if stage == "composites":
+                values["mask_iou"] = localisation.mask_iou(regions, truth)
+            for metric, value in values.items():
+                known = value.masked_fill(unknown, torch.nan)
+                self._add(label, metric, known, reasons, stage=stage, undefined=_NOTHING)
 
     def _axioms(self) -> None:
         work = self.work
@@ -404,20 +418,19 @@ class Scoring:
                 base = torch.stack([s.gather(1, work.targets[:, None])[:, 0] for s in each]).mean(0)
                 gap = axioms.completeness_gap(self.maps[label].maps, self.clean.score[:, 0], base)
                 self._add(label, "completeness_gap", gap, undefined="the baseline has the photo's own score")
-        twins: dict[str, Callable[[], tuple[Network, Tensor]]] = {
-            "input_invariance": lambda: (axioms.shifted(work.model, _SHIFT), work.images + _SHIFT),
-            "implementation_invariance": lambda: (axioms.rewritten(work.model), work.images),
-        }
-        for metric, make in twins.items():
-            self.lost = set()
-            try:
-                twin, images = make()
-                apart = float((predict(twin, images) - work.scores).norm() / work.scores.norm())
-                if not apart < 1e-3:
-                    raise NotApplicable(f"{metric}: the two networks' scores are {apart:.2g} apart, so they differ")
-                for label, found in self._explained(metric, twin, images, work.targets, work.ids):
-                    change = relative_change(self.maps[label].maps, found)
-                    self._add(label, metric, change, undefined=_ZERO)
-            except NotApplicable as why:
-                for label in self.maps:
-                    self.rows += self._missing(label, metric, why)
+        self._invariance("input_invariance", lambda: axioms.shifted(work.model, _SHIFT), work.images + _SHIFT)
+        self._invariance("implementation_invariance", lambda: axioms.rewritten(work.model), work.images)
+
+    def _invariance(self, metric: str, make: Callable[[], Network], images: Tensor) -> None:
+        """How far maps are from those of another network that says the same of these images."""
+        work, self.lost = self.work, set()
+        try:
+            twin = make()
+            apart = float((predict(twin, images) - work.scores).norm() / work.scores.norm())
+            if not apart < 1e-3:
+                raise NotApplicable(f"{metric}: the two networks' scores are {apart:.2g} apart, so they differ")
+            for label, found in self._explained(metric, twin, images, work.targets, work.ids):
+                self._add(label, metric, relative_change(self.maps[label].maps, found), undefined=_ZERO)
+        except NotApplicable as why:
+            for label in self._judged(metric):
+                self.rows += self._missing(label, metric, why)

@@ -1,4 +1,4 @@
-"""Scores: is the map faithful, stable, concentrated, well placed? Each method beside a random and an edge control."""
+"""Scores: is the map faithful, stable, concentrated, well placed? Each method beside maps that know no network."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -10,7 +10,7 @@ from suite.config import RunConfig
 from suite.results.schema import row
 from suite.studies.base import Outcome, Study, Work
 from suite.studies.scores.config import ScoresConfig
-from suite.studies.scores.scoring import CONTROLS, Scoring
+from suite.studies.scores.scoring import ALONE, CONTROLS, Scoring
 from suite.studies.scores.self_test import self_test
 
 
@@ -21,7 +21,7 @@ class Scores(Study):
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         settings = config.section(ScoresConfig, ScoresConfig())
-        number = len({**CONTROLS, **methods})
+        number = len({*CONTROLS.keys() - ALONE.keys(), *methods})
         forwards = {
             "deletion": len(settings.deletion) * ((settings.steps - 1) * number + 1),
             "insertion": len(settings.insertion) * ((settings.steps - 1) * number + 1),
