@@ -15,7 +15,6 @@ from suite.report.pictures import Picture, load, photo_grid, save_png, signed_me
 from suite.report.sections import Section, Tables, records, sections
 from suite.report.style import slug
 from suite.report.words import number
-from suite.studies.scores.report import BETTER, NO_BETTER, WORSE
 
 NAME = "coursework"
 HELD, PART, BROKE, UNCLEAR, NOT_RUN = "held", "held in part", "did not hold", "unclear", "not run"
@@ -308,7 +307,8 @@ def _cropping(t: Tables) -> Answer:
     lines = find(t, "scores", metric=("box_iou", "mask_iou"), method="saliency", **SQUEEZE)
     says = told(lines, "{measure} {mean:.2f}, {verdict} (n = {n})")
     best = find(t, "scores", metric="box_iou", control=False, **SQUEEZE).sort_values("mean").iloc[-1]
-    parts = [{BETTER: True, NO_BETTER: False, WORSE: False}.get(verdict) for verdict in lines["verdict"]]
+    tone = next(section.tone for section in sections() if section.study == "scores")
+    parts = [{"good": True, "bad": False}.get(tone(verdict)) for verdict in lines["verdict"]]
     return judged(parts), f"saliency: {says}; best box: {best['method']} {best['mean']:.2f}"
 
 

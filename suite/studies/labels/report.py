@@ -7,14 +7,12 @@ from typing import Any
 import pandas as pd
 
 from suite.metrics.statistics import wilson_interval
+from suite.report.randomised import BAD, CELL, GOOD, HEADERS, SENTENCES, WITHHELD, draw_cascades, mean_similarity
 from suite.report.sections import Plot, Section, Tables, groups, records, with_ends
 from suite.report.style import INK, PALETTE, Figure, canvas, methods_down
 from suite.report.words import as_words
 from suite.sanity import verdict as judging
-from suite.studies.sanity.report import CELL, draw_cascades, mean_similarity
-from suite.studies.sanity.report import SECTION as SANITY
 
-WITHHELD = "WITHHELD"
 CHANCE = 0.1
 TEXTS = {
     "labels_verdicts": (
@@ -127,13 +125,12 @@ SECTION = Section(
     tables=tables,
     plots=_plots,
     draw=partial(draw_cascades, study="labels", title="True against permuted labels"),
-    good=SANITY.good,
-    bad=SANITY.bad,
+    good=GOOD,
+    bad=BAD,
     sentences={
-        **SANITY.sentences,
+        **SENTENCES,
         judging.PASS: "depends on what was learned.",
         judging.FAIL: "does not follow what was learned enough.",
-        WITHHELD: "is not judged: the networks did not learn what they should.",
     },
-    headers={**SANITY.headers, "r_permuted": "r permuted"},
+    headers={**HEADERS, "r_permuted": "r permuted"},
 )

@@ -13,7 +13,7 @@ from suite.sanity.label_randomisation import STAGE, LabelAudit, settings_for
 from suite.sanity.weight_randomisation import with_controls
 from suite.studies.base import Outcome, Row, Study, Work
 from suite.studies.labels.config import LabelsConfig
-from suite.studies.sanity.study import picture_of, rows_of
+from suite.studies.randomised import picture_of, rows_of
 from suite.training.fit import Recipe, as_network, recipe_of, train
 
 

@@ -2,23 +2,17 @@
 
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageDraw
 
-from suite.metrics.statistics import crossed_mean
-from suite.report.overlay import PAPER, draw_map, fit_photo, scale, write
-from suite.report.pictures import Picture, load, newer, save_png, signed_methods
+from suite.report.randomised import BAD, CELL, GOOD, HEADERS, SENTENCES, draw_cascades, mean_similarity
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, with_ends
 from suite.report.style import GRID, INK, MARKERS, PALETTE, Figure, canvas, label
 from suite.report.words import as_words
 from suite.sanity import verdict as judging
 
-CELL = judging.HEADLINE[2]
-_TILE, _GAP, _LEFT = 112, 8, 132
 _COLOURS = {
     judging.PASS: "#009e73",
     judging.FAIL: "#d55e00",
@@ -92,13 +86,6 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
                 table.insert(0, "model", model)
                 made[name].append(table)
     return {name: pd.concat(some, ignore_index=True) for name, some in made.items() if some}
-
-
-def mean_similarity(name: str, values: judging.Array) -> dict[str, float]:
-    """Mean over photos and draws, with its 95% interval."""
-    mean = crossed_mean(values)
-    half = mean.half_width()
-    return with_ends(name, mean.value, (mean.value - half, mean.value + half))
 
 
 def _stages(found: judging.Similarities, rows: pd.DataFrame) -> pd.DataFrame:
@@ -231,42 +218,6 @@ def _curve(curve: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_cascades(run_dir: Path, manifest: dict[str, Any], study: str, title: str) -> list[Picture]:
-    """The paper's picture: methods down, stages across, the maps of one photo."""
-    drawn = []
-    for model, about in manifest.get("models", {}).items():
-        for source in sorted((run_dir / "images" / about["folder"]).glob(f"{study}-*.npz")):
-            path = source.with_suffix(".png")
-            arrays = load(source)
-            if not newer(path, source):
-                save_png(_cascade(arrays, signed_methods(manifest), title), path)
-            alt = f"Maps of {arrays['id']} on {model}: methods down; across: {title}."
-            drawn.append((path, f"{title} · {model}", alt))
-    return drawn
-
-
-def _cascade(arrays: dict[str, Any], signed: dict[str, bool], title: str) -> Image.Image:
-    keys = [key.split("|", 2) for key in arrays if "|" in key]
-    stages = sorted({(int(count), name) for count, name, _ in keys})
-    methods = list(dict.fromkeys(method for *_, method in keys))
-    photo = fit_photo(arrays, _TILE)
-    step = _TILE + _GAP
-    image = Image.new("RGB", (_LEFT + (len(stages) + 1) * step + _GAP, 64 + len(methods) * step), PAPER)
-    draw = ImageDraw.Draw(image)
-    for column, text in enumerate(["photo", *(name if count == 0 else f"{count}: {name}" for count, name in stages)]):
-        write(draw, (_LEFT + column * step, 40), text, 12, width=_TILE, bold=True)
-    write(draw, (_GAP, 12), f"{title}; each map in its own scale", 13)
-    for row, method in enumerate(methods):
-        y = 60 + row * step
-        write(draw, (_GAP, y + photo.height / 2), method, 12, width=_LEFT - 2 * _GAP, anchor="lm")
-        image.paste(photo, (_LEFT, y))
-        for column, (count, name) in enumerate(stages, start=1):
-            if (values := arrays.get(f"{count}|{name}|{method}")) is not None:
-                tile = draw_map(values, photo, scale(values), signed.get(method, False))
-                image.paste(tile, (_LEFT + column * step, y))
-    return image
-
-
 SECTION = Section(
     study="sanity",
     title="Does the map depend on what the network learned?",
@@ -275,27 +226,8 @@ SECTION = Section(
     tables=tables,
     plots=_plots,
     draw=partial(draw_cascades, study="sanity", title="More and more blocks random, from the top"),
-    good=frozenset({judging.PASS}),
-    bad=frozenset({judging.FAIL, judging.UNSTABLE, judging.VOID}),
-    sentences={
-        judging.PASS: "depends on the network's weights.",
-        judging.FAIL: "does not follow the network's weights enough.",
-        judging.UNSTABLE: "changes where the network hardly does.",
-        judging.UNDECIDED: "is not decided by these photos, draws and analyses.",
-        judging.UNINFORMATIVE: "cannot be judged: a photo's map is not shown to differ from another photo's.",
-        judging.VOID: "is not judged: a control came out wrong.",
-    },
-    headers={
-        "s_half": "S, upper half random",
-        "s_everything": "S, everything random",
-        "r_self": "r self",
-        "r_stage": "r stage",
-        "r_null": "r null",
-        "r_other": "r other",
-        "kept": "kept, almost the same",
-        "pairs": "pairs valid",
-        "s": "S",
-        "x": "blocks random",
-        "other": "with",
-    },
+    good=GOOD,
+    bad=BAD,
+    sentences=SENTENCES,
+    headers=HEADERS,
 )

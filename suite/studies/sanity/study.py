@@ -1,11 +1,8 @@
 """Sanity: does the map depend on what the network learned? One item is one chunk of images and one draw."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar
 
-import numpy as np
-
-from suite.attacks.saved import pixels
 from suite.attribution.base import Attribution
 from suite.attribution.fused import plan_cost
 from suite.attribution.passes import Cost
@@ -14,7 +11,8 @@ from suite.errors import NotApplicable
 from suite.sanity.config import SanityConfig
 from suite.sanity.score import before_last_rectifier
 from suite.sanity.weight_randomisation import WeightAudit, with_controls
-from suite.studies.base import Outcome, Row, Study, Work, measured
+from suite.studies.base import Outcome, Study, Work
+from suite.studies.randomised import picture_of, rows_of
 
 
 class Sanity(Study):
@@ -52,35 +50,6 @@ class Sanity(Study):
         )  # fmt: skip
         rows = rows_of(self.name, work, audit)
         return Outcome(rows, picture_of(self.name, work, audit, ["intact", *(b.name for b in audit.blocks)]))
-
-
-def rows_of(study: str, work: Work, audit: WeightAudit) -> list[Row]:
-    """A row an image and finding; the target is the class that the audit explained."""
-    rows, targets = [], audit.targets.tolist()
-    for found in audit.findings():
-        method = audit.methods.get(audit.held.get(found.method, found.method))
-        place = {
-            "study": study, "model": work.model.card.name, "method": found.method, "metric": found.metric,
-            "other": found.kind, "layer": found.stage.block, "stage": found.stage.order, "x": float(found.stage.count),
-            "draw": work.part, "noise": found.noise, "cell": found.cell,
-            "control": method is not None and method.control,
-        }  # fmt: skip
-        for image, target, value, why in zip(work.ids, targets, found.values.tolist(), found.why, strict=True):
-            undefined = why or "the similarity is undefined for these maps"
-            rows.append(measured(value, undefined, **place, image=image, target=target))
-    return rows
-
-
-def picture_of(study: str, work: Work, audit: WeightAudit, names: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
-    """The paper's picture, of the first photo and draw."""
-    if work.part or work.positions[0] or not work.config.pictures:
-        return {}
-    arrays = {"id": np.array(work.files[0].id), "photo": pixels(work.images[0])}
-    for count, maps in sorted(audit.pictures.items()):
-        for label, one in maps.items():
-            if not audit.methods[label].control:
-                arrays[f"{count}|{names[count]}|{label}"] = one.cpu().numpy().astype(np.float32)
-    return {f"{study}-{work.stem(0)}": arrays}
 
 
 STUDY = Sanity()

@@ -6,11 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from suite.report.randomised import BAD, GOOD, SENTENCES, WITHHELD
 from suite.report.sections import Plot, Section, Tables, groups, ok, seeds_with_interval, share_with_interval
 from suite.report.style import INK, Figure, draw_sides
 from suite.sanity import verdict as judging
-from suite.studies.labels.report import WITHHELD
-from suite.studies.sanity.report import SECTION as SANITY
 
 TEXTS = {
     "shortcut_verdicts": (
@@ -94,13 +93,13 @@ SECTION = Section(
     texts=TEXTS,
     tables=tables,
     plots=plots,
-    good=SANITY.good,
-    bad=SANITY.bad,
+    good=GOOD,
+    bad=BAD,
     sentences={
         judging.PASS: "shows the shortcut when it is taken.",
         judging.FAIL: "does not tell whether the shortcut is taken.",
-        judging.UNDECIDED: SANITY.sentences[judging.UNDECIDED],
-        WITHHELD: "is not judged: the networks did not learn what they should.",
+        judging.UNDECIDED: SENTENCES[judging.UNDECIDED],
+        WITHHELD: SENTENCES[WITHHELD],
     },
     headers={"mean": "mean [95%]"},
 )
