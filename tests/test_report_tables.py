@@ -288,10 +288,25 @@ def test_methods_stand_in_the_order_of_the_configuration(tmp_path: Path) -> None
 def test_every_section_has_the_page_of_docs_that_the_report_names() -> None:
     docs = Path(__file__).parents[1] / "docs" / "studies"
     named = {section.page or f"studies/{section.study}" for section in sections()}
-    assert named == {f"studies/{path.stem}" for path in docs.glob("*.md")} | {"coursework"}
+    pages = [path for path in docs.glob("*.md") if path.stem != "verdicts"]
+    assert named == {f"studies/{path.stem}" for path in pages} | {"coursework"}
     assert (docs.parent / "coursework.md").exists()
-    for path in docs.glob("*.md"):
+    for path in pages:
         text = path.read_text(encoding="utf-8")
         assert not [part for part in ("**Question", "**How to read", "**Limits", "**Sources") if part not in text], path
         for module in re.findall(r"`(suite/[a-z_/]+(?:\.py)?)`", text):
             assert (docs.parents[1] / module).exists(), module
+
+
+def test_the_page_of_verdicts_names_tests_that_there_are() -> None:
+    root = Path(__file__).parents[1]
+    page = (root / "docs" / "studies" / "verdicts.md").read_text(encoding="utf-8")
+    everywhere = {path.name: path.read_text(encoding="utf-8") for path in (root / "tests").glob("test_*.py")}
+    named = re.findall(r"`(test_\w+\.py)?(?:::)?(test_\w+)?`", page)
+    assert sum(bool(file) or bool(test) for file, test in named) > 12
+    for file, test in named:
+        assert not file or file in everywhere
+        assert not test or f"def {test}(" in (everywhere[file] if file else "".join(everywhere.values())), test
+    judging = [part for part in sections() if part.study in ("agreement", "sanity", "labels", "shortcut", "scores")]
+    words = {word for part in judging for word in part.good | part.bad} - {"failed"}
+    assert not {word for word in words if word.split(" than ")[0].lower() not in page.lower()}
