@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from suite.cli import _conditions
 from suite.metrics.statistics import _additive_residual, crossed_mean, holm
+from suite.report.tables import SECTIONS
 from suite.sanity import verdict as v
 
 RNG = np.random.default_rng(0)
@@ -226,6 +228,17 @@ def test_a_headline_that_its_analyses_do_not_share_is_undecided():
     assert table["verdict"].tolist() == [v.UNDECIDED, v.UNDECIDED]  # the control itself came out right: nothing is void
     assert table["stability"].tolist() == ["1 of 3", "1 of 3"]
     assert table["reason"][0].startswith("unstable: 1 of 3 analyses share the headline's FAIL; with noise 2 it is FAIL")
+
+
+@pytest.mark.parametrize("study", ["sanity", "labels"])
+def test_fail_on_and_the_page_know_every_verdict(study):
+    words = (v.PASS, v.FAIL, v.UNSTABLE, v.UNDECIDED, v.UNINFORMATIVE, v.VOID)
+    assert _conditions(",".join(f"{study}:{word}" for word in words)) == [(study, word) for word in words]
+    section = next(s for s in SECTIONS if s.study == study)
+    assert {word: section.tone(word) for word in words} == {
+        v.PASS: "good", v.FAIL: "bad", v.UNSTABLE: "bad", v.UNDECIDED: "plain", v.UNINFORMATIVE: "plain", v.VOID: "bad",
+    }  # fmt: skip
+    assert section.sentences.keys() >= {*words}
 
 
 def test_a_control_that_comes_out_wrong_voids_the_audit():

@@ -1,5 +1,7 @@
 """The audit on networks where the right verdict is provable, and what it must not depend on or leave behind."""
 
+from functools import partial
+
 import networks
 import numpy as np
 import pandas as pd
@@ -9,10 +11,15 @@ import torch
 from torch import nn
 
 from suite.attribution.fused import as_methods
+from suite.attribution.guided_grad_cam import GuidedGradCam
+from suite.config import SanityConfig
+from suite.core.partners import WHY_NONE
+from suite.models.blocks import blocks_of, randomised
 from suite.models.load import load_model, weights_digest
-from suite.sanity.config import SanityConfig
+from suite.report import labels
+from suite.sanity.label_randomisation import LabelAudit
 from suite.sanity.score import Unrectified, before_last_rectifier
-from suite.sanity.verdict import FAIL, PASS, UNDECIDED, UNINFORMATIVE, arrange, verdicts
+from suite.sanity.verdict import FAIL, PASS, UNDECIDED, UNINFORMATIVE, UNSTABLE, arrange, verdicts
 from suite.sanity.weight_randomisation import Compared, WeightAudit, keys_for, plan_stages, with_controls
 
 SIDE = 32
@@ -46,13 +53,15 @@ def smooth_pictures(count=12):
     return nn.functional.interpolate(coarse, size=(SIDE, SIDE), mode="bicubic").clamp(0, 1)
 
 
-def audit(model, methods, images, draws=3, **changes):
+def audit(model, methods, images, draws=3, permuted=None, **changes):
+    """Rows of the study sanity, or of labels where `permuted` networks are given, one a draw."""
     settings = SETTINGS.model_copy(update=changes)
     targets = torch.arange(len(images)) % 4
     ids = [f"{i:02d}" for i in range(len(images))]
     lines = []
     for draw in range(draws):
-        run = WeightAudit(model, images, targets, ids, with_controls(as_methods(methods)), settings, seed=0, draw=draw)
+        kind = WeightAudit if permuted is None else partial(LabelAudit, others={"permuted": permuted[draw]})
+        run = kind(model, images, targets, ids, with_controls(as_methods(methods)), settings, seed=0, draw=draw)
         for f in run.findings():
             for image, value in zip(ids, f.values.tolist(), strict=True):
                 line = {"method": f.method, "stage": f.stage.order, "x": float(f.stage.count), "other": f.kind}
@@ -84,6 +93,81 @@ def test_provable_verdicts():
     _, measures, _ = verdicts(arrange(rows, SETTINGS.noise), rows)
     said = measures[measures["method"] == "gradient"].set_index("measure")["verdict"]
     assert (said["spearman_abs"], said["spearman_signed"]) == (FAIL, PASS)
+
+
+def test_labels_judge_by_the_same_rules():
+    """The twin's gradient is another one; a map for this network alone is UNSTABLE; one gate that fails withholds."""
+    net, twins = networks.seeded(Linear), [networks.seeded(Linear, seed) for seed in (1, 2, 3)]
+    own = weights_digest(net)
+
+    def detects(model, images, targets):
+        noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(int(weights_digest(model)[:8], 16)))
+        return images if weights_digest(model) == own else noise
+
+    rows = audit(net, {"gradient": "gradient", "input": the_input, "detects": detects}, smooth_pictures(), 3, twins)
+    rows = rows.assign(model="linear", layer="")
+    known = {"true": 0.99, "permuted": 0.1}
+    gates = [
+        {"model": "linear", "other": "gate", "metric": "accuracy_test", "stage": k, "x": 1000.0, "value": v, "draw": 0}
+        for k, v in known.items()
+    ]
+    manifest = {"config": {"studies": {"labels": {"noise": SETTINGS.noise}}}}
+    found = labels.tables(pd.concat([rows, pd.DataFrame(gates)]), manifest)
+    table = found["labels_verdicts"].set_index("method")
+    said = table["verdict"].to_dict()
+    assert (said["gradient"], said["input"], said["detects"]) == (PASS, FAIL, UNSTABLE)
+    assert (said["control_edges"], said["control_noise"]) == (FAIL, UNINFORMATIVE)
+    assert {"s", "s_low", "s_high", "kept", "r_permuted", "r_other", "seeds", "pairs", "stability"} <= {*table}
+    assert "with permuted labels" in table["reason"]["gradient"]
+    gates[0]["value"] = 0.5
+    table = labels.tables(pd.concat([rows, pd.DataFrame(gates)]), manifest)["labels_verdicts"]
+    assert set(table["verdict"]) == {labels.WITHHELD}
+
+
+def test_photos_of_one_class_have_no_null():
+    images = smooth_pictures(4)
+    run = WeightAudit(
+        networks.seeded(Linear), images, torch.tensor([0, 0, 0, 1]), list("abcd"), as_methods(["gradient"]), SETTINGS,
+        seed=0, draw=0,
+    )  # fmt: skip
+    assert run.partner == [3, 3, 3, 0]
+    run = WeightAudit(
+        networks.seeded(Linear), images, torch.zeros(4).long(), list("abcd"), as_methods(["gradient"]), SETTINGS,
+        seed=0, draw=0,
+    )  # fmt: skip
+    for found in run.findings():
+        if found.kind in ("null", "other"):
+            assert found.values.isnan().all()
+            assert set(found.why) == {WHY_NONE}
+
+
+@pytest.mark.parametrize("upsample", ["nearest", "bilinear"])
+def test_the_frozen_factor_is_upsampled_as_the_method_does(upsample):
+    """With the intact network the frozen map is the method's own, so it resembles a noisy copy as much."""
+    net, images = tiny.net(), smooth_pictures(4)
+    methods = {"guided": GuidedGradCam(layer="second", upsample=upsample)}
+    targets = torch.arange(4)
+    run = WeightAudit(net, images, targets, list("abcd"), methods, SETTINGS, seed=0, draw=0)
+    found = run.maps(images, targets, "test")
+    frozen = "guided (Grad-CAM factor frozen)"
+    made = run._with_held(found, {frozen: found["\0cam|guided"]})
+    torch.testing.assert_close(made[frozen], made["guided"])
+    swapped = run._with_held(found, {frozen: found["\0cam|guided"]}, [1, 0, 3, 2])[frozen]
+    cam = nn.functional.interpolate(found["\0cam|guided"], size=images.shape[2:], mode=upsample)
+    torch.testing.assert_close(swapped, found["\0guided"][[1, 0, 3, 2]] * cam)
+
+
+def test_almost_the_same_is_a_thousandth_and_seeded():
+    net = networks.seeded(Linear)
+    before, digest = net.fc.weight.detach().clone(), weights_digest(net)
+    blocks, seen = blocks_of(net, smooth_pictures(1)), []
+    for draw in (0, 0, 1):
+        with randomised(net, blocks, seed=0, draw=draw, jitter=0.001):
+            seen.append(net.fc.weight.detach() / before - 1)
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[0], seen[2])
+    assert seen[0].std().item() == pytest.approx(0.001, rel=0.05)
+    assert weights_digest(net) == digest
 
 
 def test_linear_network_by_hand():

@@ -70,7 +70,7 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
         failed = "; ".join(known.loc[(known["model"] == model) & (known["held"] == "no"), "why"])
         found = judging.arrange(mine, noise)
         overall, by_measure, _ = judging.verdicts(found, mine)
-        overall = overall.assign(verdict=WITHHELD, reason=failed) if failed else overall
+        overall = overall.assign(verdict=WITHHELD, reason=failed, stability="") if failed else overall
         for table, made in ((overall, verdicts), (by_measure, measures)):
             made.append(_one_stage(table.assign(model=model)))
         names = mine.drop_duplicates(["stage", "x"]).set_index(["stage", "x"])["layer"].to_dict()
