@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from suite.attribution.controls import Edges
 from suite.attribution.fused import as_methods
-from suite.config import SanityConfig
 from suite.data.images import load_image
 from suite.data.sources import list_images
 from suite.metrics.similarity import ranks
 from suite.models.load import load_model, weights_digest
+from suite.sanity.config import SanityConfig
 from suite.sanity.score import before_last_rectifier
 from suite.sanity.verdict import FAIL, PASS, UNDECIDED, UNINFORMATIVE, UNSTABLE, arrange, verdicts
 from suite.sanity.weight_randomisation import WeightAudit, with_controls

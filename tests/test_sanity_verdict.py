@@ -9,7 +9,7 @@ import pytest
 
 from suite.cli import _conditions
 from suite.metrics.statistics import _additive_residual, crossed_mean, holm
-from suite.report.tables import SECTIONS
+from suite.report.sections import sections
 from suite.sanity import verdict as v
 
 RNG = np.random.default_rng(0)
@@ -234,7 +234,7 @@ def test_a_headline_that_its_analyses_do_not_share_is_undecided():
 def test_fail_on_and_the_page_know_every_verdict(study):
     words = (v.PASS, v.FAIL, v.UNSTABLE, v.UNDECIDED, v.UNINFORMATIVE, v.VOID)
     assert _conditions(",".join(f"{study}:{word}" for word in words)) == [(study, word) for word in words]
-    section = next(s for s in SECTIONS if s.study == study)
+    section = next(s for s in sections() if s.study == study)
     assert {word: section.tone(word) for word in words} == {
         v.PASS: "good", v.FAIL: "bad", v.UNSTABLE: "bad", v.UNDECIDED: "plain", v.UNINFORMATIVE: "plain", v.VOID: "bad",
     }  # fmt: skip

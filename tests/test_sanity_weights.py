@@ -12,15 +12,15 @@ from torch import nn
 
 from suite.attribution.fused import as_methods
 from suite.attribution.guided_grad_cam import GuidedGradCam
-from suite.config import SanityConfig
 from suite.core.partners import WHY_NONE
 from suite.models.blocks import blocks_of, randomised
 from suite.models.load import load_model, weights_digest
-from suite.report import labels
+from suite.sanity.config import SanityConfig
 from suite.sanity.label_randomisation import LabelAudit
 from suite.sanity.score import Unrectified, before_last_rectifier
 from suite.sanity.verdict import FAIL, PASS, UNDECIDED, UNINFORMATIVE, UNSTABLE, arrange, verdicts
 from suite.sanity.weight_randomisation import Compared, WeightAudit, keys_for, plan_stages, with_controls
+from suite.studies.labels import report as labels
 
 SIDE = 32
 SETTINGS = SanityConfig(draws=3, cells=(4,), noise_factors=(1,))

@@ -8,9 +8,9 @@ import pytest
 import tiny
 from safetensors.torch import save_file
 
-from suite.report.between_networks import SECTION
 from suite.results import KEY
 from suite.studies.base import Work
+from suite.studies.between_networks.report import SECTION
 
 
 def networks(folder: Path, **changes: dict[str, object]) -> list[dict[str, object]]:
