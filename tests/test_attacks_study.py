@@ -33,7 +33,7 @@ from suite.models.load import load_model
 from suite.models.network import Card, Network
 from suite.report import build
 from suite.report.tables import build_tables
-from suite.results import read, read_manifest
+from suite.results import as_table, read, read_manifest
 from suite.studies.attacks.report import SECTION, strip
 from suite.studies.attacks.study import Attacks, _energy_inside, _top
 from suite.studies.base import Work
@@ -140,7 +140,7 @@ def work(count: int = 8, chunk: slice = slice(None), **options: object) -> Work:
 
 
 def study(given: Work) -> pd.DataFrame:
-    return pd.DataFrame(Attacks().run(given).rows)
+    return as_table(Attacks().run(given).rows).to_pandas()
 
 
 def of(rows: pd.DataFrame, metric: str, **where: object) -> list[float]:

@@ -12,6 +12,7 @@ from suite.config import validate
 from suite.data.classes import ClassNames
 from suite.data.sources import ImageFile
 from suite.models.network import Card, Network
+from suite.results import as_table
 from suite.studies.base import Work
 from suite.studies.differentiate.report import SECTION
 from suite.studies.differentiate.study import QUANTITIES, Differentiate
@@ -49,7 +50,7 @@ def work(body: nn.Module, images: Tensor, classes: int, **options: object) -> Wo
 
 
 def rows(given: Work) -> pd.DataFrame:
-    return pd.DataFrame(Differentiate().run(given).rows)
+    return as_table(Differentiate().run(given).rows).to_pandas()
 
 
 def values(found: pd.DataFrame, metric: str, **where: object) -> Tensor:

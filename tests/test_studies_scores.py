@@ -22,6 +22,7 @@ from suite.metrics.cards import CARDS
 from suite.metrics.statistics import paired_test
 from suite.models.load import load_model
 from suite.models.network import Card, Network
+from suite.results import as_table
 from suite.studies.base import Work
 from suite.studies.scores import report
 from suite.studies.scores.scoring import ALONE, CONTROLS, Scoring
@@ -49,7 +50,7 @@ def work(methods, count=6, **changes):
 
 
 def frame(rows):
-    return pd.DataFrame(rows)
+    return as_table(rows).to_pandas()
 
 
 def run(*names, count=6, **changes):

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from suite.errors import SuiteError
 from suite.results.atomic import replacing, write_bytes
-from suite.results.schema import KEY, SCHEMA, row
+from suite.results.columns import Block, as_table
+from suite.results.schema import KEY, SCHEMA
 
 PART_ROWS, GROUP_ROWS = 1_000_000, 100_000  # of a part, and of what is read or written at a time
 _INDEX = "parts.json"
@@ -25,22 +26,18 @@ _PACKED: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
 _Index = dict[str, dict[str, Any]]  # part -> bytes, and the shards it holds
 
 
-def write_shard(path: Path, rows: Iterable[Mapping[str, Any]], run: str = "") -> None:
+def write_shard(path: Path, rows: pa.Table | Iterable[Block | Mapping[str, Any]], run: str = "") -> None:
     """Writes the rows of one item (none at all is allowed) as one checked, atomic parquet file.
 
     Args:
         path: under a run's rows/.
-        rows: see `suite.results.schema.row`.
+        rows: blocks and single rows, or the table of them (`suite.results.columns.as_table`).
         run: identifies the run; shards of two runs are not read together.
     """
-    table = pa.Table.from_pylist([row(**fields) for fields in rows], schema=_schema(run))
+    table = as_table(rows).replace_schema_metadata({"run": run})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, **_PACKED)
     write_bytes(Path(path), sink.getvalue().to_pybytes())
-
-
-def _schema(run: str) -> pa.Schema:
-    return SCHEMA.with_metadata({"run": run})
 
 
 def _run_of(schema: pa.Schema) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytorch_lightning as pl
 import torch
 import torch.distributed
@@ -25,7 +26,8 @@ from suite.data.datamodule import Chunk
 from suite.errors import SuiteError
 from suite.models.network import Network
 from suite.results.atomic import write_bytes
-from suite.results.schema import KEY, row
+from suite.results.columns import as_table, with_note, without_doubles
+from suite.results.schema import row
 from suite.results.store import write_shard
 from suite.run.plan import WorkItem
 from suite.studies.base import Outcome, Row, Study, Work
@@ -94,12 +96,12 @@ class Bench(pl.LightningModule):
             if not len(batch.images) and item.study != "predictions":
                 return item, Outcome(self._nothing_to_do(item) if study.once else [])
             outcome = self._fitting(study, work)
+            table = as_table(outcome.rows)
             if work.at_once < len(work.images):
                 note = f"{HALVED} with {len(work.images)} images at once, done {work.at_once} at a time"
                 log.warning("%s on %s, chunk %d: %s", item.study, item.model, item.index, note)
-                for line in outcome.rows:
-                    line["message"] = "; ".join(filter(None, [line["message"], note]))
-            return item, outcome
+                table = with_note(table, note)
+            return item, Outcome(table, outcome.pictures)
         except Exception as error:
             message = f"{type(error).__name__}: {error}" if not isinstance(error, SuiteError) else str(error)
             if not isinstance(error, SuiteError):
@@ -128,8 +130,8 @@ class Bench(pl.LightningModule):
         halves = work.halves()
         found = [self._fitting(study, half) for half in halves]
         work.at_once = max(half.at_once for half in halves)
-        rows = {tuple(line[name] for name in KEY): line for part in reversed(found) for line in part.rows}
-        return Outcome(list(rows.values()), {stem: one for part in found for stem, one in part.pictures.items()})
+        rows = without_doubles(pa.concat_tables([as_table(part.rows) for part in found]))
+        return Outcome(rows, {stem: one for part in found for stem, one in part.pictures.items()})
 
     @staticmethod
     def _nothing_to_do(item: WorkItem) -> list[Row]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -23,9 +24,11 @@ from suite.data.sources import ImageFile
 from suite.errors import DataError, NotApplicable, SuiteError
 from suite.metrics.similarity import Comparable
 from suite.models.network import Network
+from suite.results.columns import Block
 from suite.results.schema import row
 
 Row = dict[str, Any]
+Rows = list[Row | Block]
 T = TypeVar("T")
 
 
@@ -33,7 +36,7 @@ T = TypeVar("T")
 class Outcome:
     """What an item leaves: rows, and arrays for the pictures (file stem -> name -> array)."""
 
-    rows: list[Row]
+    rows: Rows | pa.Table
     pictures: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
 
@@ -198,21 +201,22 @@ class Work:
         control = method in self.methods and self.methods[method].control
         return {"study": study, "model": self.model.card.name, "method": method, "control": control}
 
-    def rows(self, study: str, method: str, metric: str, values: Tensor | Sequence[float], **more: Any) -> list[Row]:
-        """One row an image; NaN becomes not_applicable with `undefined` as its reason."""
+    def block(self, study: str, method: str, metric: str, values: Tensor | Sequence[float], **more: Any) -> Block:
+        """A number an image; NaN becomes not_applicable with `undefined` (one reason, or one an image)."""
         undefined = more.pop("undefined", "the value is undefined for this map")
-        place = self.place(study, method) | {"metric": metric} | more
-        floats = values.tolist() if isinstance(values, Tensor) else values
-        return [
-            measured(value, undefined, **place | {"image": name, "target": target})
-            for name, target, value in zip(self.ids, self.targets.tolist(), floats, strict=True)
-        ]
+        numbers = values.detach().double().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values, float)
+        fields = self.place(study, method) | {"metric": metric} | more
+        return Block(self.ids, self.targets.tolist(), numbers, undefined, fields)
 
-    def missing(self, study: str, method: str, metric: str, why: SuiteError, **more: Any) -> list[Row]:
-        """One row an image for a method that has no map: not_applicable, or failed where it is a fault."""
-        place = self.place(study, method) | {"metric": metric} | lost(why) | more
-        targets = self.targets.tolist()
-        return [row(**place, image=name, target=target) for name, target in zip(self.ids, targets, strict=True)]
+    def rows(self, study: str, method: str, metric: str, values: Tensor | Sequence[float], **more: Any) -> Rows:
+        """`block` as an outcome's rows take it."""
+        return [self.block(study, method, metric, values, **more)]
+
+    def missing(self, study: str, method: str, metric: str, why: SuiteError, **more: Any) -> Rows:
+        """Nothing an image for a method that has no map: not_applicable, or failed where it is a fault."""
+        status = lost(why)
+        none = [np.nan] * len(self.files)
+        return self.rows(study, method, metric, none, undefined=status.pop("message"), **status | more)
 
     @property
     def drawn(self) -> list[int]:

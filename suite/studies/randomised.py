@@ -5,13 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from suite.attacks.saved import pixels
+from suite.results.columns import Block
 from suite.sanity.weight_randomisation import WeightAudit
-from suite.studies.base import Row, Work, measured
+from suite.studies.base import Rows, Work
 
 
-def rows_of(study: str, work: Work, audit: WeightAudit) -> list[Row]:
-    """A row an image and finding; the target is the class that the audit explained."""
-    rows, targets = [], audit.targets.tolist()
+def rows_of(study: str, work: Work, audit: WeightAudit) -> Rows:
+    """A block a finding; the target is the class that the audit explained."""
+    blocks: Rows = []
+    targets = audit.targets.tolist()
     for found in audit.findings():
         method = audit.methods.get(audit.held.get(found.method, found.method))
         place = {
@@ -20,10 +22,9 @@ def rows_of(study: str, work: Work, audit: WeightAudit) -> list[Row]:
             "draw": work.part, "noise": found.noise, "cell": found.cell,
             "control": method is not None and method.control,
         }  # fmt: skip
-        for image, target, value, why in zip(work.ids, targets, found.values.tolist(), found.why, strict=True):
-            undefined = why or "the similarity is undefined for these maps"
-            rows.append(measured(value, undefined, **place, image=image, target=target))
-    return rows
+        why = [reason or "the similarity is undefined for these maps" for reason in found.why]
+        blocks.append(Block(work.ids, targets, found.values.double().cpu().numpy(), why, place))
+    return blocks
 
 
 def picture_of(study: str, work: Work, audit: WeightAudit, names: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:

@@ -16,7 +16,7 @@ from suite.errors import NotApplicable, SuiteError
 from suite.metrics.similarity import max_abs_difference, relative_l2, spearman
 from suite.models.rectifiers import RectifierReport, rectifier_report
 from suite.reference.captum import Counterpart, LibraryDraws, counterpart
-from suite.studies.base import Outcome, Row, Study, Work, drawable, fault, finite
+from suite.studies.base import Outcome, Rows, Study, Work, drawable, fault, finite
 
 _OFF_CPU = 1e-3  # relative L2; kernels off the CPU choose their own order of summation
 _UNPROMISED = 1e-6  # relative L2 of what would count as agreeing where Captum is known to part
@@ -52,7 +52,7 @@ class Agreement(Study):
         return sum((method.cost() for method, found in known for _ in range(1 + found.random)), Cost())
 
     def run(self, work: Work) -> Outcome:
-        rows: list[Row] = []
+        rows: Rows = []
         arrays = {i: work.picture_of(i) for i in work.drawn}
         survey = rectifier_report(work.model, work.images)
         for label, method in work.methods.items():
@@ -85,7 +85,7 @@ class Agreement(Study):
             rows += self._beside_contiguous(work)
         return Outcome(rows, {work.stem(i): picture for i, picture in arrays.items()})
 
-    def _beside_contiguous(self, work: Work) -> list[Row]:
+    def _beside_contiguous(self, work: Work) -> Rows:
         """How far each map is from that of the usual memory format, whose rounding flips other rectifiers."""
         try:
             work.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -93,7 +93,7 @@ class Agreement(Study):
             usual = attribute_each(work.model, images, work.targets, work.methods, ids=work.ids)
         finally:
             work.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        rows: list[Row] = []
+        rows: Rows = []
         place = {"implementation": "contiguous", "undefined": "the map of the usual memory format is zero everywhere"}
         for label, found in work.maps.items():
             if isinstance(found, Tensor) and isinstance(other := usual[label], Tensor):
@@ -113,7 +113,7 @@ class Agreement(Study):
 
     def _compare(
         self, work: Work, label: str, own: Tensor, theirs: Tensor, promise: _Promise, place: dict[str, str]
-    ) -> list[Row]:
+    ) -> Rows:
         distance = relative_l2(own, theirs)
         if promise.exact:
             metric, agrees = "bit_equal", [torch.equal(a, b) for a, b in zip(own, theirs, strict=True)]

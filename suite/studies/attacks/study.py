@@ -31,9 +31,10 @@ from suite.metrics.similarity import spearman, ssim, top_overlap
 from suite.models.network import Network
 from suite.models.state import in_use
 from suite.reference.torchattacks import run_pair, verdicts_of
+from suite.results.columns import Block
 from suite.results.schema import row
 from suite.studies.attacks.config import AttacksConfig
-from suite.studies.base import Outcome, Row, Study, Work, drawable, finite, magnitude, measured
+from suite.studies.base import Outcome, Rows, Study, Work, drawable, finite, magnitude
 
 Maps = Mapping[str, Tensor | Exception]
 _UNITS = {"confidence": "probability", "prediction": "class", "l0": "pixels"}
@@ -79,7 +80,7 @@ class _Item:
 
     work: Work
     wanted: AttacksConfig
-    rows: list[Row] = field(default_factory=list)
+    rows: Rows = field(default_factory=list)
     pictures: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -129,9 +130,8 @@ class _Item:
         """A row for each of some images; NaN and infinity become not_applicable."""
         undefined = more.pop("undefined", "the value is undefined here")
         place = self.work.place(Attacks.name, method) | {"metric": metric, "unit": _UNITS.get(metric, "")} | more
-        targets = self.work.targets[index].tolist()
-        for name, target, value in zip(self._ids(index), targets, finite(values.double()).tolist(), strict=True):
-            self.rows.append(measured(value, undefined, **place | {"image": name, "target": target}))
+        numbers = finite(values.double()).cpu().numpy()
+        self.rows.append(Block(self._ids(index), self.work.targets[index].tolist(), numbers, undefined, place))
 
     def _add_result(
         self, index: Tensor, method: str, found: AttackResult, metrics: tuple[str, ...], **place: Any

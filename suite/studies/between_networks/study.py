@@ -7,7 +7,7 @@ from suite.attribution.base import Attribution
 from suite.attribution.passes import Cost
 from suite.config import RunConfig
 from suite.errors import NotApplicable, SuiteError
-from suite.studies.base import Outcome, Row, Study, Work
+from suite.studies.base import Outcome, Rows, Study, Work
 
 
 class BetweenNetworks(Study):
@@ -23,7 +23,7 @@ class BetweenNetworks(Study):
         return Cost()  # the other networks' maps are those of their own items
 
     def run(self, work: Work) -> Outcome:
-        rows: list[Row] = []
+        rows: Rows = []
         for other in work.others:
             place = {"other": other.model.card.name}
             for label in work.methods:

@@ -9,7 +9,7 @@ from torch import Tensor
 from suite.attribution.base import Attribution
 from suite.attribution.passes import Cost
 from suite.config import RunConfig
-from suite.studies.base import Outcome, Row, Study, Work
+from suite.studies.base import Outcome, Rows, Study, Work
 
 
 class Comparison(Study):
@@ -27,7 +27,7 @@ class Comparison(Study):
 
     def run(self, work: Work) -> Outcome:
         maps = work.comparable
-        rows: list[Row] = []
+        rows: Rows = []
         for a, b in combinations_with_replacement(maps, 2):
             for stage, partner in work.pairings().items():
                 for metric, values, why in maps[a].compare(maps[b], partner) if a != b or partner else ():

@@ -21,7 +21,7 @@ from suite.metrics.similarity import rank_correlation, ranks
 from suite.models.network import scores_of
 from suite.models.state import in_use
 from suite.results.schema import row
-from suite.studies.base import Outcome, Row, Study, Work, finite, magnitude
+from suite.studies.base import Outcome, Rows, Study, Work, finite, magnitude
 from suite.studies.differentiate.config import DifferentiateConfig
 
 QUANTITIES = ("score", "log_probability", "probability", "cross_entropy")
@@ -67,7 +67,7 @@ class Differentiate(Study):
         rows += self._saturation(work, gradients["score"])
         return Outcome(rows + self._interactions(work, options.grid))
 
-    def _quantities(self, work: Work, gradients: Mapping[str, Tensor], others: Tensor) -> list[Row]:
+    def _quantities(self, work: Work, gradients: Mapping[str, Tensor], others: Tensor) -> Rows:
         beside = work.scores.double().softmax(1).scatter(1, work.targets[:, None], 0).sum(1)  # 1 - p, precisely
         rows = work.rows(self.name, "", "other_probability", beside, unit="probability")
         norms = {name: _norm(gradient) for name, gradient in gradients.items()}
@@ -85,12 +85,12 @@ class Differentiate(Study):
                 rows += work.rows(self.name, a, metric, alike, other=b, undefined=zero)
         return rows
 
-    def _linear(self, work: Work, gradient: Tensor, radii: tuple[float, ...]) -> list[Row]:
+    def _linear(self, work: Work, gradient: Tensor, radii: tuple[float, ...]) -> Rows:
         """The root of the summed squares of what is missed over that of the change, over a stage's directions."""
         draws = ImageDraws(work.images, work.ids, work.config.seed, self.name)
         stages = {"sign_of_gradient": gradient.sign()[:, None], "random_signs": draws.normal(_DIRECTIONS).sign()}
         here = score(work.scores, work.targets).double()
-        rows: list[Row] = []
+        rows: Rows = []
         for stage, directions in stages.items():
             slopes = torch.einsum("bchw,bkchw->kb", gradient.double(), directions.double())
             for radius in radii:
@@ -101,14 +101,14 @@ class Differentiate(Study):
                 rows += work.rows(self.name, "score", "linear_error", error, stage=stage, x=radius, undefined=same)
         return rows
 
-    def _saturation(self, work: Work, gradient: Tensor) -> list[Row]:
+    def _saturation(self, work: Work, gradient: Tensor) -> Rows:
         change = score(work.scores, work.targets).double() - _score(work, torch.zeros_like(work.images))
         sums = {
             "input_x_gradient": (gradient * work.images).double().sum((1, 2, 3)),
             "integrated_gradients": _PATH(work.model, work.images, work.targets, work.ids).double().sum((1, 2, 3)),
         }
         same = "the score of the photo is that of a black one"
-        rows: list[Row] = []
+        rows: Rows = []
         for name, summed in sums.items():
             share = (summed / change).masked_fill(change == 0, torch.nan)
             rows += work.rows(self.name, name, "share_of_change", share, stage="photo", undefined=same)
@@ -119,7 +119,7 @@ class Differentiate(Study):
                 rows.append(row(**place, value=abs(float(method(toy, at, 0)))))  # of a change of 1
         return rows
 
-    def _interactions(self, work: Work, grid: int) -> list[Row]:
+    def _interactions(self, work: Work, grid: int) -> Rows:
         height, width = work.images.shape[2:]
         down, across = (torch.arange(side, device=work.images.device) * grid // side for side in (height, width))
         square = down[:, None] * grid + across  # (H, W)

@@ -16,7 +16,7 @@ from suite.errors import ConfigError
 from suite.models.load import load_model
 from suite.models.network import Network
 from suite.registry import study_part
-from suite.studies.base import Outcome, Row, Study, Work
+from suite.studies.base import Outcome, Rows, Study, Work
 
 
 class Digits(Study):
@@ -49,7 +49,7 @@ class Digits(Study):
         classes = networks[0].card.classes
         data = inner.data
         images = list_images(data.source, classes=classes, limit=data.limit, seed=inner.seed)
-        rows: list[Row] = []
+        rows: Rows = []
         for first in range(0, len(images.files), data.batch_size):
             works = _works(inner, networks, images, first, work)
             for name, study in _studies(inner).items():

@@ -11,7 +11,7 @@ from suite.config import RunConfig
 from suite.results.schema import row
 from suite.sanity.label_randomisation import STAGE, LabelAudit, settings_for
 from suite.sanity.weight_randomisation import with_controls
-from suite.studies.base import Outcome, Row, Study, Work
+from suite.studies.base import Outcome, Rows, Study, Work
 from suite.studies.labels.config import LabelsConfig
 from suite.studies.randomised import picture_of, rows_of
 from suite.training.fit import Recipe, as_network, recipe_of, train
@@ -58,7 +58,7 @@ class Labels(Study):
             rows += [r for name in ("true", STAGE) for r in self._gates(work, name, trained[name][1])]
         return Outcome(rows, picture_of(self.name, work, audit, ["true labels", "permuted labels", *recipes]))
 
-    def _gates(self, work: Work, name: str, known: Mapping[str, float]) -> list[Row]:
+    def _gates(self, work: Work, name: str, known: Mapping[str, float]) -> Rows:
         """Accuracies; x is the number of pictures, 0 where it does not matter."""
         place = work.place(self.name) | {"other": "gate", "draw": work.part, "stage": name}
         sizes = {"train": 0.0, "test": known["test_n"]}

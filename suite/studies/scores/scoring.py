@@ -33,7 +33,7 @@ from suite.metrics.complexity import effective_complexity, entropy, gini
 from suite.metrics.faithfulness import Answers, answers, area, ask, first_removed, normalised, removal_ranks
 from suite.metrics.robustness import relative_change
 from suite.models.network import Network
-from suite.studies.base import Row, Work, fault, magnitude
+from suite.studies.base import Rows, Work, fault, magnitude
 from suite.studies.scores.config import ScoresConfig
 
 CONTROLS: Mapping[str, Attribution] = {
@@ -94,10 +94,10 @@ class Scoring:
     methods: Mapping[str, Attribution]
     settings: ScoresConfig
     places: Places | None = None  # the objects' boxes, where they are known already
-    rows: list[Row] = field(default_factory=list)
+    rows: Rows = field(default_factory=list)
     lost: set[str] = field(default_factory=set)  # methods that failed in the metric at work
 
-    def all_rows(self) -> list[Row]:
+    def all_rows(self) -> Rows:
         """Metric by metric; what fails in one is that metric's failed rows alone."""
         made: dict[str, Callable[[], None]] = {
             "deletion": lambda: self._curves("deletion", self.settings.deletion),
@@ -138,8 +138,9 @@ class Scoring:
                 self.rows += self._missing(label, "map", fault(f"method {label!r}", result))
                 continue
             made[label] = prepared(result, method, work.size)
-            failed = self._missing(label, "map", SuiteError(f"method {label!r}: its map holds NaN or infinity"))
-            self.rows += [r for r, bad in zip(failed, made[label].damaged.tolist(), strict=True) if bad]
+            why, none = f"method {label!r}: its map holds NaN or infinity", [np.nan] * len(work.files)
+            place = {"control": method.control, "status": "failed", "undefined": why}
+            self.rows.append(work.block("scores", label, "map", none, **place).only(made[label].damaged.tolist()))
         return made
 
     def _judged(self, metric: str) -> dict[str, _Maps]:
@@ -155,12 +156,12 @@ class Scoring:
         if label in self.lost:
             return
         control = self.methods[label].control
-        rows = self.work.rows("scores", label, metric, values, control=control, **more)
-        for one, reason in zip(rows, reasons, strict=False):
-            one["message"] = reason or one["message"]
-        self.rows += [r for r, bad in zip(rows, self.maps[label].damaged.tolist(), strict=True) if not bad]
+        if reasons:
+            more["undefined"] = [reason or more["undefined"] for reason in reasons]
+        block = self.work.block("scores", label, metric, values, control=control, **more)
+        self.rows.append(block.only((~self.maps[label].damaged).tolist()))
 
-    def _missing(self, label: str, metric: str, why: SuiteError) -> list[Row]:
+    def _missing(self, label: str, metric: str, why: SuiteError) -> Rows:
         return self.work.missing("scores", label, metric, why, control=self.methods[label].control)
 
     @cached_property

@@ -18,7 +18,8 @@ from suite.data.sources import ImageFile
 from suite.metrics.localisation import box_of
 from suite.models.embedded import IMAGENET_MEAN
 from suite.models.network import Card, Network
-from suite.studies.base import Row, Work, measured
+from suite.results.columns import Block
+from suite.studies.base import Rows, Work, measured
 from suite.studies.scores.config import ScoresConfig
 from suite.studies.scores.scoring import Scoring
 
@@ -48,7 +49,7 @@ class _Mean(nn.Module):
         return x.mean((2, 3))
 
 
-def self_test(work: Work, settings: ScoresConfig, methods: Mapping[str, Attribution] = PLANTED) -> list[Row]:
+def self_test(work: Work, settings: ScoresConfig, methods: Mapping[str, Attribution] = PLANTED) -> Rows:
     """The same metrics on nine pictures of a linear network whose true map is known; one row a metric and map.
 
     The network sees one colour a class; a picture holds a disc of its class's colour on faint noise. The report asks
@@ -77,10 +78,12 @@ def self_test(work: Work, settings: ScoresConfig, methods: Mapping[str, Attribut
     metrics = tuple(m for m in settings.metrics if m != "axioms")
     chosen = settings.model_copy(update={"metrics": metrics, "insertion": ("mean",)})  # a blur keeps the colours
     found: dict[tuple[str, str, str, str], list[float]] = {}
-    for one in Scoring(planted, methods, chosen, boxes).all_rows():
-        if not one["metric"].endswith("_curve"):
-            found.setdefault((one["metric"], one["other"], one["stage"], one["method"]), []).append(one["value"])
-    rows = []
+    for block in Scoring(planted, methods, chosen, boxes).all_rows():
+        assert isinstance(block, Block)
+        metric, other, stage, method = (block.fields.get(key, "") for key in ("metric", "other", "stage", "method"))
+        if not metric.endswith("_curve"):
+            found.setdefault((metric, other, stage, method), []).extend(block.values.tolist())
+    rows: Rows = []
     for (metric, other, stage, label), values in found.items():
         known = [v for v in values if not np.isnan(v)]
         place = work.place("scores", label) | {"implementation": "self-test", "control": True}

@@ -9,7 +9,7 @@ from suite.attribution.base import Attribution
 from suite.attribution.passes import Cost
 from suite.config import RunConfig
 from suite.metrics.complexity import entropy, gini, largest_component_mass, total_variation
-from suite.studies.base import Outcome, Row, Study, Work
+from suite.studies.base import Outcome, Rows, Study, Work
 
 _METRICS = {
     "entropy": entropy,
@@ -28,7 +28,7 @@ class Sharpness(Study):
         return Cost()
 
     def run(self, work: Work) -> Outcome:
-        rows: list[Row] = []
+        rows: Rows = []
         for label, found in work.maps.items():
             for metric, measure in _METRICS.items():
                 if isinstance(found, Tensor):

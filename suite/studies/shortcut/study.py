@@ -14,7 +14,7 @@ from suite.attribution.fused import attribute_each, plan_cost
 from suite.attribution.passes import Cost
 from suite.config import RunConfig
 from suite.sanity.weight_randomisation import with_controls
-from suite.studies.base import Outcome, Row, Study, Work, fault, magnitude
+from suite.studies.base import Outcome, Rows, Study, Work, fault, magnitude
 from suite.studies.shortcut.config import ShortcutConfig
 from suite.training.fit import Recipe, as_network, recipe_of, train
 from suite.training.shortcut import plant, regions
@@ -44,7 +44,7 @@ class Shortcut(Study):
         return Cost((2 * once.forwards + 4) * seeds, 2 * once.backwards * seeds)
 
     def run(self, work: Work) -> Outcome:
-        rows: list[Row] = []
+        rows: Rows = []
         side = work.images.shape[2]
         other = [
             int(torch.randint(10, (1,), generator=generator_for(work.config.seed, name, f"patch {work.part}")))

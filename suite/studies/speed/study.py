@@ -18,7 +18,7 @@ from suite.models.network import scores_of
 from suite.models.state import in_use
 from suite.reference.captum import counterpart
 from suite.results.schema import row
-from suite.studies.base import Outcome, Row, Study, Work, lost
+from suite.studies.base import Outcome, Row, Rows, Study, Work, lost
 from suite.studies.speed.clock import peak_bytes, synchronise
 from suite.studies.speed.config import SpeedConfig
 
@@ -87,7 +87,7 @@ class Speed(Study):
                 rows.append(self._row(work, job, "passes", seconds[job] / bare[job.stage], "bare passes", draw))
         return Outcome(rows)
 
-    def _undefined(self, work: Work) -> list[Row]:
+    def _undefined(self, work: Work) -> Rows:
         """Why a method is not timed."""
         place = {"implementation": "own", "stage": "batch", "x": float(len(work.images)), "metric": "seconds"}
         return [

@@ -22,7 +22,7 @@ from suite.data.pictures import load_picture, picture_or_stand_in
 from suite.metrics.similarity import spearman
 from suite.models.network import Card
 from suite.results.schema import row
-from suite.studies.base import Outcome, Row, Study, Work, fault, lost, magnitude, measured
+from suite.studies.base import Outcome, Rows, Study, Work, fault, lost, magnitude, measured
 from suite.studies.style_transfer.config import StylePairConfig, StyleTransferConfig
 from suite.synthesis.style_transfer import PRESETS, Painting, StyleTransfer, judged, make_settings, thinned, transfer
 
@@ -62,7 +62,7 @@ class StyleTransferStudy(Study):
         }  # fmt: skip
         if found.stopped or found.last is None:
             place["message"] = "; ".join(filter(None, (found.stopped, place["message"])))
-            rows = [row(**place | {"status": "failed", "metric": "finished"})]
+            rows: Rows = [row(**place | {"status": "failed", "metric": "finished"})]
         else:
             rows = [row(**place, metric="finished", value=1)]
         if found.last is None:
@@ -86,9 +86,9 @@ def _settings(pair: StylePairConfig) -> StyleTransfer:
     return make_settings(pair.preset or own, pair.parameters)
 
 
-def _curve(found: Painting, place: dict[str, Any]) -> list[Row]:
+def _curve(found: Painting, place: dict[str, Any]) -> Rows:
     """A row a term and point: x is the step, draw the size."""
-    rows = []
+    rows: Rows = []
     for size, step, terms in thinned(found.curve):
         for term, value in terms.items():
             metric, _, layer = term.partition(" ")
@@ -109,7 +109,7 @@ def as_taken(image: Tensor, card: Card) -> Tensor:
     return image[..., top : top + height, left : left + width]
 
 
-def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, place: dict[str, Any]) -> list[Row]:
+def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, place: dict[str, Any]) -> Rows:
     """The photo's class and map in the picture; beside noise of the same size, and maps of photos of other classes."""
     before, after = (as_taken(image, work.model.card) for image in (photo, picture))
     change = (after - before).norm()
@@ -122,7 +122,7 @@ def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, pla
     target = int(scores[0].argmax())
     stages = ("photo", "stylised", "noise")
     place = place | {"target": target}
-    rows = []
+    rows: Rows = []
     confidence = scores.double().softmax(1)[:, target].tolist()
     for stage, top, sure in zip(stages, scores.argmax(1).tolist(), confidence, strict=True):
         rows.append(row(**place, stage=stage, metric="confidence", value=sure, unit="probability"))

@@ -21,7 +21,7 @@ from suite.data.sources import list_images
 from suite.errors import ConfigError, DataError, did_you_mean
 from suite.models.network import Network
 from suite.results.schema import row
-from suite.studies.base import Outcome, Row, Study, Work
+from suite.studies.base import Outcome, Row, Rows, Study, Work
 from suite.studies.visualization.config import JobConfig, PictureConfig, VisualizationConfig
 from suite.synthesis import scores
 from suite.synthesis.class_visualization import Recipe, Wish, visualize
@@ -75,7 +75,7 @@ class Visualization(Study):
         job = _jobs(work.config)[work.part]
         if job.networks and work.model.card.name not in job.networks:
             return Outcome([])
-        rows: list[Row] = []
+        rows: Rows = []
         tiles: list[_Tile] = []
         recipes = _recipes(job)
         for kind in dict.fromkeys(recipe.image for recipe in recipes.values()):
@@ -86,8 +86,8 @@ class Visualization(Study):
         pictures = dict(zip(_Tile._fields, columns, strict=True)) | {"title": np.array(job.name)}
         return Outcome(rows, {f"visualization-{work.part:03d}": pictures})
 
-    def _batch(self, work: Work, job: JobConfig, recipes: Mapping[str, Recipe]) -> tuple[list[Row], list[_Tile]]:
-        rows: list[Row] = []
+    def _batch(self, work: Work, job: JobConfig, recipes: Mapping[str, Recipe]) -> tuple[Rows, list[_Tile]]:
+        rows: Rows = []
         tiles: list[_Tile] = []
         seeds = [work.config.seed + k for k in range(job.seeds)]
         made = [(p, label, seed) for p in job.pictures for label in recipes for seed in seeds]
@@ -125,7 +125,7 @@ class Visualization(Study):
 
     def _scored(
         self, work: Work, wishes: list[Wish], places: list[Row], images: Tensor, x: int | None
-    ) -> tuple[list[Row], list[float]]:
+    ) -> tuple[Rows, list[float]]:
         """Rows of all pictures after x iterations (None: as they ended); the confidences, NaN without a class."""
         columns = {("", name): measure(images) for name, measure in scores.PICTURE_SCORES.items()}
         aimed = torch.tensor([wish.target is not None for wish in wishes], device=images.device)
@@ -138,7 +138,7 @@ class Visualization(Study):
                 there = scores.seen(by.model, images, targets)
                 judged |= {(by.model.card.name, name): there[name] for name in ("confidence", "top1")}
             columns |= {key: value.masked_fill(~aimed, torch.nan) for key, value in judged.items()}
-        rows = []
+        rows: Rows = []
         for (other, metric), values in columns.items():
             place = {"other": other, "metric": metric, "unit": _UNITS.get(metric, ""), "x": x}
             for wish, whose, value in zip(wishes, places, values.tolist(), strict=True):
