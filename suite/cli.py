@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 import traceback
+from contextlib import suppress
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
@@ -546,8 +547,9 @@ def main() -> None:
     """Entry point: errors are one line on stderr, without a traceback unless --debug."""
     logging.basicConfig(level=logging.WARNING if is_first() else logging.CRITICAL, format="%(levelname)s: %(message)s")
     debug = "--debug" in sys.argv
-    if str(Path.cwd()) not in sys.path and "" not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # a user's own modules are importable, as with `python -m suite`
+    with suppress(FileNotFoundError):  # the folder may be gone
+        if str(Path.cwd()) not in sys.path and "" not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))  # a user's own modules are importable, as with `python -m suite`
     try:
         code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

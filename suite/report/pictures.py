@@ -33,7 +33,7 @@ from suite.results.atomic import write_bytes
 GAP, MARGIN, STRIP = 14, 22, 34
 COLUMNS = 6  # methods side by side before the sheet goes on below
 GRID_TILE, GRID_ROWS, GRID_PAGES = 136, 10, 4
-THUMBNAIL, PICTURE_BYTES = 1300, 120_000  # what the page embeds: pixels across, and bytes
+THUMBNAIL, PICTURE_BYTES = 1300, 80_000  # what the page embeds: pixels across, and bytes
 SIDES = ("own", "captum", "difference")
 NOTE = (
     "Colour ends at the 99th percentile of the own map's size; own and Captum share that scale, the difference has its "
