@@ -484,11 +484,13 @@ def _heat(table: pd.DataFrame) -> Figure:
 
     table = _by_card(table)
     controls = table.groupby("method", sort=False)["control"].any().sort_values(kind="stable")
-    methods, measures = list(controls.index), list(dict.fromkeys(table["measure"]))
+    measures = list(dict.fromkeys(table["measure"]))
     panels = [measures[i : i + ACROSS] for i in range(0, len(measures), ACROSS)]
-    across, height = min(ACROSS, len(measures)), (1.5 + 0.4 * len(methods)) * len(panels)
+    across, height = min(ACROSS, len(measures)), (1.5 + 0.4 * len(controls)) * len(panels)
     figure, axes = canvas(height, len(panels), width=2 + 1.1 * across, squeeze=False)
     for ax, names in zip(axes[:, 0], panels, strict=True):
+        there = set(table.loc[table["measure"].isin(names), "method"])  # a control may stand in some measures alone
+        methods = [method for method in controls.index if method in there]
         methods_down(ax, methods, 24)
         ax.set_xlim(-0.5, across - 0.5)
         ticks = []
