@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 
 import suite
-from suite.synthesis.class_visualization import Recipe, Wish, visualize
+from suite.synthesis.class_visualization import Objective, Recipe, visualize
 
 
 def timed(job: Callable[[], object]) -> tuple[float, float]:
@@ -32,10 +32,10 @@ def main() -> None:
     torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = suite.load_model("squeezenet1_1").requires_grad_(False).to(device)
-    wishes = [Wish(Recipe(steps=steps, rate=1.0 + 2 * k), target=113) for k in range(count)]
+    objectives = [Objective(Recipe(steps=steps, rate=1.0 + 2 * k), target=113) for k in range(count)]
     jobs = {
-        "one batch": lambda: visualize(model, wishes),
-        "one at a time": lambda: [visualize(model, [wish]) for wish in wishes],
+        "one batch": lambda: visualize(model, objectives),
+        "one at a time": lambda: [visualize(model, [objective]) for objective in objectives],
     }
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
     for name in jobs:

@@ -305,7 +305,7 @@ def visualize(
         def watch(ascent: Ascent) -> None:
             value, confidence = float(ascent.values[-1][0]), float(ascent.confidences[-1][0])
             told = f"{wanted or layer}: score {value:.4g}" + ("" if confidence != confidence else f", {confidence:.1%}")
-            progress.update(bar, total=ascent.wishes[0].recipe.steps, completed=ascent.step, description=told)
+            progress.update(bar, total=ascent.objectives[0].recipe.steps, completed=ascent.step, description=told)
 
         made = make_picture(
             wanted, _folder(out), model=model, preset=preset, layer=layer, channel=channel, start=init, seed=seed,

@@ -42,7 +42,7 @@ def note_of(path: Path) -> str:
     return load_image(path, resize=16, crop=(16, 16))[1]
 
 
-def fault(path: Path) -> str:
+def as_suite_error(path: Path) -> str:
     try:
         load_image(path, resize=16, crop=(16, 16))
     except ImageError as error:
@@ -342,7 +342,7 @@ def test_flipped_bytes_give_an_image_or_one_line(tmp_path: Path, kind: str):
         for _ in range(1 + seed % 4):
             content[draw.randrange(min(len(content), 300))] = draw.randrange(256)
         path.write_bytes(content)
-        said = fault(path)
+        said = as_suite_error(path)
         if said:
             assert "'a.jpg'" in said
             assert "\n" not in said
@@ -374,7 +374,7 @@ def test_three_faults_in_a_folder_lose_nothing_else(tmp_path: Path):
     images = list_images(tmp_path, classes=ClassNames.imagenet())
     notes = {}
     for file in images.files:
-        notes[file.id] = fault(file.path) or note_of(file.path)
+        notes[file.id] = as_suite_error(file.path) or note_of(file.path)
     assert images.total == 12
     assert {name for name, note in notes.items() if note} == {"03.jpg", "05.jpg", "07.jpg", "09.jpg"}
     assert all(name in notes[name] for name in ("03.jpg", "05.jpg", "07.jpg"))

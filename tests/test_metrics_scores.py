@@ -41,7 +41,7 @@ def test_deletion_of_a_linear_network_by_hand():
     ranks = faithfulness.removal_ranks(T([[[4.0, 1.0], [2.0, 3.0]]]), shuffled(1, 4))
     assert ranks.tolist() == [[[0, 3], [2, 1]]]
     masks = faithfulness.first_removed(ranks, torch.linspace(0, 1, 5))
-    found = faithfulness.ask(model, image, T([0]), masks, torch.zeros_like(image), room=2)
+    found = faithfulness.evaluate_perturbed(model, image, T([0]), masks, torch.zeros_like(image), room=2)
     assert found.score.tolist() == [[10, 6, 3, 1, 0]]
     torch.testing.assert_close(found.probability, torch.sigmoid(found.score))
     assert found.top.tolist() == [[1, 1, 1, 1, 1]]
@@ -54,7 +54,8 @@ def test_perturbed_answers_do_not_depend_on_how_many_go_together():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5))
     images, masks = torch.rand(3, 3, 8, 8), torch.rand(3, 7, 8, 8) < 0.5
     one, many = (
-        faithfulness.ask(model, images, T([0, 1, 2]), masks, images.flip(3), room=room).score for room in (1, 21)
+        faithfulness.evaluate_perturbed(model, images, T([0, 1, 2]), masks, images.flip(3), room=room).score
+        for room in (1, 21)
     )
     torch.testing.assert_close(one, many)
     each = torch.where(masks[1, 4], images.flip(3)[1], images[1])
@@ -137,7 +138,7 @@ def test_the_truth_of_a_linear_network_is_perfectly_faithful():
     model, image = Sum([4.0, -1.0, 2.0, 3.0]), torch.rand(1, 1, 2, 2, generator=draw())
     masks = torch.rand(1, 9, 2, 2, generator=draw(3)) < 0.5
     clean = model(image).detach()[0, 0]
-    drops = clean - faithfulness.ask(model, image, T([0]), masks, torch.zeros_like(image), 4).score
+    drops = clean - faithfulness.evaluate_perturbed(model, image, T([0]), masks, torch.zeros_like(image), 4).score
     truth = (image * model.weights).detach()[:, 0]
     sums = faithfulness.subset_sums(truth, masks)
     torch.testing.assert_close(sums.float(), drops.float())

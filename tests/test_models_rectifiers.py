@@ -39,7 +39,7 @@ def test_counts_on_toy_networks(make, calls, others, captum, shared):
     report = rectifier_report(seeded(make), x)
     assert (report.calls, report.others, report.captum, report.shared) == (calls, others, captum, shared)
     assert report.total == sum(calls.values())
-    assert bool(report.why_captum_parts()) == bool(others or shared or captum < report.total)
+    assert bool(report.why_captum_deviates()) == bool(others or shared or captum < report.total)
     assert torch.equal(x, before)
 
 

@@ -209,7 +209,7 @@ def test_a_scripted_network_has_its_guided_map(make):
         torch.testing.assert_close(GuidedBackprop()(net, x, TARGETS), GuidedBackprop()(plain, x, TARGETS))
     report = rectifier_report(net, x)
     assert report.calls == {"ReLU": 1, "ReLU6": 1}
-    assert "hooks 0 of 2 rectifier calls, not those of code below Python x2" in report.why_captum_parts()
+    assert "hooks 0 of 2 rectifier calls, not those of code below Python x2" in report.why_captum_deviates()
 
 
 def test_scripted_code_that_hides_its_graph_says_so():
@@ -281,7 +281,7 @@ def test_a_plain_and_a_guided_pass_share_no_more_than_is_equal(late):
 
 @pytest.mark.parametrize(("act", "name"), [(nn.ReLU6(), "nn.ReLU6 modules"), (F.relu, "function calls")])
 def test_the_reason_names_who_calls_what_captum_misses(act, name):
-    why = rectifier_report(network(nn.ReLU(), act), pictures()).why_captum_parts()
+    why = rectifier_report(network(nn.ReLU(), act), pictures()).why_captum_deviates()
     assert why == f"Captum hooks 1 of 2 rectifier calls, not those of {name} x1"
 
 

@@ -85,7 +85,7 @@ def test_a_study_and_a_method_of_an_installed_package_are_run_and_reported(tmp_p
     wrong = tiny.suite("check", config, "studies.brightness.facto=3", cwd=tmp_path, **path)
     assert wrong.returncode == 2
     assert "did you mean 'factor'" in wrong.stderr
-    done = tiny.suite("run", config, "--run-dir", tmp_path / "run", cwd=tmp_path, **path)
+    done = tiny.suite("run", config, "--run-dir", tmp_path / "run", cwd=tmp_path, timeout=280, **path)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "run" / "report.html").read_text()
     assert "How bright are the photos of this plug-in?" in page

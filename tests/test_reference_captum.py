@@ -169,7 +169,7 @@ def test_where_captum_parts_the_report_says_why(make, reason, method):
     net, x, targets = seeded(make), pictures(), torch.tensor([0, 3, 4, 3])
     own, theirs = pair(method, net, x, targets)
     assert float(relative_l2(own, theirs).max()) > 1e-2
-    assert reason in rectifier_report(net, x).why_captum_parts()
+    assert reason in rectifier_report(net, x).why_captum_deviates()
     if "hooks 0" in reason:
         assert torch.equal(theirs, Gradient()(net, x, targets))  # the plain gradient, without a word
 
@@ -177,7 +177,7 @@ def test_where_captum_parts_the_report_says_why(make, reason, method):
 @pytest.mark.parametrize("make", [nets.Conv, nets.Twice, lambda: nets.Conv(nn.ReLU(inplace=True), norm=True)])
 def test_where_the_report_gives_no_reason_captum_agrees(make):
     net, x, targets = seeded(make), pictures(), torch.tensor([0, 3, 4, 3])
-    assert rectifier_report(net, x).why_captum_parts() == ""
+    assert rectifier_report(net, x).why_captum_deviates() == ""
     own, theirs = pair(GuidedBackprop(), net, x, targets)
     assert torch.equal(own, theirs)
 

@@ -145,7 +145,7 @@ def test_one_vote_a_family(place, fidelity, removal, word):
 def test_twenty_useless_methods_change_no_verdict_and_no_p():
     generator = np.random.default_rng(0)
 
-    def measured(extra):
+    def value_row(extra):
         frames = []
         for k, metric in enumerate((*PLACE, *FIDELITY, "insertion")):
             made = np.random.default_rng(k)
@@ -155,7 +155,7 @@ def test_twenty_useless_methods_change_no_verdict_and_no_p():
             frames.append(rows(some, metric, "composites" if metric in PLACE else ""))
         return judged(*frames)
 
-    alone, company = measured(0), measured(20)
+    alone, company = value_row(0), value_row(20)
     kept = ["measure", "method", "over", "over_low", "over_high", "p", "q", "verdict", "least", "smallest"]
     mine = company[~company["method"].str.startswith("useless")].reset_index(drop=True)
     pd.testing.assert_frame_equal(alone[kept], mine[kept], check_exact=True)

@@ -8,7 +8,7 @@ import tiny
 from suite.attribution.passes import Cost
 from suite.config import validate
 from suite.errors import ConfigError
-from suite.run.plan import chunks, deal, methods_of, passes, plan, studies_of
+from suite.run.plan import assign_to_ranks, chunks, methods_of, passes, plan, studies_of
 
 
 def test_chunks_are_consecutive_and_whole() -> None:
@@ -61,9 +61,9 @@ def test_every_item_is_dealt_once_and_whole_chunks_go_to_one_process() -> None:
     config = validate({"data": {"batch_size": 3}, "studies": {"agreement": {}, "speed": {}}})
     items = plan(config, ["a", "b"], 13, studies_of(config))
     for todo in (items, items[5:], items[:2], items[:1], []):
-        assert deal(todo, 1) == todo
+        assert assign_to_ranks(todo, 1) == todo
         for processes in (2, 3, 8):
-            turns = deal(todo, processes)
+            turns = assign_to_ranks(todo, processes)
             assert sorted(map(repr, filter(None, turns))) == sorted(map(repr, todo))
             hands = [turns[i::processes] for i in range(processes)]
             assert len({len(hand) for hand in hands}) == 1  # nobody has nothing to do

@@ -12,7 +12,7 @@ from suite.config import NetworkConfig
 from suite.errors import ConfigError, NetworkError
 from suite.models.load import wrap
 from suite.synthesis import scores
-from suite.synthesis.class_visualization import PRESETS, Recipe, Wish, visualize
+from suite.synthesis.class_visualization import PRESETS, Objective, Recipe, visualize
 from suite.synthesis.image_parameters import blur, fourier_image, fourier_spectrum, turned
 
 MEAN, STD, SIDE = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 24
@@ -60,12 +60,12 @@ def test_presets_are_the_recipes_to_the_letter_and_a_batch_is_each_picture_alone
     names = ["rdfia", "cs231n", "cs7643"]
     short = {"rdfia": 12, "cs231n": 23, "cs7643": 11}
     recipes = [Recipe(**{**vars(PRESETS[name]), "steps": short[name], "l2": 0.02}) for name in names]
-    wishes = [Wish(r, target=k, seed=5 + k) for k, r in enumerate(recipes)]
-    together = visualize(network, wishes, snapshots=[11])
-    for k, (recipe, wish) in enumerate(zip(recipes, wishes, strict=True)):
+    objectives = [Objective(r, target=k, seed=5 + k) for k, r in enumerate(recipes)]
+    together = visualize(network, objectives, snapshots=[11])
+    for k, (recipe, objective) in enumerate(zip(recipes, objectives, strict=True)):
         expected = literal(network.body, k, recipe, 5 + k).clamp(0, 1)
         torch.testing.assert_close(together.images[k], expected, rtol=0, atol=1e-6)  # mean and std are float32
-        alone = visualize(network, [wish], snapshots=[11])
+        alone = visualize(network, [objective], snapshots=[11])
         torch.testing.assert_close(alone.images[0], together.images[k], rtol=0, atol=1e-10)
         torch.testing.assert_close(alone.snapshots[11][0], together.snapshots[11][k], rtol=0, atol=1e-10)
     assert together.done.tolist() == list(short.values())
@@ -109,22 +109,22 @@ def test_turning_moves_right_and_down_and_brings_in_grey() -> None:
 def test_modern_recipe_climbs_from_noise_and_from_a_photo(network) -> None:
     recipe = Recipe(**{**vars(PRESETS["modern"]), "steps": 30})
     photo = torch.rand(3, SIDE, SIDE).double() * 0.9 + 0.05
-    made = visualize(network, [Wish(recipe, target=0), Wish(recipe, target=0, start=photo)])
+    made = visualize(network, [Objective(recipe, target=0), Objective(recipe, target=0, start=photo)])
     assert (made.values[-1] > made.values[0]).all()
-    one_step = visualize(network, [Wish(Recipe(**{**vars(recipe), "steps": 1}), target=0, start=photo)])
+    one_step = visualize(network, [Objective(Recipe(**{**vars(recipe), "steps": 1}), target=0, start=photo)])
     assert (one_step.images[0] - photo).abs().mean() < 0.1
 
 
 def test_objectives_of_a_layer_are_what_they_say(network) -> None:
     recipe = Recipe(steps=15, rate=1.0, l2=0.0, jitter=0, blur_every=0)
     photo = torch.rand(3, SIDE, SIDE).double()
-    wishes = [
-        Wish(recipe, layer="first"),
-        Wish(recipe, layer="first", channel=2),
-        Wish(recipe, layer="first", channel=2, position=(3, 4)),
-        Wish(recipe, layer="first", like=photo),
+    objectives = [
+        Objective(recipe, layer="first"),
+        Objective(recipe, layer="first", channel=2),
+        Objective(recipe, layer="first", channel=2, position=(3, 4)),
+        Objective(recipe, layer="first", like=photo),
     ]
-    made = visualize(network, wishes, snapshots=[14])
+    made = visualize(network, objectives, snapshots=[14])
     first = network.body.first((made.snapshots[14] - network.mean) / network.std).detach()
     theirs = network.body.first((photo[None] - network.mean) / network.std).detach()[0]
     distance = -(first[3] - theirs).square().sum() / theirs.square().sum()
@@ -138,7 +138,7 @@ def test_ascending_the_absolute_gradient_only_ever_brightens(network) -> None:
     recipe = Recipe(steps=20, rate=1.0, l2=0.0, jitter=4, blur_every=0, ascend="saliency")
     right = Recipe(**{**vars(recipe), "ascend": "gradient"})
     grey = torch.full((3, SIDE, SIDE), 0.3)
-    made = visualize(network, [Wish(recipe, target=0, start=grey), Wish(right, target=0, start=grey)])
+    made = visualize(network, [Objective(recipe, target=0, start=grey), Objective(right, target=0, start=grey)])
     assert (made.images[0] >= 0.3 - 1e-6).all()
     assert made.images[1].min() < 0.29
     assert made.values[-1, 1] > made.values[-1, 0]
@@ -158,7 +158,7 @@ def test_nan_stops_its_picture_keeps_the_last_good_one_and_leaves_the_others_alo
     recipe = Recipe(steps=20, rate=3.0, l2=0.0, jitter=0, blur_every=0, ascend="saliency")
     slow = Recipe(**{**vars(recipe), "rate": 0.01})
     grey = torch.full((3, SIDE, SIDE), 0.5)
-    made = visualize(model, [Wish(recipe, target=0, start=grey), Wish(slow, target=0, start=grey)])
+    made = visualize(model, [Objective(recipe, target=0, start=grey), Objective(slow, target=0, start=grey)])
     assert "score is not finite" in made.stopped[0]
     assert made.stopped[1] == ""
     assert made.done.tolist()[1] == 20
@@ -167,14 +167,14 @@ def test_nan_stops_its_picture_keeps_the_last_good_one_and_leaves_the_others_alo
     assert made.images[0].mean() <= 0.7
     assert made.images[0].mean() > 0.5
     assert scores.seen(model, made.images, torch.tensor([0, 0]))["score"].isfinite().all()
-    torch.testing.assert_close(made.images[1:], visualize(model, [Wish(slow, target=0, start=grey)]).images)
+    torch.testing.assert_close(made.images[1:], visualize(model, [Objective(slow, target=0, start=grey)]).images)
 
 
 def test_a_dead_neuron_says_so(network) -> None:
     with torch.no_grad():
         network.body.first.bias[1] = -1e6
     recipe = Recipe(steps=3, l2=0.0)
-    made = visualize(network, [Wish(recipe, layer="act", channel=1), Wish(recipe, layer="act", channel=0)])
+    made = visualize(network, [Objective(recipe, layer="act", channel=1), Objective(recipe, layer="act", channel=0)])
     assert "zero at every step" in made.stopped[0]
     assert made.stopped[1] == ""
     assert made.images.isfinite().all()
@@ -185,12 +185,12 @@ def test_interrupted_keeps_what_there_is_only_where_asked(network) -> None:
         if ascent.step == 3:
             raise KeyboardInterrupt
 
-    wishes = [Wish(Recipe(steps=9), target=1)]
-    made = visualize(network, wishes, watch=stop, keep=True)
+    objectives = [Objective(Recipe(steps=9), target=1)]
+    made = visualize(network, objectives, watch=stop, keep=True)
     assert made.interrupted
-    assert torch.equal(made.images, visualize(network, [Wish(Recipe(steps=3), target=1)]).images)
+    assert torch.equal(made.images, visualize(network, [Objective(Recipe(steps=3), target=1)]).images)
     with pytest.raises(KeyboardInterrupt):
-        visualize(network, wishes, watch=stop)
+        visualize(network, objectives, watch=stop)
 
 
 def test_network_is_found_as_it_was_also_after_an_error(network) -> None:
@@ -198,16 +198,16 @@ def test_network_is_found_as_it_was_also_after_an_error(network) -> None:
     network.body.first.eval()
     before = [m.training for m in network.modules()], [p.requires_grad for p in network.parameters()]
     with torch.no_grad():
-        visualize(network, [Wish(Recipe(steps=2), layer="first")])
+        visualize(network, [Objective(Recipe(steps=2), layer="first")])
         with pytest.raises(ConfigError, match="it has no"):
-            visualize(network, [Wish(Recipe(steps=2), layer="first", channel=9)])
+            visualize(network, [Objective(Recipe(steps=2), layer="first", channel=9)])
     assert before == ([m.training for m in network.modules()], [p.requires_grad for p in network.parameters()])
     assert all(p.grad is None for p in network.parameters())
     assert not any(m._forward_hooks for m in network.modules())
 
 
 @pytest.mark.parametrize(
-    ("wish", "error", "says"),
+    ("objective", "error", "says"),
     [
         ({"target": 9}, ConfigError, "0..3"),
         ({"target": 1, "layer": "first"}, ConfigError, "one of the two"),
@@ -216,14 +216,14 @@ def test_network_is_found_as_it_was_also_after_an_error(network) -> None:
         ({"layer": "first", "position": (1, 1)}, ConfigError, "needs a channel"),
     ],
 )
-def test_what_cannot_be_made_is_one_line(network, wish, error, says) -> None:
+def test_what_cannot_be_made_is_one_line(network, objective, error, says) -> None:
     with pytest.raises(error, match=says):
-        visualize(network, [Wish(Recipe(), **wish)])
+        visualize(network, [Objective(Recipe(), **objective)])
 
 
 def test_mixed_batches_and_impossible_recipes_are_refused(network) -> None:
     with pytest.raises(ConfigError, match="all of pixels"):
-        visualize(network, [Wish(target=0), Wish(PRESETS["modern"], target=0)])
+        visualize(network, [Objective(target=0), Objective(PRESETS["modern"], target=0)])
     with pytest.raises(ValueError, match="more than 0"):
         Recipe(rate=0)
 

@@ -40,7 +40,7 @@ WRONG = [
     ("guided_wrong_side", "captum:GuidedBackprop", "the ReLU is on the wrong side: negative gradients pass"),
     ("grad_cam_relu_before_sum", "suite:grad_cam", "the ReLU is on the wrong side: before the sum over channels"),
     ("grad_cam_relu_of_negated", "captum:LayerGradCam", "the ReLU is on the wrong side: of the negated map"),
-    ("guided_by_hooks", "suite:guided_backprop", "no ReLU is ruled (on functional ReLU)"),
+    ("guided_by_hooks", "suite:guided_backprop", "no ReLU's backward differs (on functional ReLU)"),
     ("softmax", "saliency", "explains the softmax probability, not the score"),
     (
         "softmax",

@@ -18,12 +18,12 @@ class Attribution(ABC):
 
     Attributes:
         signed: whether the sign of the map means something (for and against the target).
-        slopes: whether values are slopes of the score, of which the size counts, rather than amounts of evidence.
+        sensitivity: whether values are sensitivities (gradients), of which the size counts, rather than contributions.
         control: whether it is a control, a map that must lose.
     """
 
     signed: ClassVar[bool] = True
-    slopes: ClassVar[bool] = False
+    sensitivity: ClassVar[bool] = False
     control: ClassVar[bool] = False
 
     @abstractmethod

@@ -17,7 +17,7 @@ class Deconvolution(SharedPass):
     differences from Captum are guided backpropagation's.
     """
 
-    slopes: ClassVar[bool] = True
+    sensitivity: ClassVar[bool] = True
 
     def needs(self) -> Needs:
         return Needs(frozenset({"deconvolution"}))

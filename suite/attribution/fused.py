@@ -1,4 +1,4 @@
-"""Several maps for the price of the fewest passes: riders share one pass, methods of many passes run after it."""
+"""Several maps for the price of the fewest passes: gradient methods share one pass, sampled ones come after."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -101,7 +101,7 @@ def as_methods(methods: Iterable[str | Method] | Mapping[str, str | Method]) -> 
 
 
 def plan_cost(methods: Iterable[Attribution]) -> Cost:
-    """Passes an image for all methods together: the riders' one shared pass, and each other method's own."""
+    """Passes an image for all methods together: one shared by gradient methods, and each other method's own."""
     methods = list(methods)
     needs = [m.needs() for m in methods if isinstance(m, SharedPass)]
     shared = cost_of(_union(needs)) if needs else Cost()
@@ -164,14 +164,14 @@ def attribute_each(
 
     What concerns all of them (the images, the shared pass, memory) is raised.
     """
-    riders = {label: m for label, m in methods.items() if isinstance(m, SharedPass)}
+    sharing = {label: m for label, m in methods.items() if isinstance(m, SharedPass)}
     found: dict[str, Tensor | Exception] = {}
-    if riders:
-        shared = run_pass(model, images, targets, _union(m.needs() for m in riders.values()))
-        for label, method in riders.items():
+    if sharing:
+        shared = run_pass(model, images, targets, _union(m.needs() for m in sharing.values()))
+        for label, method in sharing.items():
             found[label] = _attempt(lambda m=method: m.from_pass(shared))  # type: ignore[misc]
     for label, other in methods.items():
-        if label not in riders:
+        if label not in sharing:
             found[label] = _attempt(lambda m=other: m(model, images, targets, ids))  # type: ignore[misc]
     return {label: found[label] for label in methods}
 

@@ -16,7 +16,7 @@ class Gradient(SharedPass):
     Source: Baehrens et al. 2010; Simonyan et al. 2014, eq. 4. Equal to Captum's Saliency(abs=False).
     """
 
-    slopes: ClassVar[bool] = True
+    sensitivity: ClassVar[bool] = True
 
     def needs(self) -> Needs:
         return Needs(frozenset({"plain"}))

@@ -24,7 +24,7 @@ class GuidedBackprop(SharedPass):
     autograd.Function, torch.compile).
     """
 
-    slopes: ClassVar[bool] = True
+    sensitivity: ClassVar[bool] = True
 
     def needs(self) -> Needs:
         return Needs(frozenset({"guided"}))

@@ -24,7 +24,7 @@ class GuidedGradCam(SharedPass):
 
     layer: str = ""
     upsample: Literal["nearest", "bilinear"] = "nearest"
-    slopes: ClassVar[bool] = True
+    sensitivity: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.upsample not in ("nearest", "bilinear"):

@@ -31,7 +31,7 @@ class NeuronGradient(SampledPass):
     layer: str = ""
     channel: int = 0
     position: tuple[int, int] | None = None
-    slopes: ClassVar[bool] = True
+    sensitivity: ClassVar[bool] = True
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
         name = resolve_layers(model, images, [self.layer])[self.layer]

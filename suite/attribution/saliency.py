@@ -18,7 +18,7 @@ class Saliency(SharedPass):
     """
 
     signed: ClassVar[bool] = False
-    slopes: ClassVar[bool] = True
+    sensitivity: ClassVar[bool] = True
 
     def needs(self) -> Needs:
         return Needs(frozenset({"plain"}))

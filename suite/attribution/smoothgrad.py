@@ -61,7 +61,7 @@ class SmoothGrad(SampledPass):
     samples: int = 50
     sigma: float = 0.15
     seed: int = 0
-    slopes: ClassVar[bool] = True
+    sensitivity: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.sigma < 0:

@@ -75,7 +75,7 @@ CARDS: dict[str, Card] = {
     "infidelity": Card(
         "faithfulness", "lower", "[0, 1]", _SUBSETS,
         "Squared error of the loss that the map predicts, at its best scale, over the mean squared loss: 1 is what an "
-        "empty map gets. Signed slopes predict by slope times change, all else by its sum.", f"{_YEH}; Captum's normalize=True over E[(f(x) - f(x - I))^2]",
+        "empty map gets. Signed gradients predict by gradient times change, all else by its sum.", f"{_YEH}; Captum's normalize=True over E[(f(x) - f(x - I))^2]",
         controls=_OF_FIDELITY,
     ),
     "max_sensitivity": Card(

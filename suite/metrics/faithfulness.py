@@ -19,7 +19,7 @@ _REDUCTION = 5e-3  # of the error by one correction in the images' precision
 _MOST_CORRECTIONS, _MOST_ITERATIONS = 20, 100
 
 
-class Answers(NamedTuple):
+class TargetOutputs(NamedTuple):
     """What the network says of S copies of B images, each (B, S): the target's score, its softmax, is it the top."""
 
     score: Tensor
@@ -27,15 +27,15 @@ class Answers(NamedTuple):
     top: Tensor
 
 
-def answers(scores: Tensor, targets: Tensor) -> Answers:
+def target_outputs(scores: Tensor, targets: Tensor) -> TargetOutputs:
     """Of (B, S, K) scores and (B,) targets, in float64."""
     found = scores.double()
     at = targets.view(-1, 1, 1).expand(-1, found.shape[1], 1)
     score, probability = (t.gather(2, at).squeeze(2) for t in (found, found.softmax(2)))
-    return Answers(score, probability, (found.argmax(2) == targets[:, None]).double())
+    return TargetOutputs(score, probability, (found.argmax(2) == targets[:, None]).double())
 
 
-def ask(
+def evaluate_perturbed(
     model: nn.Module,
     images: Tensor,
     targets: Tensor,
@@ -43,7 +43,7 @@ def ask(
     others: Tensor,
     room: int,
     layout: torch.memory_format = torch.contiguous_format,
-) -> Answers:
+) -> TargetOutputs:
     """The network on copies of the images in which masked pixels come from another picture.
 
     Args:
@@ -70,7 +70,7 @@ def ask(
                 scores = scores_of(model, copies.flatten(0, 1).contiguous(memory_format=layout))
                 found.append(scores.view(*copies.shape[:2], -1))
             rows.append(torch.cat(found, 1))
-    return answers(torch.cat(rows), targets)
+    return target_outputs(torch.cat(rows), targets)
 
 
 def removal_ranks(values: Tensor, shuffled: Tensor) -> Tensor:

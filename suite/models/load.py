@@ -21,7 +21,7 @@ from suite.data.classes import ClassNames
 from suite.errors import NetworkError, NotApplicable, SuiteError, did_you_mean
 from suite.models import embedded
 from suite.models.layers import default_layer
-from suite.models.network import Card, Network, black, scores_of
+from suite.models.network import Card, Network, scores_of, zero_input
 from suite.models.state import in_use
 from suite.registry import build, load_object
 
@@ -102,7 +102,7 @@ def _network(config: NetworkConfig, source: _Source, names: ClassNames | None = 
     )
     network = Network(body, config.mean or source.mean, config.std or source.std, card).eval()
     with suppress(NotApplicable):  # the methods that need such a layer will say so
-        network.card = replace(card, layer=default_layer(network, black(body, height_width)))
+        network.card = replace(card, layer=default_layer(network, zero_input(body, height_width)))
     return network
 
 
@@ -272,7 +272,7 @@ def _from_factory(config: NetworkConfig) -> _Source:
 def _count_scores(body: nn.Module, size: tuple[int, int], title: str) -> int:
     try:
         with in_use(body), torch.no_grad():
-            scores = scores_of(body, black(body, size))
+            scores = scores_of(body, zero_input(body, size))
         if not bool(torch.isfinite(scores).all()):
             raise NetworkError("its scores of a black image hold NaN or infinity; expected finite, unnormalised scores")
         for form, shares in (("probabilities", scores), ("log-probabilities", scores.double().exp())):

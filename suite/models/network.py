@@ -56,7 +56,7 @@ class Network(nn.Module):
         self.body = body
         self.card = card
         for name, values in (("mean", mean), ("std", std)):  # where the weights are
-            self.register_buffer(name, black(body, (1, 1)).new_tensor(values).view(1, 3, 1, 1), persistent=False)
+            self.register_buffer(name, zero_input(body, (1, 1)).new_tensor(values).view(1, 3, 1, 1), persistent=False)
         self.train(body.training)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class Network(nn.Module):
         return scores  # type: ignore[no-any-return]
 
 
-def black(model: nn.Module, size: tuple[int, int]) -> Tensor:
+def zero_input(model: nn.Module, size: tuple[int, int]) -> Tensor:
     """(1, 3, H, W) of zeros, where the network's weights are and of their type: a probe."""
     weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     return weight.detach().new_zeros(1, 3, *size)

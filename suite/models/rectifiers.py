@@ -2,7 +2,7 @@
 
 `Rectifying` is a function mode: while it is active it sees every call of torch. Each rectifier's node in the graph gets
 a hook of its own, which dies with the graph, so nothing can be left behind on a module or a user's tensor, and a
-rectifier whose input also feeds a skip branch is ruled alone (Captum hooks the input tensor and clamps the total).
+rectifier whose input also feeds a skip branch is overridden alone (Captum hooks the input tensor and clamps the total).
 
 What no call shows still stands in the graph, which `Rectifying.follow` reads after the forward pass: a guided rule
 applies to all rectifiers between the pixels and the score, or to none.
@@ -231,7 +231,7 @@ class RectifierReport:
         """Raises NotApplicable where a guided method has nothing, or not only ReLUs, to work on."""
         _require_rectifiers(method, self.calls, self.others)
 
-    def why_captum_parts(self) -> str:
+    def why_captum_deviates(self) -> str:
         """The reason why Captum's guided methods differ here, or "" where they should not."""
         reasons = []
         if self.others:

@@ -35,7 +35,7 @@ KEY = tuple(name for name in SCHEMA.names if name not in ("value", "unit", "stat
 # "study.metric" -> version, 1 where it is not listed. A change that gives another number for the same photo raises it:
 # runs of two versions are neither resumed nor compared in that metric.
 METRIC_VERSIONS: dict[str, int] = {
-    "scores.infidelity": 2,  # slopes without a sign predict by their size
+    "scores.infidelity": 2,  # gradients without a sign predict by their size
     "scores.road": 2,  # imputed to 1e-4 in fact
     "scores.road_curve": 2,
     "scores.grid_pointing": 2,  # a class may stand in several mosaics

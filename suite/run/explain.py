@@ -16,7 +16,7 @@ from suite.metrics.localisation import Box, box_of, object_masks
 from suite.models.load import load_model
 from suite.models.network import scores_of
 from suite.models.state import in_use
-from suite.studies.base import fault, flat_map, magnitude
+from suite.studies.base import as_suite_error, flat_map, magnitude
 from suite.studies.scores.scoring import prepared
 
 
@@ -70,7 +70,7 @@ def explain(path: Path, model: str, weights: str, names: Sequence[str], target: 
     for name, found in attribute_each(network, images, chosen, methods, ids=[path.name]).items():
         if isinstance(found, Exception):
             kind = "not_applicable" if isinstance(found, NotApplicable) else "failed"
-            numbers["methods"][name] = {kind: str(fault(f"method {name!r}", found))}
+            numbers["methods"][name] = {kind: str(as_suite_error(f"method {name!r}", found))}
             continue
         one = prepared(found, methods[name], card.input_size)
         if bool(one.damaged):

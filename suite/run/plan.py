@@ -79,7 +79,7 @@ def plan(config: RunConfig, models: Sequence[str], count: int, studies: Mapping[
     return items
 
 
-def deal(items: Sequence[WorkItem], processes: int) -> list[WorkItem | None]:
+def assign_to_ranks(items: Sequence[WorkItem], processes: int) -> list[WorkItem | None]:
     """Turns for several processes: turn t is process t % processes'; None keeps step.
 
     A process gets whole chunks, so that their maps are made once; items one by one where chunks are too few to go

@@ -29,16 +29,16 @@ from suite.data.datamodule import Size, WorkData, WorkDataset
 from suite.data.sources import ImageList, list_images, write_files_csv
 from suite.errors import ConfigError, NetworkError, SuiteError
 from suite.models.load import load_model
-from suite.models.network import Network, black
+from suite.models.network import Network, zero_input
 from suite.quiet import quiet
 from suite.results.manifest import RunLock, read_manifest, write_manifest
 from suite.results.schema import METRIC_VERSIONS, row
 from suite.results.store import compact, done, mend, names, scan, write_shard
 from suite.run.bench import HALVED, Bench, Progress, ShardWriter
 from suite.run.environment import commit, hardware, versions
-from suite.run.plan import WorkItem, deal, methods_of, plan, studies_of
+from suite.run.plan import WorkItem, assign_to_ranks, methods_of, plan, studies_of
 from suite.run.process import is_first
-from suite.studies.base import Study, fault
+from suite.studies.base import Study, as_suite_error
 from suite.training.fit import FACTORY
 
 log = logging.getLogger("suite")
@@ -157,7 +157,7 @@ def _load(part: NetworkConfig) -> Network:
     except SuiteError:
         raise
     except Exception as error:  # a factory of the user's own may raise anything
-        raise NetworkError(str(fault(f"network {part.title!r}", error))) from error
+        raise NetworkError(str(as_suite_error(f"network {part.title!r}", error))) from error
     card = network.card
     if card.resize is not None and card.resize < max(card.input_size):
         raise ConfigError(
@@ -173,7 +173,10 @@ def check_layers(network: Network, methods: Mapping[str, Attribution]) -> None:
         if method.layer_asked:
             try:
                 run_pass(
-                    network, black(network, network.card.input_size), 0, Needs(layers=frozenset({method.layer_asked}))
+                    network,
+                    zero_input(network, network.card.input_size),
+                    0,
+                    Needs(layers=frozenset({method.layer_asked})),
                 )
             except NetworkError as error:
                 raise ConfigError(f"method {label!r} on {network.card.name}: {error}") from None
@@ -274,7 +277,7 @@ def _predict(prepared: Prepared, run_dir: Path, trainer: pl.Trainer, todo: Seque
     for network in prepared.networks.values():
         network.requires_grad_(False)  # pixels need gradients, weights do not
     sizes = {t: Size(n.card.resize, n.card.input_size) for t, n in prepared.networks.items()}
-    turns = deal(todo, trainer.world_size)
+    turns = assign_to_ranks(todo, trainer.world_size)
     data = WorkData(WorkDataset(turns, prepared.images, sizes), config.data.workers)
     bench = Bench(config, prepared.networks, prepared.methods, prepared.studies, run_dir, threads)
     trainer.predict(bench, datamodule=data, return_predictions=False)

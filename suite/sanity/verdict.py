@@ -360,7 +360,7 @@ def void(table: pd.DataFrame) -> pd.DataFrame:
 
 _WHY = {
     "spearman": "it ranks the pixels",
-    "cosine": "it is ruled by the few largest values",
+    "cosine": "the few largest values decide it",
     "ssim": "it compares local contrast, and flat regions count as alike",
     "hog": "it compares the directions of local edges and not where the mass lies",
 }

@@ -1,6 +1,7 @@
 """Weight randomisation (Adebayo et al. 2018): maps of random networks, all methods together, and how alike they are."""
 
 import copy
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -116,6 +117,11 @@ def plan_stages(names: Sequence[str], settings: SanityConfig) -> list[Stage]:
 def almost_same(blocks: int) -> Stage:
     """The stage at which a map must stay."""
     return Stage(ALMOST, 0, "", tuple(range(blocks)), True)
+
+
+def _network_of(stage: Stage) -> tuple[str, tuple[int, ...]]:
+    """Which changed network a stage looks at: two orders share one where the same blocks are random."""
+    return stage.order if stage.order in (ALMOST, "random_logit") else "", stage.chosen
 
 
 def with_controls(methods: Mapping[str, Attribution]) -> dict[str, Attribution]:
@@ -291,11 +297,10 @@ class WeightAudit:
             again = self.maps(shaken, self.targets, purpose)
             for kind, ready in self._both(again, cams, self.settings.cells).items():
                 yield from self._compare(reference, ready, whole, {"stage": "self", "null": "other"}[kind], noise)
-            done: dict[tuple[str, tuple[int, ...]], dict[str, Ready]] = {}
-            for stage in sorted(self.stages, key=lambda s: not s.judged):
-                if factor != 1 and not stage.judged:
-                    continue
-                key = stage.order if stage.order in (ALMOST, "random_logit") else "", stage.chosen
+            stages = [s for s in sorted(self.stages, key=lambda s: not s.judged) if factor == 1 or s.judged]
+            waiting, done = Counter(map(_network_of, stages)), dict[tuple[str, tuple[int, ...]], dict[str, Ready]]()
+            for stage in stages:
+                key = _network_of(stage)
                 if key not in done:
                     targets = self._other_class() if stage.order == "random_logit" else self.targets
                     with self._changed(stage):
@@ -308,6 +313,9 @@ class WeightAudit:
                 yield from self._compare(reference, done[key]["stage"], stage, "stage", noise)
                 if stage.order != ALMOST:
                     yield from self._compare(reference, done[key]["null"], stage, "null", noise)
+                waiting[key] -= 1
+                if not waiting[key]:  # two orders may share a network; what none needs any more is much memory
+                    del done[key]
         if self.settings.smoothed:
             yield from self._smoothed()
 

@@ -170,7 +170,7 @@ class Work:
     def _usable(self, label: str, found: Tensor | Exception) -> Tensor | SuiteError:
         """The map, or why it cannot be used."""
         if isinstance(found, Exception):
-            return fault(f"method {label!r}", found)
+            return as_suite_error(f"method {label!r}", found)
         damaged = [name for name, one in zip(self.ids, found, strict=True) if not bool(torch.isfinite(one).all())]
         if damaged:
             more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
@@ -212,14 +212,14 @@ class Work:
         """`block` as an outcome's rows take it."""
         return [self.block(study, method, metric, values, **more)]
 
-    def missing(self, study: str, method: str, metric: str, why: SuiteError, **more: Any) -> Rows:
+    def unavailable_rows(self, study: str, method: str, metric: str, why: SuiteError, **more: Any) -> Rows:
         """Nothing an image for a method that has no map: not_applicable, or failed where it is a fault."""
-        status = lost(why)
+        status = unavailable(why)
         none = [np.nan] * len(self.files)
         return self.rows(study, method, metric, none, undefined=status.pop("message"), **status | more)
 
     @property
-    def drawn(self) -> list[int]:
+    def plotted(self) -> list[int]:
         """The images of which the report is given pictures: the run's first ones."""
         return [i for i, position in enumerate(self.positions) if position < self.config.pictures]
 
@@ -227,7 +227,7 @@ class Work:
         """Photo and maps of the images that are drawn; none where one of the studies `unless` runs, which has them."""
         if {*unless} & {*self.config.studies.chosen()}:
             return {}
-        return {self.stem(i): self.picture_of(i) for i in self.drawn}
+        return {self.stem(i): self.picture_of(i) for i in self.plotted}
 
     def picture_of(self, index: int) -> dict[str, np.ndarray]:
         """The photo (H, W, 3) uint8 and the maps (h, w) float32 of one image, as the report draws them."""
@@ -250,7 +250,7 @@ def _joined(parts: list[dict[str, Tensor | Exception]]) -> dict[str, Tensor | Ex
     return joined
 
 
-def fault(who: str, error: Exception) -> SuiteError:
+def as_suite_error(who: str, error: Exception) -> SuiteError:
     """What went wrong in somebody's code, in one line that says where; the suite's own errors are left as they are."""
     if isinstance(error, SuiteError):
         return error
@@ -259,14 +259,14 @@ def fault(who: str, error: Exception) -> SuiteError:
     return SuiteError(f"{who}: {type(error).__name__}: {' '.join(str(error).split())[:300]}{place}")
 
 
-def measured(value: float, undefined: str, **place: Any) -> Row:
+def value_row(value: float, undefined: str, **place: Any) -> Row:
     """One row; not_applicable, `undefined` being the reason, where the value is NaN."""
     if np.isnan(value):
         return row(**place | {"status": "not_applicable", "message": undefined})
     return row(**place, value=value)
 
 
-def lost(why: Exception) -> Row:
+def unavailable(why: Exception) -> Row:
     """Status and message of what is not there: not_applicable, or failed where it is a fault."""
     return {"status": "not_applicable" if isinstance(why, NotApplicable) else "failed", "message": str(why)}
 

@@ -18,7 +18,7 @@ from suite.attribution.draws import generator_for
 from suite.attribution.passes import score, tapped
 from suite.errors import ConfigError, NetworkError
 from suite.models.layers import find_layer
-from suite.models.network import Network, black, scores_of
+from suite.models.network import Network, scores_of, zero_input
 from suite.models.state import in_use
 from suite.synthesis.image_parameters import blur, fourier_image, fourier_spectrum, roll, turned
 
@@ -76,7 +76,7 @@ PRESETS: Mapping[str, Recipe] = MappingProxyType(
 
 
 @dataclass(frozen=True, eq=False)
-class Wish:
+class Objective:
     """One picture asked for: a class, or something of a layer.
 
     Attributes:
@@ -126,7 +126,7 @@ class Ascent:
 
     Args:
         model: (B, 3, H, W) in [0, 1] -> (B, K); found as it was after every step.
-        wishes: the batch.
+        objectives: the batch.
         size: (H, W); the network's own by default.
 
     Attributes:
@@ -142,31 +142,31 @@ class Ascent:
         NetworkError: a layer that does not exist, scores that carry no gradient.
     """
 
-    def __init__(self, model: nn.Module, wishes: Sequence[Wish], size: tuple[int, int] | None = None) -> None:
-        if not wishes or len({wish.recipe.image for wish in wishes}) > 1:
+    def __init__(self, model: nn.Module, objectives: Sequence[Objective], size: tuple[int, int] | None = None) -> None:
+        if not objectives or len({objective.recipe.image for objective in objectives}) > 1:
             raise ConfigError("a batch is of at least one picture, all of pixels or all of spectra")
         if size is None and not isinstance(model, Network):
             raise ConfigError("size: a bare module does not tell its input size, give (height, width)")
-        self.model, self.wishes = model, tuple(wishes)
-        probe = black(model, size or model.card.input_size)  # type: ignore[union-attr,arg-type]
+        self.model, self.objectives = model, tuple(objectives)
+        probe = zero_input(model, size or model.card.input_size)  # type: ignore[union-attr,arg-type]
         self.mean = model.mean if isinstance(model, Network) else torch.zeros_like(probe[..., :1, :1])
         self.std = model.std if isinstance(model, Network) else torch.ones_like(self.mean)
-        self.fourier = wishes[0].recipe.image == "fourier"
+        self.fourier = objectives[0].recipe.image == "fourier"
         self.width = probe.shape[3]
         with in_use(model), torch.no_grad():
-            self.free = torch.cat([self._begin(wish, probe) for wish in wishes])
-            self.wanted = [self._features(wish, probe) for wish in wishes]
+            self.free = torch.cat([self._begin(objective, probe) for objective in objectives])
+            self.wanted = [self._features(objective, probe) for objective in objectives]
             classes = scores_of(model, probe).shape[1]
-        for target in (wish.target for wish in wishes if wish.target is not None):
+        for target in (objective.target for objective in objectives if objective.target is not None):
             if not 0 <= target < classes:
                 raise ConfigError(f"class {target}: out of range, this network's classes are 0..{classes - 1}")
         self._before = self.free
         self._moments = [torch.zeros_like(self.free) for _ in range(2)]
-        self._draws = [generator_for(wish.seed, "", "jitter") for wish in wishes]
+        self._draws = [generator_for(objective.seed, "", "jitter") for objective in objectives]
         self.step = 0
-        self.done = torch.zeros(len(wishes), dtype=torch.int64)
-        self.stopped = [""] * len(wishes)
-        self.idle = torch.zeros(len(wishes), dtype=torch.int64)
+        self.done = torch.zeros(len(objectives), dtype=torch.int64)
+        self.stopped = [""] * len(objectives)
+        self.idle = torch.zeros(len(objectives), dtype=torch.int64)
         self.values: list[Tensor] = []
         self.confidences: list[Tensor] = []
 
@@ -179,24 +179,24 @@ class Ascent:
     @property
     def moving(self) -> list[int]:
         """The pictures that are neither done nor stopped."""
-        return [i for i, w in enumerate(self.wishes) if not self.stopped[i] and self.step < w.recipe.steps]
+        return [i for i, w in enumerate(self.objectives) if not self.stopped[i] and self.step < w.recipe.steps]
 
     def advance(self) -> bool:
         """One forward and one backward for all that still move; False where none does."""
         alive = self.moving
         if not alive:
             return False
-        wishes = [self.wishes[i] for i in alive]
-        recipes = [wish.recipe for wish in wishes]
+        objectives = [self.objectives[i] for i in alive]
+        recipes = [objective.recipe for objective in objectives]
         index = torch.tensor(alive, device=self.free.device)
         with in_use(self.model):
             free = self.free[index].requires_grad_()
             pixels = self._pixels(free)
-            with tapped(self.model, {wish.layer for wish in wishes} - {""}) as outputs:
+            with tapped(self.model, {objective.layer for objective in objectives} - {""}) as outputs:
                 scores = scores_of(self.model, self._shaken(pixels, alive))
             each = [{name: output[k] for name, output in outputs.items()} for k in range(len(alive))]
             wanted = [self.wanted[i] for i in alive]
-            values = torch.stack([w.value(*of) for w, *of in zip(wishes, scores, each, wanted, strict=True)])
+            values = torch.stack([w.value(*of) for w, *of in zip(objectives, scores, each, wanted, strict=True)])
             total = (values - _column(recipes, "l2", values) * self._penalty(pixels, recipes)).sum()
             if not total.requires_grad:
                 raise NetworkError("the network's scores carry no gradient: it detaches, or computes in integers")
@@ -210,7 +210,7 @@ class Ascent:
                 kept = torch.where(_wide(sound, moved), free, self._before[index])
                 moved = torch.where(_wide(fine, moved), moved, kept)
             self._before, self.free = self.free, self.free.index_copy(0, index, moved)
-            self._note(index, values, scores, wishes)
+            self._note(index, values, scores, objectives)
         for i, value_fine, step_fine in zip(alive, sound.tolist(), fine.tolist(), strict=True):
             self.done[i] += step_fine
             if not step_fine:
@@ -221,23 +221,23 @@ class Ascent:
         self.step += 1
         return bool(self.moving)
 
-    def _begin(self, wish: Wish, probe: Tensor) -> Tensor:
+    def _begin(self, objective: Objective, probe: Tensor) -> Tensor:
         """(1, ...) what moves, as the recipe begins: noise, or a picture."""
-        if wish.start is not None:
-            picture = wish.start.to(probe)[None]
+        if objective.start is not None:
+            picture = objective.start.to(probe)[None]
             return fourier_spectrum(picture) if self.fourier else (picture - self.mean) / self.std
         shape = fourier_spectrum(probe).shape if self.fourier else probe.shape
-        noise = torch.randn(shape, generator=generator_for(wish.seed, "", "start")).to(probe)
+        noise = torch.randn(shape, generator=generator_for(objective.seed, "", "start")).to(probe)
         return noise * 0.01 if self.fourier else noise
 
-    def _features(self, wish: Wish, probe: Tensor) -> Tensor | None:
-        if wish.layer:
-            find_layer(self.model, wish.layer)
-        if wish.like is None:
+    def _features(self, objective: Objective, probe: Tensor) -> Tensor | None:
+        if objective.layer:
+            find_layer(self.model, objective.layer)
+        if objective.like is None:
             return None
-        with tapped(self.model, [wish.layer]) as outputs:
-            scores_of(self.model, wish.like.to(probe)[None])
-        return outputs[wish.layer][0].detach()
+        with tapped(self.model, [objective.layer]) as outputs:
+            scores_of(self.model, objective.like.to(probe)[None])
+        return outputs[objective.layer][0].detach()
 
     def _pixels(self, free: Tensor) -> Tensor:
         return fourier_image(free, self.width) if self.fourier else free * self.std + self.mean
@@ -246,7 +246,7 @@ class Ascent:
         """Each picture as this step sees it; moved back by the gradient, so that the step is the recipe's."""
         offsets, turns = [], []
         for i in alive:
-            recipe, draws = self.wishes[i].recipe, self._draws[i]
+            recipe, draws = self.objectives[i].recipe, self._draws[i]
             offsets.append(torch.randint(recipe.jitter + 1, (2,), generator=draws))
             turns.append((torch.rand(4, generator=draws) * 2 - 1) * recipe.robust)
         pixels = roll(pixels, torch.stack(offsets))
@@ -288,9 +288,9 @@ class Ascent:
             moved = moved.index_copy(0, mine, blur(moved[mine], sigma))
         return moved
 
-    def _note(self, index: Tensor, values: Tensor, scores: Tensor, wishes: Sequence[Wish]) -> None:
-        nothing = values.new_full((len(self.wishes),), torch.nan)
-        targets = torch.tensor([-1 if w.target is None else w.target for w in wishes], device=index.device)
+    def _note(self, index: Tensor, values: Tensor, scores: Tensor, objectives: Sequence[Objective]) -> None:
+        nothing = values.new_full((len(self.objectives),), torch.nan)
+        targets = torch.tensor([-1 if w.target is None else w.target for w in objectives], device=index.device)
         shares = score(scores.softmax(1), targets.clamp_min(0)).masked_fill(targets < 0, torch.nan)
         self.values.append(nothing.index_copy(0, index, values))
         self.confidences.append(nothing.index_copy(0, index, shares.to(values)))
@@ -320,7 +320,7 @@ class Visualization:
 
 def visualize(
     model: nn.Module,
-    wishes: Sequence[Wish],
+    objectives: Sequence[Objective],
     *,
     size: tuple[int, int] | None = None,
     snapshots: Iterable[int] = (),
@@ -331,13 +331,13 @@ def visualize(
 
     Args:
         model: (B, 3, H, W) in [0, 1] -> (B, K) scores; found as it was.
-        wishes: what is asked for, each with its own recipe, target and seed.
+        objectives: what is asked for, each with its own recipe, target and seed.
         size: (H, W); the network's own by default.
         snapshots: iterations after which the pictures are kept too.
         watch: called after every step.
         keep: whether Ctrl-C ends the run with what there is, instead of being passed on.
     """
-    ascent, wanted, kept = Ascent(model, wishes, size), set(snapshots), {}
+    ascent, wanted, kept = Ascent(model, objectives, size), set(snapshots), {}
     going, interrupted = True, False
     try:
         while going:
@@ -350,7 +350,7 @@ def visualize(
         if not keep:
             raise
         interrupted = True
-    nothing = torch.empty(0, len(wishes))
+    nothing = torch.empty(0, len(objectives))
     values, confidences = (torch.stack(x).cpu() if x else nothing for x in (ascent.values, ascent.confidences))
     stuck = ((ascent.idle == ascent.done) & (ascent.done > 0)).tolist()
     why = "its gradient was zero at every step, a rectifier is off: begin from a photo, or take another neuron"

@@ -13,7 +13,7 @@ from suite.data.images import load_image
 from suite.errors import ConfigError, did_you_mean
 from suite.models.load import load_model
 from suite.registry import build, check_parameters
-from suite.synthesis.class_visualization import PRESETS, Ascent, Recipe, Wish, visualize
+from suite.synthesis.class_visualization import PRESETS, Ascent, Objective, Recipe, visualize
 from suite.synthesis.scores import PICTURE_SCORES, seen
 
 SHOWN = 6  # pictures of the strip
@@ -81,9 +81,9 @@ def make_picture(
     card, recipe = network.card, recipe_of(preset, changes or {})
     target = card.classes.resolve(wanted) if wanted else None
     photo, note = load_image(start, resize=card.resize, crop=card.input_size) if start else (None, "")
-    wish = Wish(recipe, target=target, layer=layer, channel=channel, start=photo, seed=seed)
+    objective = Objective(recipe, target=target, layer=layer, channel=channel, start=photo, seed=seed)
     steps = sorted({round(recipe.steps * (k + 1) / SHOWN) for k in range(SHOWN)} - {0})
-    found = visualize(network, [wish], snapshots=steps, watch=watch, keep=True)
+    found = visualize(network, [objective], snapshots=steps, watch=watch, keep=True)
     done = int(found.done[0])
     title = card.classes.name(target) if target is not None else layer if channel is None else f"{layer} {channel}"
     name = "".join(c if c.isalnum() else "_" for c in title)

@@ -204,7 +204,10 @@ def definitions(reference: Reference) -> Iterator[Hypothesis]:
     if twin in GUIDED:
         # On some networks only: those whose ReLUs are functions, which hooks on modules never see.
         missed: Make = _gradient if twin in GUIDED[:2] else partial(_guided_cam, gradient=_gradient)
-        yield "is the plain gradient: no ReLU is ruled", lambda case: [("", reference), (f"on {case.name}", missed)]
+        yield (
+            "is the plain gradient: no ReLU's backward differs",
+            lambda case: [("", reference), (f"on {case.name}", missed)],
+        )
         from suite.reference.captum import captum_attribution
 
         kind = {"guided_backprop": "GuidedBackprop", "deconvolution": "Deconvolution"}.get(twin, "GuidedGradCam")

@@ -71,9 +71,9 @@ class Reference:
             torch.manual_seed(0)
             return self.compute(case.model, case.images.clone(), case.targets, case.layer).detach()
 
-    def parted(self, case: Case) -> tuple[Tensor, str] | None:
+    def known_deviation(self, case: Case) -> tuple[Tensor, str] | None:
         """The definition's map and why Captum parts from it, on networks where it is known to."""
-        why = rectifier_report(case.model, case.images).why_captum_parts() if self.captum_guided else ""
+        why = rectifier_report(case.model, case.images).why_captum_deviates() if self.captum_guided else ""
         return (_own(self.twin)(case.model, case.images, case.targets, case.layer), why) if why else None
 
 

@@ -220,8 +220,8 @@ def _judge(reference: Reference, trial: Trial) -> Finding:
     if reference.attack and not case.small and _close_attack(case, found, expected, steps=reference.twin != "FGSM"):
         share = float((gap > TOLERANCE).float().mean())
         return say(True, f"equal up to rounding, which turned the gradient's sign in {share:.2%} of the pixels")
-    if (parted := reference.parted(case)) and close(case, found, parted[0]):
-        return say(True, f"equal to the definition, from which {reference.name} parts: {parted[1]}")
+    if (deviation := reference.known_deviation(case)) and close(case, found, deviation[0]):
+        return say(True, f"equal to the definition, from which {reference.name} parts: {deviation[1]}")
     place = np.unravel_index(int(gap.argmax()), gap.shape)
     where = ", ".join(f"{n} {int(i)}" for n, i in zip(("image", "channel", "row", "column"), place, strict=True))
     return say(False, f"relative L2 {far:.2g}, largest gap {float(gap.max()):.2g} at {where}")
@@ -320,7 +320,7 @@ def _reasons(
     compared = [(t, f) for t, f in pairs if t.found is not None and not f.text.startswith("not compared")]
     # Networks on which the reference is not disputed say most, and a real one only where it alone differs.
     small = [(t, f) for t, f in compared if t.case.small]
-    clean = [(t, f) for t, f in small if references[0].parted(t.case) is None]
+    clean = [(t, f) for t, f in small if references[0].known_deviation(t.case) is None]
     pool = next((p for p in (clean, small, compared) if not all(f.equal for _, f in p)), [])
     if not pool:
         return [*broken, *defects]

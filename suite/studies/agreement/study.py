@@ -16,7 +16,7 @@ from suite.errors import NotApplicable, SuiteError
 from suite.metrics.similarity import max_abs_difference, relative_l2, spearman
 from suite.models.rectifiers import RectifierReport, rectifier_report
 from suite.reference.captum import Counterpart, LibraryDraws, counterpart
-from suite.studies.base import Outcome, Rows, Study, Work, drawable, fault, finite
+from suite.studies.base import Outcome, Rows, Study, Work, as_suite_error, drawable, finite
 
 _OFF_CPU = 1e-3  # relative L2; kernels off the CPU choose their own order of summation
 _UNPROMISED = 1e-6  # relative L2 of what would count as agreeing where Captum is known to part
@@ -32,8 +32,8 @@ class _Promise:
 
 
 def _promise(known: Counterpart, survey: RectifierReport, device: torch.device) -> _Promise:
-    if known.guided and survey.why_captum_parts():
-        return _Promise(False, _UNPROMISED, survey.why_captum_parts())
+    if known.guided and survey.why_captum_deviates():
+        return _Promise(False, _UNPROMISED, survey.why_captum_deviates())
     if not known.exact:
         return _Promise(False, known.tolerance, known.reason)
     if device.type != "cpu":
@@ -53,7 +53,7 @@ class Agreement(Study):
 
     def run(self, work: Work) -> Outcome:
         rows: Rows = []
-        arrays = {i: work.picture_of(i) for i in work.drawn}
+        arrays = {i: work.picture_of(i) for i in work.plotted}
         survey = rectifier_report(work.model, work.images)
         for label, method in work.methods.items():
             known = counterpart(method)
@@ -62,7 +62,7 @@ class Agreement(Study):
                 if isinstance(why, Tensor) and not method.control:
                     why = NotApplicable("no reference has this method; `suite verify` compares it with one you name")
                 if isinstance(why, SuiteError):
-                    rows += work.missing(self.name, label, "map", why, implementation="own")
+                    rows += work.unavailable_rows(self.name, label, "map", why, implementation="own")
                 continue
             layer = _layer_used(work, method)
             place = {"implementation": "captum", "layer": layer}
@@ -70,12 +70,14 @@ class Agreement(Study):
                 own, theirs = self._pair(work, label, method, known)
             except NotApplicable as why:
                 reason = NotApplicable(f"{why}{self._silent_gradient(work, method, known)}")
-                rows += work.missing(self.name, label, "bit_equal", reason, **place)
+                rows += work.unavailable_rows(self.name, label, "bit_equal", reason, **place)
                 continue
             except torch.OutOfMemoryError:
                 raise
             except Exception as error:  # Captum raises what it likes; the other methods are compared all the same
-                rows += work.missing(self.name, label, "bit_equal", fault(f"Captum's {label!r}", error), **place)
+                rows += work.unavailable_rows(
+                    self.name, label, "bit_equal", as_suite_error(f"Captum's {label!r}", error), **place
+                )
                 continue
             rows += self._compare(work, label, own, theirs, _promise(known, survey, work.images.device), place)
             for i, picture in arrays.items():

@@ -326,7 +326,7 @@ class _Item:
         before, after = self._seen(work.scores[index]), self._seen(predict(work.model, saved))
         kind = "".join(c if c.isalnum() else "_" for c in title)
         for k, i in enumerate(index.tolist()):
-            if i not in work.drawn:
+            if i not in work.plotted:
                 continue
             words = {"id": work.ids[i], "title": title, "before": before[k], "after": after[k]}
             picture = {name: np.array(text) for name, text in words.items()}

@@ -30,7 +30,7 @@ class BetweenNetworks(Study):
                 lost = [w.maps[label] for w in (work, other) if label not in w.comparable]
                 if lost:
                     assert isinstance(lost[0], SuiteError)
-                    rows += work.missing(self.name, label, "spearman", lost[0], stage="same_photo", **place)
+                    rows += work.unavailable_rows(self.name, label, "spearman", lost[0], stage="same_photo", **place)
                     continue
                 for stage, partner in work.pairings().items():
                     for metric, values, why in work.comparable[label].compare(other.comparable[label], partner):
@@ -38,7 +38,7 @@ class BetweenNetworks(Study):
         here = [one.model.card.name for one in (work, *work.others)]
         for title in (part.title for part in work.config.models if part.title not in here):
             apart = NotApplicable(f"{title} takes photos at another size, or could not be had")
-            rows += work.missing(self.name, "", "spearman", apart, other=title, stage="same_photo")
+            rows += work.unavailable_rows(self.name, "", "spearman", apart, other=title, stage="same_photo")
         return Outcome(rows)
 
 

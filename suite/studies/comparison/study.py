@@ -34,7 +34,7 @@ class Comparison(Study):
                     rows += work.rows(self.name, a, metric, values, other=b, stage=stage, undefined=why)
         for label, found in work.maps.items():
             if not isinstance(found, Tensor):
-                rows += work.missing(self.name, label, "spearman", found, stage="same_photo")
+                rows += work.unavailable_rows(self.name, label, "spearman", found, stage="same_photo")
         return Outcome(rows, work.pictures("agreement"))
 
 

@@ -42,8 +42,8 @@ TEXTS = {
         "reverse. Means with their 95% interval (Student's t).",
     ),
     "differentiate_linearity": (
-        "How far the gradient foretells the score",
-        "What g·d misses of f(x + d) − f(x), as a share of it: 0 is exact, 1 is no better than foretelling no change. "
+        "How far the gradient predicts the score",
+        "What g·d misses of f(x + d) − f(x), as a share of it: 0 is exact, 1 is no better than predicting no change. "
         "The radius is in grey levels (1/255), at every pixel. Medians, in brackets the middle half of the photos.",
     ),
     "differentiate_limits": (
@@ -159,7 +159,7 @@ def _linearity(table: pd.DataFrame) -> Figure:
         part = part.sort_values("radius")
         ax.fill_between(part["radius"], part["missed_low"], part["missed_high"], color=colour, alpha=0.22, lw=0)
         ax.plot(part["radius"], part["missed"], marker=marker, color=colour, lw=1.6, label=directions)
-    ax.axhline(1, color=INK, lw=1, ls=":", label="as wrong as foretelling no change")
+    ax.axhline(1, color=INK, lw=1, ls=":", label="as wrong as predicting no change")
     radii = sorted(set(table["radius"]))
     ax.set_xticks(radii, [_level(radius / 255) for radius in radii])
     figure.legend(loc="outside upper left", ncols=3)
@@ -221,8 +221,8 @@ SECTION = Section(
         "mixes": "also answers for other classes.",
         "vanishes": "vanishes where the network is sure.",
         "mixes, vanishes": "also answers for other classes, and vanishes where the network is sure.",
-        "linear nearby": "has a gradient that foretells it nearby, and not further away.",
-        "not linear": "has a gradient that foretells it at no radius measured.",
+        "linear nearby": "has a gradient that predicts it nearby, and not further away.",
+        "not linear": "has a gradient that predicts it at no radius measured.",
         "saturates": "saturates: the gradient at the photo leaves out what happened on the way to it.",
         "interacts": "interacts: parts of the photo do together what no sum over pixels can say.",
     },

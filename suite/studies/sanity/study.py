@@ -41,7 +41,9 @@ class Sanity(Study):
                 model = before_last_rectifier(model, work.images)
             except NotApplicable as why:
                 place = {"other": "self", "stage": "intact", "x": 0.0, "noise": 0.0, "cell": 0, "draw": work.part}
-                parts = [work.missing(self.name, label, "spearman_abs", why, **place) for label in work.methods]
+                parts = [
+                    work.unavailable_rows(self.name, label, "spearman_abs", why, **place) for label in work.methods
+                ]
                 return Outcome([line for part in parts for line in part])
         targets = work.targets if settings.target == "label" else work.scores.argmax(1)
         audit = WeightAudit(

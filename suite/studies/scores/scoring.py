@@ -1,7 +1,7 @@
 """The metrics of one chunk of images on one network: what the study `scores` measures.
 
 Maps, the clean prediction, perturbed copies that no map decides, and the controls are computed once for all methods.
-A method whose values are amounts of evidence is taken with its sign; of slopes, the size counts (`Attribution.slopes`).
+Contributions are taken with their sign; of sensitivities (`Attribution.sensitivity`) the size counts.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,10 +30,18 @@ from suite.data.boxes import Box, Places
 from suite.errors import NotApplicable, SuiteError
 from suite.metrics import axioms, faithfulness, localisation
 from suite.metrics.complexity import effective_complexity, entropy, gini
-from suite.metrics.faithfulness import Answers, answers, area, ask, first_removed, normalised, removal_ranks
+from suite.metrics.faithfulness import (
+    TargetOutputs,
+    area,
+    evaluate_perturbed,
+    first_removed,
+    normalised,
+    removal_ranks,
+    target_outputs,
+)
 from suite.metrics.robustness import relative_change
 from suite.models.network import Network
-from suite.studies.base import Rows, Work, fault, magnitude
+from suite.studies.base import Rows, Work, as_suite_error, magnitude
 from suite.studies.scores.config import ScoresConfig
 
 CONTROLS: Mapping[str, Attribution] = {
@@ -65,7 +73,7 @@ class _Maps:
 
     Attributes:
         maps: (B, C, h, w), zero where they were not finite.
-        evidence: (B, H, W): channels summed, of slopes their size, at the images' size.
+        evidence: (B, H, W): channels summed, of sensitivities their size, at the images' size.
         damaged: (B,) bool, maps that held NaN or infinity.
     """
 
@@ -82,7 +90,7 @@ def prepared(maps: Tensor, method: Attribution, size: tuple[int, int]) -> _Maps:
     """A method's maps (B, C, h, w) in the forms that metrics take, for images of a size (H, W)."""
     damaged = ~torch.isfinite(maps).flatten(1).all(1)
     maps = maps.masked_fill(damaged.view(-1, 1, 1, 1), 0)
-    flat = maps.abs() if method.slopes else maps
+    flat = maps.abs() if method.sensitivity else maps
     return _Maps(maps, _upsampled(flat.sum(1, keepdim=True), size)[:, 0], damaged)
 
 
@@ -122,7 +130,7 @@ class Scoring:
             except Exception as error:
                 del self.rows[done:]
                 for label in self._judged(name):
-                    self.rows += self._missing(label, name, fault(f"metric {name!r}", error))
+                    self.rows += self._unavailable(label, name, as_suite_error(f"metric {name!r}", error))
         return self.rows
 
     @cached_property
@@ -135,7 +143,7 @@ class Scoring:
         for label, method in self.methods.items():
             result = found[label]
             if isinstance(result, Exception):
-                self.rows += self._missing(label, "map", fault(f"method {label!r}", result))
+                self.rows += self._unavailable(label, "map", as_suite_error(f"method {label!r}", result))
                 continue
             made[label] = prepared(result, method, work.size)
             why, none = f"method {label!r}: its map holds NaN or infinity", [np.nan] * len(work.files)
@@ -161,8 +169,8 @@ class Scoring:
         block = self.work.block("scores", label, metric, values, control=control, **more)
         self.rows.append(block.only((~self.maps[label].damaged).tolist()))
 
-    def _missing(self, label: str, metric: str, why: SuiteError) -> Rows:
-        return self.work.missing("scores", label, metric, why, control=self.methods[label].control)
+    def _unavailable(self, label: str, metric: str, why: SuiteError) -> Rows:
+        return self.work.unavailable_rows("scores", label, metric, why, control=self.methods[label].control)
 
     @cached_property
     def room(self) -> int:
@@ -182,8 +190,8 @@ class Scoring:
         return torch.contiguous_format
 
     @cached_property
-    def clean(self) -> Answers:
-        return answers(self.work.scores.unsqueeze(1), self.work.targets)
+    def clean(self) -> TargetOutputs:
+        return target_outputs(self.work.scores.unsqueeze(1), self.work.targets)
 
     def _generators(self, purpose: str) -> list[torch.Generator]:
         return [generator_for(self.work.config.seed, name, f"scores {purpose}") for name in self.work.ids]
@@ -198,9 +206,9 @@ class Scoring:
     def ranks(self) -> dict[str, Tensor]:
         return {label: removal_ranks(m.evidence, self.shuffled) for label, m in self._judged("deletion").items()}
 
-    def ask(self, images: Tensor, masks: Tensor, others: Tensor) -> Answers:
-        """`faithfulness.ask` of this network and these targets."""
-        return ask(self.work.model, images, self.work.targets, masks, others, self.room, self.layout)
+    def evaluate(self, images: Tensor, masks: Tensor, others: Tensor) -> TargetOutputs:
+        """`faithfulness.evaluate_perturbed` of this network and these targets."""
+        return evaluate_perturbed(self.work.model, images, self.work.targets, masks, others, self.room, self.layout)
 
     def _ground(self, kind: str) -> Tensor:
         images = self.work.images
@@ -215,11 +223,11 @@ class Scoring:
         everywhere = torch.ones(len(images), 1, *self.work.size, dtype=torch.bool, device=images.device)
         for kind in kinds:
             ground = self._ground(kind)
-            gone = self.ask(images, everywhere, ground)
+            gone = self.evaluate(images, everywhere, ground)
             start, end = (images, ground) if metric == "deletion" else (ground, images)
             first, last = (self.clean, gone) if metric == "deletion" else (gone, self.clean)
             for label, ranks in self.ranks.items():
-                inner = self.ask(start, first_removed(ranks, shares[1:-1]), end)
+                inner = self.evaluate(start, first_removed(ranks, shares[1:-1]), end)
                 curves = [torch.cat(parts, 1) for parts in zip(first, inner, last, strict=True)]
                 self._add(label, metric, area(curves[1]), other=kind, stage="raw")
                 for stage, form in (("score", 0), ("probability", 1)):
@@ -240,7 +248,7 @@ class Scoring:
             removed = first_removed(ranks, shares)
             gone = removed.flatten(0, 1).unsqueeze(1)
             imputed = torch.cat([faithfulness.impute(images[of[some]], gone[some]) for some in chunks])
-            found = self.ask(images, removed, imputed.view(len(images), steps, *images.shape[1:]) + noise)
+            found = self.evaluate(images, removed, imputed.view(len(images), steps, *images.shape[1:]) + noise)
             kept = found.probability.mean(1) / self.clean.probability[:, 0]
             kept = kept.masked_fill(self.clean.probability[:, 0] < _LEAST["probability"], torch.nan)
             why = f"the target's clean probability is less than {_LEAST['probability']:g}"
@@ -267,11 +275,11 @@ class Scoring:
     def _fidelity(self) -> None:
         images, (masks, enough) = self.work.images, self.subsets
         ground = baseline("mean", images)
-        drops = self.clean.score - self.ask(images, masks, ground).score
+        drops = self.clean.score - self.evaluate(images, masks, ground).score
         for label, found in self._judged("fidelity").items():
             sums = faithfulness.subset_sums(found.evidence, masks)
             predicted, method = sums, self.methods[label]
-            if method.slopes and method.signed:  # a slope without its sign predicts by its size, as above
+            if method.sensitivity and method.signed:  # a sensitivity without its sign predicts by its size, as above
                 change = _upsampled(found.maps, self.work.size) * (images - ground)
                 predicted = faithfulness.subset_sums(change.sum(1), masks)
             measures = {
@@ -293,7 +301,7 @@ class Scoring:
                 yield label, found
             elif label not in self.lost:
                 self.lost.add(label)
-                self.rows += self._missing(label, metric, fault(f"method {label!r}", found))
+                self.rows += self._unavailable(label, metric, as_suite_error(f"method {label!r}", found))
 
     def _sensitivity(self) -> None:
         work, generators = self.work, self._generators("sensitivity")
@@ -434,4 +442,4 @@ class Scoring:
                 self._add(label, metric, relative_change(self.maps[label].maps, found), undefined=_ZERO)
         except NotApplicable as why:
             for label in self._judged(metric):
-                self.rows += self._missing(label, metric, why)
+                self.rows += self._unavailable(label, metric, why)

@@ -19,7 +19,7 @@ from suite.metrics.localisation import box_of
 from suite.models.embedded import IMAGENET_MEAN
 from suite.models.network import Card, Network
 from suite.results.columns import Block
-from suite.studies.base import Rows, Work, measured
+from suite.studies.base import Rows, Work, value_row
 from suite.studies.scores.config import ScoresConfig
 from suite.studies.scores.scoring import Scoring
 
@@ -89,5 +89,5 @@ def self_test(work: Work, settings: ScoresConfig, methods: Mapping[str, Attribut
         place = work.place("scores", label) | {"implementation": "self-test", "control": True}
         place |= {"metric": metric, "other": other, "stage": stage}
         undefined = "undefined on all pictures of the self-test"
-        rows.append(measured(float(np.mean(known)) if known else np.nan, undefined, **place))
+        rows.append(value_row(float(np.mean(known)) if known else np.nan, undefined, **place))
     return rows

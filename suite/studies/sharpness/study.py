@@ -35,7 +35,7 @@ class Sharpness(Study):
                     values = measure(work.comparable[label].maps)
                     rows += work.rows(self.name, label, metric, values, undefined="the map is zero everywhere")
                 else:
-                    rows += work.missing(self.name, label, metric, found)
+                    rows += work.unavailable_rows(self.name, label, metric, found)
         return Outcome(rows, work.pictures("agreement", "comparison"))
 
 

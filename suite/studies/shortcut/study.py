@@ -14,7 +14,7 @@ from suite.attribution.fused import attribute_each, plan_cost
 from suite.attribution.passes import Cost
 from suite.config import RunConfig
 from suite.sanity.weight_randomisation import with_controls
-from suite.studies.base import Outcome, Rows, Study, Work, fault, magnitude
+from suite.studies.base import Outcome, Rows, Study, Work, as_suite_error, magnitude
 from suite.studies.shortcut.config import ShortcutConfig
 from suite.training.fit import Recipe, as_network, recipe_of, train
 from suite.training.shortcut import plant, regions
@@ -66,7 +66,9 @@ class Shortcut(Study):
             for label, maps in attribute_each(network, images, targets, methods, ids=ids).items():
                 place["control"] = methods[label].control
                 if isinstance(maps, Exception):
-                    rows += work.missing(self.name, label, "pointing", fault(f"method {label!r}", maps), **place)
+                    rows += work.unavailable_rows(
+                        self.name, label, "pointing", as_suite_error(f"method {label!r}", maps), **place
+                    )
                     continue
                 size = magnitude(maps, (side, side)).double()
                 for metric, measure in (("mass_in_patch", mass_inside), ("pointing", pointing)):

@@ -18,7 +18,7 @@ from suite.models.network import scores_of
 from suite.models.state import in_use
 from suite.reference.captum import counterpart
 from suite.results.schema import row
-from suite.studies.base import Outcome, Row, Rows, Study, Work, lost
+from suite.studies.base import Outcome, Row, Rows, Study, Work, unavailable
 from suite.studies.speed.clock import peak_bytes, synchronise
 from suite.studies.speed.config import SpeedConfig
 
@@ -91,7 +91,7 @@ class Speed(Study):
         """Why a method is not timed."""
         place = {"implementation": "own", "stage": "batch", "x": float(len(work.images)), "metric": "seconds"}
         return [
-            row(**work.place(self.name, label), **place, **lost(why))
+            row(**work.place(self.name, label), **place, **unavailable(why))
             for label, why in work.maps.items()
             if not isinstance(why, Tensor)
         ]

@@ -17,7 +17,7 @@ class StylePairConfig(Part):
 
 
 class StyleTransferConfig(StudySettings):
-    """Photos painted as paintings, judged by networks that were not asked, and what that does to maps."""
+    """Photos painted as paintings, judged by held-out networks, and what that does to maps."""
 
     pairs: tuple[StylePairConfig, ...] = Field(
         tuple(

@@ -61,7 +61,7 @@ def _fitted(picture: NDArray[Any], width: int, height: int) -> Image.Image:
 TEXTS = {
     "style_transfer": (
         "Pictures",
-        "Distances on the network that painted and on networks that were not asked. Content: 0 is the photo, 1 as far "
+        "Distances on the network that painted and on held-out networks. Content: 0 is the photo, 1 as far "
         "as the painting itself. Style: 0 is the painting, 1 as far as the photo itself. Lower is better for both; a "
         "picture that is only near on its own network has found that network's weak spots.",
     ),

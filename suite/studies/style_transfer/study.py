@@ -1,4 +1,4 @@
-"""Style transfer: does the picture hold on networks that were not asked, and what does style do to maps?
+"""Style transfer: does the picture hold on held-out networks, and what does style do to maps?
 
 One job is a photo, a painting and a network. Rows: image is the photo, other the painting, as the configuration names
 them; where another picture stands in, the message says so.
@@ -22,13 +22,13 @@ from suite.data.pictures import load_picture, picture_or_stand_in
 from suite.metrics.similarity import spearman
 from suite.models.network import Card
 from suite.results.schema import row
-from suite.studies.base import Outcome, Rows, Study, Work, fault, lost, magnitude, measured
+from suite.studies.base import Outcome, Rows, Study, Work, as_suite_error, magnitude, unavailable, value_row
 from suite.studies.style_transfer.config import StylePairConfig, StyleTransferConfig
 from suite.synthesis.style_transfer import PRESETS, Painting, StyleTransfer, judged, make_settings, thinned, transfer
 
 
 class StyleTransferStudy(Study):
-    """Photos painted as paintings: loss terms, distances on networks that were not asked, maps before and after."""
+    """Photos painted as paintings: loss terms, distances on held-out networks, maps before and after."""
 
     name: ClassVar[str] = "style_transfer"
     once: ClassVar[bool] = True  # the chunk's photos are only there for maps of unrelated photos
@@ -71,7 +71,7 @@ class StyleTransferStudy(Study):
         for judge in (work, *work.others):
             for metric, value in judged(judge.model, photo, painting, found.last.image).items():
                 here = place | {"stage": judge.model.card.name, "metric": f"{metric}_distance"}
-                rows.append(measured(value, "photo and painting do not differ there", **here))
+                rows.append(value_row(value, "photo and painting do not differ there", **here))
         rows += _maps(work, pair, photo, found.last.image, place)
         words = {"id": pair.content, "style": pair.style, "note": place["message"], "model": work.model.card.name}
         words |= {"form": settings.form, "steps": "\n".join(name for name, _ in found.strip())}
@@ -133,7 +133,7 @@ def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, pla
     for label, result in found.items():
         here = place | {"method": label, "metric": "map_spearman"}
         if not isinstance(result, Tensor):
-            rows.append(row(**here | lost(fault(f"method {label!r}", result))))
+            rows.append(row(**here | unavailable(as_suite_error(f"method {label!r}", result))))
             continue
         maps = magnitude(result, size)
         alike = dict(zip(stages[1:], spearman(maps[:1].expand(2, *size), maps[1:]).tolist(), strict=True))
@@ -142,7 +142,7 @@ def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, pla
             alike["unrelated"] = float(spearman(maps[:1].expand_as(others), others).nanmean())
         for stage, value in alike.items():
             here |= {"stage": stage, "control": work.methods[label].control}
-            rows.append(measured(value, "a map is constant, or no photo is of another class", **here))
+            rows.append(value_row(value, "a map is constant, or no photo is of another class", **here))
     return rows
 
 

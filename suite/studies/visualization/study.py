@@ -24,7 +24,7 @@ from suite.results.schema import row
 from suite.studies.base import Outcome, Row, Rows, Study, Work
 from suite.studies.visualization.config import JobConfig, PictureConfig, VisualizationConfig
 from suite.synthesis import scores
-from suite.synthesis.class_visualization import Recipe, Wish, visualize
+from suite.synthesis.class_visualization import Objective, Recipe, visualize
 from suite.synthesis.picture import recipe_of
 
 _POINTS = 25  # of a curve
@@ -92,16 +92,16 @@ class Visualization(Study):
         seeds = [work.config.seed + k for k in range(job.seeds)]
         made = [(p, label, seed) for p in job.pictures for label in recipes for seed in seeds]
         begun = {p.title: _begun(p, work) for p in job.pictures}
-        wishes = [Wish(recipe=recipes[label], seed=seed, **begun[p.title]) for p, label, seed in made]
-        found = visualize(work.model, wishes, snapshots=job.snapshots)
+        objectives = [Objective(recipe=recipes[label], seed=seed, **begun[p.title]) for p, label, seed in made]
+        found = visualize(work.model, objectives, snapshots=job.snapshots)
         places = [
             work.place(self.name) | {"stage": job.name, "method": label, "image": p.title, "draw": seed}
-            | {"target": wish.target, "layer": wish.layer}
-            for (p, label, seed), wish in zip(made, wishes, strict=True)
+            | {"target": objective.target, "layer": objective.layer}
+            for (p, label, seed), objective in zip(made, objectives, strict=True)
         ]  # fmt: skip
         shots: list[tuple[int | None, Tensor]] = [*found.snapshots.items(), (None, found.images)]
         for x, images in shots:
-            scored, confidences = self._scored(work, wishes, places, images, x)
+            scored, confidences = self._scored(work, objectives, places, images, x)
             rows += scored
             if x is None and found.snapshots:
                 continue  # the snapshots are shown instead
@@ -124,12 +124,12 @@ class Visualization(Study):
         return rows, tiles
 
     def _scored(
-        self, work: Work, wishes: list[Wish], places: list[Row], images: Tensor, x: int | None
+        self, work: Work, objectives: list[Objective], places: list[Row], images: Tensor, x: int | None
     ) -> tuple[Rows, list[float]]:
         """Rows of all pictures after x iterations (None: as they ended); the confidences, NaN without a class."""
         columns = {("", name): measure(images) for name, measure in scores.PICTURE_SCORES.items()}
-        aimed = torch.tensor([wish.target is not None for wish in wishes], device=images.device)
-        targets = torch.tensor([wish.target or 0 for wish in wishes], device=images.device)
+        aimed = torch.tensor([objective.target is not None for objective in objectives], device=images.device)
+        targets = torch.tensor([objective.target or 0 for objective in objectives], device=images.device)
         if bool(aimed.any()):
             saved = scores.seen(work.model, as_saved(images), targets)
             judged = {("", name): value for name, value in scores.seen(work.model, images, targets).items()}
@@ -141,13 +141,13 @@ class Visualization(Study):
         rows: Rows = []
         for (other, metric), values in columns.items():
             place = {"other": other, "metric": metric, "unit": _UNITS.get(metric, ""), "x": x}
-            for wish, whose, value in zip(wishes, places, values.tolist(), strict=True):
+            for objective, whose, value in zip(objectives, places, values.tolist(), strict=True):
                 if np.isfinite(value):
                     rows.append(row(**whose, **place, value=value))
-                elif wish.target is not None:
+                elif objective.target is not None:
                     why = "the network's scores of this picture are not finite, or it is of one colour"
                     rows.append(row(**whose, **place, status="not_applicable", message=why))
-        return rows, columns.get(("", "confidence"), torch.full((len(wishes),), torch.nan)).tolist()
+        return rows, columns.get(("", "confidence"), torch.full((len(objectives),), torch.nan)).tolist()
 
 
 def _jobs(config: RunConfig) -> tuple[JobConfig, ...]:
@@ -167,7 +167,7 @@ def _recipes(job: JobConfig) -> dict[str, Recipe]:
 
 
 def _begun(picture: PictureConfig, work: Work) -> dict[str, Any]:
-    """A picture as fields of a `Wish`."""
+    """A picture as fields of a `Objective`."""
     network = work.model
     return {
         "target": network.card.classes.resolve(picture.target) if picture.target else None,
