@@ -222,6 +222,17 @@ def test_one_row_a_method_and_stability():
     assert not {"p_holm", "alone", "not_applicable"} & {*table}
 
 
+@pytest.mark.parametrize("shape", [(20, 10), (300, 3)])
+def test_every_pair_stands_in_its_own_place(shape):
+    # More than 127 pairs overflowed the 8 bits in which pandas numbers a few photos.
+    expected = np.arange(np.prod(shape), dtype=float).reshape(shape)
+    place = {"method": "a", "stage": "intact", "x": 0.0, "other": "self", "noise": 0.01, "cell": 4, "control": False}
+    lines = [place | {"image": f"{i:03d}", "draw": j, "value": x} for (i, j), x in np.ndenumerate(expected)]
+    rows = pd.DataFrame(lines).assign(metric="spearman_abs").sample(frac=1, random_state=0)
+    found = v.arrange(rows, 0.01).find("a", "intact", 0, "self", 0.01, 4, "spearman_abs")
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_a_headline_that_its_analyses_do_not_share_is_undecided():
     rows = frame({"a": 0.1, "control_edges": 0.0}, flipped=(0.02, 0.04), noises=(0.01, 0.02, 0.04))
     table, _, _ = v.verdicts(v.arrange(rows, 0.01), rows)

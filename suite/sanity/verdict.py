@@ -213,7 +213,7 @@ def arrange(rows: pd.DataFrame, noise: float) -> Similarities:
     rows = rows[rows["other"].isin(["self", "stage", "null", "other", "rolled", "input"])]
     images, draws = rows["image"].astype("category"), rows["draw"].astype("category")
     shape = len(images.cat.categories), len(draws.cat.categories)
-    places = images.cat.codes.to_numpy() * shape[1] + draws.cat.codes.to_numpy()
+    places = images.cat.codes.to_numpy(np.int64) * shape[1] + draws.cat.codes.to_numpy()
     values = rows["value"].to_numpy(float)
     arrays = {}
     keys = ["method", "stage", "x", "other", "noise", "cell", "metric"]
