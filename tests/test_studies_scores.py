@@ -338,6 +338,12 @@ def _beaten(named, blind, controls):
     return found
 
 
+def test_the_self_test_has_a_row_for_each_measure_and_no_other():
+    rows = frame(self_test(work({}), settings(metrics=["complexity"])))
+    assert set(rows["metric"]) == {"gini", "entropy", "effective_complexity"}
+    assert set(rows["method"]) == PLANTED.keys()
+
+
 def test_a_metric_that_likes_noise_fails_its_self_test():
     rows = frame(self_test(work({}), settings(metrics=["complexity"]), PLANTED | {"noise": PLANTED["truth"]}))
     gini = report._named(rows.assign(study="scores"))

@@ -146,9 +146,10 @@ class Scoring:
                 self.rows += self._unavailable(label, "map", as_suite_error(f"method {label!r}", result))
                 continue
             made[label] = prepared(result, method, work.size)
-            why, none = f"method {label!r}: its map holds NaN or infinity", [np.nan] * len(work.files)
-            place = {"control": method.control, "status": "failed", "undefined": why}
-            self.rows.append(work.block("scores", label, "map", none, **place).only(made[label].damaged.tolist()))
+            if bool(made[label].damaged.any()):
+                why, none = f"method {label!r}: its map holds NaN or infinity", [np.nan] * len(work.files)
+                place = {"control": method.control, "status": "failed", "undefined": why}
+                self.rows.append(work.block("scores", label, "map", none, **place).only(made[label].damaged.tolist()))
         return made
 
     def _judged(self, metric: str) -> dict[str, _Maps]:
