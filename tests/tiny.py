@@ -156,7 +156,7 @@ def everything(folder: Path) -> Path:
         "data": {"source": "digits", "limit": 4, "batch_size": 2},
         "methods": ["saliency", "grad_cam", {"name": "smoothgrad", "samples": 2}],
         "studies": {
-            "agreement": {}, "comparison": {}, "sharpness": {}, "between_networks": {},
+            "coursework": {}, "agreement": {}, "comparison": {}, "sharpness": {}, "between_networks": {},
             "differentiate": {"radii": [0.01], "grid": 2},
             "sanity": {"draws": 2, "noise_factors": [1], "cells": [4], "orders": ["cascade_top"], "stages": "verdict"},
             "labels": {"seeds": 1, "count": 50, "noise_factors": [1], "cells": [4]},

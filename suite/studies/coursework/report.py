@@ -293,7 +293,8 @@ def _sanity(t: Tables) -> Answer:
     pairs = zip(lines["verdict"], lines["method"].map(expected), strict=True)
     parts = [verdict == other if verdict in ("PASS", "FAIL") else None for verdict, other in pairs]
     says, photos, draws = told(lines, form, ", "), lines["photos"], lines["draws"].iloc[0]
-    return judged(parts), f"{says}; {photos.min()} to {photos.max()} photos, {draws} random networks"
+    count = f"{photos.min()}" if photos.nunique() == 1 else f"{photos.min()} to {photos.max()}"
+    return judged(parts), f"{says}; {count} photos, {draws} random networks"
 
 
 def _bias(t: Tables) -> Answer:
