@@ -4,7 +4,7 @@
 
 A run of every study is made on four digits; its rows are given to as many images as asked, chunk by chunk as a run
 writes them, compacted, read and made into tables, each size in a process of its own. `--run` measures real runs of
-three studies on a tiny network instead.
+three studies on a tiny network instead, `--blocks` makes a table of a million numbers and writes it.
 """
 
 import argparse
@@ -92,17 +92,43 @@ def run(folder: Path, images: int) -> dict[str, float]:
     return {"run_s": round(time.perf_counter() - start, 1), "MiB": peak()}
 
 
+def blocks(images: int, total: int = 1_000_000) -> dict[str, float]:
+    """CPU seconds to check a million numbers in blocks of so many photos, and to write them; MiB at most."""
+    import numpy as np
+
+    from suite.results.columns import Block, as_table
+    from suite.results.store import write_shard
+
+    names, targets, values = [f"photo {i}" for i in range(images)], list(range(images)), np.random.rand(images)  # noqa: NPY002
+    fields = {"study": "sanity", "model": "m", "metric": "spearman_abs", "stage": "cascade_top", "draw": 1, "cell": 4}
+    given = [
+        Block(names, targets, values, "why", fields | {"method": f"method {k % 17}", "x": float(k)})
+        for k in range(total // images)
+    ]
+    start = time.process_time()
+    table = as_table(given)
+    made = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        write_shard(Path(folder) / "rows" / "x.parquet", table)
+    return {"table_s": round(made - start, 2), "write_s": round(time.process_time() - made, 2), "MiB": peak()}
+
+
 def main() -> None:
     """Prints a line a size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, nargs="+", default=[500, 5000])
     parser.add_argument("--run", action="store_true", help="real runs instead of simulated rows")
+    parser.add_argument("--blocks", action="store_true", help="a million numbers, --images photos a block")
     parser.add_argument("--one", nargs=2, metavar=("WHAT", "FOLDER"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         what, folder = args.one
         found = run(Path(folder), args.images[0]) if what == "run" else measure(Path(folder))
         print(json.dumps({"images": args.images[0]} | found))
+        return
+    if args.blocks:
+        for images in args.images:
+            print(json.dumps({"images": images} | blocks(images)))
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
