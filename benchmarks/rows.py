@@ -99,7 +99,8 @@ def blocks(images: int, total: int = 1_000_000) -> dict[str, float]:
     from suite.results.columns import Block, as_table
     from suite.results.store import write_shard
 
-    names, targets, values = [f"photo {i}" for i in range(images)], list(range(images)), np.random.rand(images)  # noqa: NPY002
+    names, targets = [f"photo {i}" for i in range(images)], list(range(images))
+    values = np.random.default_rng(0).random(images)
     fields = {"study": "sanity", "model": "m", "metric": "spearman_abs", "stage": "cascade_top", "draw": 1, "cell": 4}
     given = [
         Block(names, targets, values, "why", fields | {"method": f"method {k % 17}", "x": float(k)})

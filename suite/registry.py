@@ -128,7 +128,7 @@ def load_object(target: str) -> Any:
     if not colon or not module_name or not attribute:
         raise ConfigError(f"{target!r}: expected package.module:function")
     try:
-        with _importable(Path.cwd()):
+        with _current_folder_importable():
             found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{target!r}: no module named {error.name!r}; install it or run from its folder") from None
@@ -143,10 +143,13 @@ def load_object(target: str) -> Any:
 
 
 @contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """The folder is importable for the duration, as with `python -m`."""
-    here = str(folder)
-    if here in sys.path or "" in sys.path:
+def _current_folder_importable() -> Iterator[None]:
+    """As with `python -m`, for the duration; a folder that is gone holds nothing to import."""
+    try:
+        here = str(Path.cwd())
+    except FileNotFoundError:
+        here = ""
+    if not here or here in sys.path or "" in sys.path:
         yield
         return
     sys.path.insert(0, here)

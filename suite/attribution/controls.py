@@ -56,7 +56,7 @@ class Noise(Control):
 
 @dataclass(frozen=True)
 class AbsoluteNoise(Noise):
-    """Their size: where one sign is right nearly everywhere, a fairer opponent than values of both signs."""
+    """The absolute value of `Noise`: where one sign is right nearly everywhere, a harder control than both signs."""
 
     signed: ClassVar[bool] = False
 

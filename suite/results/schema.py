@@ -35,6 +35,13 @@ KEY = tuple(name for name in SCHEMA.names if name not in ("value", "unit", "stat
 # "study.metric" -> version, 1 where it is not listed. A change that gives another number for the same photo raises it:
 # runs of two versions are neither resumed nor compared in that metric.
 METRIC_VERSIONS: dict[str, int] = {
+    "comparison.spearman": 2,  # the unrelated photo is of another class, as in the next ones
+    "comparison.ssim": 2,
+    "comparison.top10_overlap": 2,
+    "between_networks.spearman": 2,
+    "between_networks.ssim": 2,
+    "between_networks.top10_overlap": 2,
+    "style_transfer.map_spearman": 2,
     "scores.infidelity": 2,  # gradients without a sign predict by their size
     "scores.road": 2,  # imputed to 1e-4 in fact
     "scores.road_curve": 2,

@@ -72,8 +72,8 @@ class Prepared:
 
     @property
     def run(self) -> str:
-        """Marks the run's shards."""
-        return f"{self.config.digest()}-{self.images.digest}"
+        """Marks the run's shards: what they are of, and that chunks are of the list in the order of `in_run_order`."""
+        return f"{self.config.digest()}-{self.images.digest}-hashed"
 
     def shard(self, item: WorkItem) -> str:
         """An item's shard under rows/."""
