@@ -17,10 +17,10 @@ from rounds import interleaved, ratio, show
 
 import suite
 from suite.attribution.fused import as_methods, attribute
+from suite.core.layers import default_layer, find_layer
+from suite.core.state import in_use
 from suite.data.images import load_image
 from suite.data.sources import list_images
-from suite.models.layers import default_layer, find_layer
-from suite.models.state import in_use
 from suite.reference.captum import counterpart
 
 FOUR = ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"]

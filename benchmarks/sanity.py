@@ -24,11 +24,11 @@ from rounds import interleaved, ratio, show
 
 import suite
 from suite.attribution.fused import as_methods, attribute_each
+from suite.core.network import scores_of
+from suite.core.state import in_use
 from suite.data.images import load_image
 from suite.data.sources import list_images
 from suite.models.blocks import blocks_of, randomised
-from suite.models.network import scores_of
-from suite.models.state import in_use
 from suite.reference.captum import counterpart
 from suite.sanity.weight_randomisation import Compared
 

@@ -22,11 +22,11 @@ from rounds import interleaved, ratio, show
 import suite
 from suite.attribution.fused import as_methods
 from suite.config import validate
+from suite.core.network import scores_of
+from suite.core.state import in_use
 from suite.data.datamodule import Size, read_chunk
 from suite.data.sources import list_images
 from suite.metrics.faithfulness import area, first_removed, impute
-from suite.models.network import scores_of
-from suite.models.state import in_use
 from suite.studies.base import Work
 from suite.studies.scores.scoring import CONTROLS, Scoring
 

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from suite.config import RunConfig, validate
-from suite.data.classes import ClassNames
+from suite.core.classes import ClassNames
+from suite.core.network import Network
+from suite.core.state import as_found
 from suite.data.labels import resolve_label
 from suite.data.sources import ImageFile, ImageList, in_run_order, list_digest, list_images
 from suite.errors import ConfigError, DataError, NetworkError, did_you_mean
 from suite.models.load import wrap
-from suite.models.network import Network
-from suite.models.state import as_found
 from suite.registry import load_object
 from suite.report import build
 from suite.report.sections import sections

@@ -388,7 +388,7 @@ def list_(
 
         entries = {name: provider for provider, names in known_networks().items() for name in names}
     elif what == "layers":
-        from suite.models.layers import layer_names
+        from suite.core.layers import layer_names
         from suite.models.load import load_model
 
         network = load_model(model, weights=weights)

@@ -12,7 +12,7 @@ CONFIGS = sorted((tiny.ROOT / "configs").glob("*.yaml"))
 SHORTER = {
     "attacks": [
         *("studies.attacks.epsilons=[0, 1/255]", "studies.attacks.epsilons_l2=[0, 1]"),
-        *("studies.attacks.minimal=false", "studies.attacks.audit=false"),  # tests/test_attacks_study.py runs these
+        *("studies.attacks.minimal=false", "studies.attacks.audit=false"),  # tests/studies/test_attacks.py runs these
     ],
     "sanity": [
         "studies.sanity.draws=1",

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from suite.config import NetworkConfig, RunConfig, load, validate
+from suite.core.classes import ClassNames
 from suite.data.boxes import boxes_for
-from suite.data.classes import ClassNames
 from suite.data.images import load_image
 from suite.data.sources import list_images
 from suite.errors import SuiteError

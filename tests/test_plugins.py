@@ -8,7 +8,7 @@ import tiny
 STUDY = """
 from typing import ClassVar
 
-from suite.attribution.passes import Cost
+from suite.core.passes import Cost
 from suite.studies.base import Outcome, Study
 
 from brightness.config import BrightnessConfig

@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 from torch import Tensor, nn
 
-from suite.data.classes import ClassNames
+from suite.core.classes import ClassNames
 from suite.metrics import localisation
 
 CLASSES, EACH, SIDE = 10, 4, 32

@@ -226,3 +226,14 @@ def rows(path: Path, run_dir: Path, *overrides: str) -> "pandas.DataFrame":  # n
 def timeless(frame: "pandas.DataFrame") -> "pandas.DataFrame":  # noqa: F821
     """The rows that hold no clock or memory."""
     return frame[frame["study"] != "speed"].reset_index(drop=True)
+
+
+_OBJECT = (
+    "<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
+)
+
+
+def write_boxes(folder, *objects, size=(400, 200), name="a.xml"):
+    inside = "".join(_OBJECT.format(*one) for one in objects)
+    text = f"<annotation><size><width>{size[0]}</width><height>{size[1]}</height></size>{inside}</annotation>"
+    (folder / name).write_text(text)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from suite.attacks.result import AttackResult, Goal, Iterates, Norm, as_radii, check_pixels, judge
-from suite.attribution.draws import generator_for, image_ids
-from suite.attribution.passes import Targets, as_targets, check_images, score
+from suite.core.draws import generator_for, image_ids
+from suite.core.network import scores_of
+from suite.core.passes import Targets, as_targets, check_images, score
+from suite.core.state import in_use
 from suite.errors import ConfigError, DataError, NetworkError
-from suite.models.network import scores_of
-from suite.models.state import in_use
 from suite.registry import ATTACKS, build, check_parameters, find
 
 Aim = Targets | str | Callable[[Tensor, Tensor], Tensor] | None

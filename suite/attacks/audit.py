@@ -15,12 +15,12 @@ from suite.attacks.audit_lines import LINES
 from suite.attacks.fgsm import FGSM, Noise
 from suite.attacks.pgd import PGD, minimal_epsilon
 from suite.attacks.result import AttackResult, Goal, draw_start, losses, per_image, step_gradient
-from suite.attacks.saved import as_saved
-from suite.attribution.draws import generator_for
-from suite.attribution.passes import predict
+from suite.core.draws import generator_for
+from suite.core.network import scores_of
+from suite.core.passes import predict
+from suite.core.pixels import as_saved
+from suite.core.state import in_use
 from suite.errors import NetworkError
-from suite.models.network import scores_of
-from suite.models.state import in_use
 
 Found = dict[str, tuple[float | None, str]]
 """Line -> (number, note); None is a line that was not run, and the note says why."""

@@ -10,7 +10,7 @@ import torch
 
 from suite.attacks.attack import Attack, Problem
 from suite.attacks.result import Iterates, Loss, Norm, draw_start, per_image, step_gradient
-from suite.models.network import scores_of
+from suite.core.network import scores_of
 
 
 def fgsm(problem: Problem, loss: Loss = "ce", *, mean: bool = False) -> Iterates:

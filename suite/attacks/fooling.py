@@ -11,8 +11,8 @@ import torch
 
 from suite.attacks.attack import Attack, Problem
 from suite.attacks.result import Iterates, step_gradient
+from suite.core.network import Network
 from suite.errors import ConfigError
-from suite.models.network import Network
 
 Recipe = Literal["rdfia", "cs231n", "cs7643", "bounded"]
 # eta, and whether the prediction is looked at before or after the step. Both in normalised pixels but for the last.

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from suite.attacks.attack import Attack, Problem, bf16_supported
 from suite.attacks.result import Iterates, Loss, Norm, draw_start, outranks, per_image, step_gradient
+from suite.core.network import scores_of
 from suite.errors import ConfigError
-from suite.models.network import scores_of
 
 Schedule = Literal["constant", "linear", "cosine"]
 Radius = TypeVar("Radius", float, Tensor)

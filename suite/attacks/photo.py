@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from suite.attacks.attack import attack, make_attack
-from suite.attacks.saved import write_png
-from suite.attribution.passes import predict
+from suite.core.passes import predict
+from suite.core.pixels import write_png
 from suite.data.images import load_image
 from suite.errors import ConfigError
 from suite.models.load import load_model

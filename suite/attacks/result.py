@@ -12,12 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from suite.attacks.saved import as_saved
-from suite.attribution.controls import luminance
-from suite.attribution.draws import generator_for
+from suite.core.draws import generator_for
+from suite.core.network import scores_of
+from suite.core.pixels import as_saved, luminance
 from suite.errors import ConfigError, DataError, NetworkError
 from suite.metrics.similarity import ssim
-from suite.models.network import scores_of
 
 Norm = Literal["linf", "l2"]
 Loss = Literal["ce", "margin", "dlr", "score"]

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from suite.attribution.draws import ImageDraws
-from suite.attribution.passes import Cost, Needs, Pass, Targets, as_targets, check_images, cost_of, run_pass
+from suite.core.draws import ImageDraws
+from suite.core.passes import Cost, Needs, Pass, Targets, as_targets, check_images, cost_of, run_pass
 
 
 @dataclass(frozen=True)

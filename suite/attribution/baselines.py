@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from suite.core.pixels import gaussian_blur
 from suite.data.images import load_image
 from suite.errors import ConfigError, did_you_mean
 from suite.models.embedded import IMAGENET_MEAN
@@ -46,15 +46,3 @@ def baseline(kind: str | Tensor, images: Tensor) -> Tensor:
         return gaussian_blur(images, _BLUR_SIGMA)
     picture, _ = load_image(Path(kind.removeprefix("image:")), resize=None, crop=(images.shape[2], images.shape[3]))
     return picture.to(images).expand_as(images)
-
-
-def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
-    """Separable Gaussian over (B, C, H, W), cut at 4 sigma, edges repeated (scipy's mode "nearest")."""
-    radius = int(4 * sigma + 0.5)
-    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).to(images)
-    channels = images.shape[1]
-    padded = F.pad(images, (radius,) * 4, mode="replicate")
-    rows = F.conv2d(padded, kernel.view(1, 1, -1, 1).repeat(channels, 1, 1, 1), groups=channels)
-    return F.conv2d(rows, kernel.view(1, 1, 1, -1).repeat(channels, 1, 1, 1), groups=channels)

@@ -8,13 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from suite.attribution.base import SampledPass
-from suite.attribution.baselines import gaussian_blur
-from suite.attribution.draws import ImageDraws
-from suite.attribution.passes import Cost, pixel_gradient
+from suite.core.draws import ImageDraws
 from suite.core.partners import NO_PARTNER, WHY_NONE, partners
+from suite.core.passes import Cost, pixel_gradient
+from suite.core.pixels import gaussian_blur, luminance
 from suite.errors import NotApplicable
-
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 @dataclass(frozen=True)
@@ -25,13 +23,6 @@ class Control(SampledPass):
 
     def cost(self) -> Cost:
         return Cost()
-
-
-def luminance(images: Tensor) -> Tensor:
-    """(B, 3, H, W) -> (B, 1, H, W); another number of channels is averaged."""
-    if images.shape[1] != 3:
-        return images.mean(1, keepdim=True)
-    return (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from suite.attribution.base import Attribution, SharedPass
-from suite.attribution.passes import Cost, Needs, Targets, as_targets, check_images, cost_of, run_pass
+from suite.core.network import Network
+from suite.core.passes import Cost, Needs, Targets, as_targets, check_images, cost_of, run_pass
+from suite.core.state import guarded, in_use
 from suite.errors import ConfigError, DataError, NetworkError
-from suite.models.network import Network
-from suite.models.state import guarded, in_use
 from suite.registry import attributions, build, check_parameters, find, refuse_not_finite
 
 Method = Attribution | Callable[..., Tensor]

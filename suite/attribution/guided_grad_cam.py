@@ -8,7 +8,7 @@ from torch import Tensor
 
 from suite.attribution.base import SharedPass
 from suite.attribution.grad_cam import grad_cam
-from suite.attribution.passes import Needs, Pass
+from suite.core.passes import Needs, Pass
 
 
 @dataclass(frozen=True)

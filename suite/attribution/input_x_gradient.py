@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from suite.attribution.base import SharedPass
-from suite.attribution.passes import Needs, Pass
+from suite.core.passes import Needs, Pass
 
 
 @dataclass(frozen=True)

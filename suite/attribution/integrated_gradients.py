@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from suite.attribution.base import SampledPass
 from suite.attribution.baselines import baseline, check_baseline
-from suite.attribution.draws import ImageDraws
-from suite.attribution.memory import images_per_pass
-from suite.attribution.passes import Cost, pixel_gradient
+from suite.core.draws import ImageDraws
+from suite.core.memory import images_per_pass
+from suite.core.passes import Cost, pixel_gradient
 
 
 def gauss_legendre(steps: int) -> tuple[list[float], list[float]]:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from suite.attribution.base import SampledPass
-from suite.attribution.draws import ImageDraws
-from suite.attribution.passes import Cost, resolve_layers, tapped
+from suite.core.draws import ImageDraws
+from suite.core.network import scores_of
+from suite.core.passes import Cost, resolve_layers, tapped
+from suite.core.state import in_use
 from suite.errors import NetworkError
-from suite.models.network import scores_of
-from suite.models.state import in_use
 
 
 def as_map(output: Tensor, layer: str) -> Tensor:

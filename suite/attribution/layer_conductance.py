@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from suite.attribution.base import SampledPass
 from suite.attribution.baselines import baseline, check_baseline
-from suite.attribution.draws import ImageDraws
 from suite.attribution.integrated_gradients import gauss_legendre
 from suite.attribution.layer_activation import as_map, pick_channel
-from suite.attribution.memory import images_per_pass
-from suite.attribution.passes import Cost, Needs, resolve_layers, run_pass
+from suite.core.draws import ImageDraws
+from suite.core.memory import images_per_pass
+from suite.core.passes import Cost, Needs, resolve_layers, run_pass
 
 
 def layer_conductance(

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from suite.attribution.base import SampledPass
-from suite.attribution.draws import ImageDraws
 from suite.attribution.layer_activation import as_map, pick_channel
-from suite.attribution.passes import Cost, resolve_layers, tapped
+from suite.core.draws import ImageDraws
+from suite.core.network import scores_of
+from suite.core.passes import Cost, resolve_layers, tapped
+from suite.core.state import in_use
 from suite.errors import NetworkError
-from suite.models.network import scores_of
-from suite.models.state import in_use
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from suite.attribution.base import SampledPass
 from suite.attribution.baselines import baseline, check_baseline
-from suite.attribution.draws import ImageDraws
-from suite.attribution.passes import Cost, score
-from suite.models.network import scores_of
-from suite.models.state import in_use
+from suite.core.draws import ImageDraws
+from suite.core.network import scores_of
+from suite.core.passes import Cost, score
+from suite.core.state import in_use
 
 _IMAGES_PER_FORWARD = 32
 

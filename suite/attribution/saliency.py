@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from suite.attribution.base import SharedPass
-from suite.attribution.passes import Needs, Pass
+from suite.core.passes import Needs, Pass
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from suite.attribution.base import SampledPass
-from suite.attribution.draws import ImageDraws
-from suite.attribution.memory import images_per_pass
-from suite.attribution.passes import Cost, pixel_gradient
+from suite.core.draws import ImageDraws
+from suite.core.memory import images_per_pass
+from suite.core.passes import Cost, pixel_gradient
 
 Noise = Callable[[int], Tensor]
 """Draws the next n samples: n -> (B, n, C, H, W), standard normal."""

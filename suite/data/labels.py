@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from suite.data.classes import ClassNames
+from suite.core.classes import ClassNames
 from suite.errors import DataError
 
 VALIDATION_NAME = "ILSVRC2012_val_{:08d}"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from suite.data.classes import SYNSET_ID, ClassNames
+from suite.core.classes import SYNSET_ID, ClassNames
 from suite.data.labels import read_labels, read_table, resolve_label
 from suite.errors import DataError
 

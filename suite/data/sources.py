@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from suite.data.classes import ClassNames
+from suite.core.classes import ClassNames
+from suite.core.seeding import rank_of
 from suite.data.listing import EMBEDDED, Candidate, list_candidates
 from suite.errors import DataError
 
@@ -100,7 +101,7 @@ def in_run_order(files: Iterable[ImageFile], seed: int) -> tuple[ImageFile, ...]
 
     Sources come sorted by class, and chunks are consecutive, so that without it neighbours would be of one class.
     """
-    return tuple(sorted(files, key=lambda file: _rank(seed, "order", file.id)))
+    return tuple(sorted(files, key=lambda file: rank_of(seed, "order", file.id)))
 
 
 def write_files_csv(images: ImageList, path: str | Path) -> None:
@@ -130,18 +131,14 @@ def _written_root(root: Path | None, folder: Path) -> str:
 def _sample(candidates: list[Candidate], limit: int, seed: int) -> list[Candidate]:
     """Draws by the rank of a hash of (seed, id), which depends on neither the platform nor the order of the files."""
     classes: defaultdict[int | None, list[Candidate]] = defaultdict(list)
-    for candidate in sorted(candidates, key=lambda candidate: _rank(seed, "file", candidate.id)):
+    for candidate in sorted(candidates, key=lambda candidate: rank_of(seed, "file", candidate.id)):
         classes[candidate.label].append(candidate)
     turns = [
-        (turn, _rank(seed, "class", str(label)), candidate)
+        (turn, rank_of(seed, "class", str(label)), candidate)
         for label, members in classes.items()
         for turn, candidate in enumerate(members)
     ]
     return [candidate for *_, candidate in sorted(turns, key=lambda turn: turn[:2])[:limit]]
-
-
-def _rank(seed: int, purpose: str, name: str) -> bytes:
-    return hashlib.blake2b(json.dumps([seed, purpose, name]).encode(), digest_size=16).digest()
 
 
 def _hashed(candidate: Candidate, source: str) -> ImageFile:

@@ -5,8 +5,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from suite.core.network import Network
 from suite.errors import NotApplicable
-from suite.models.network import Network
 
 
 def completeness_gap(maps: Tensor, clean: Tensor, base: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from suite.core.network import scores_of
+from suite.core.state import in_use
 from suite.metrics.similarity import spearman
-from suite.models.network import scores_of
-from suite.models.state import in_use
 
 _TOLERANCE = 1e-4  # largest error of an imputed pixel, in pixel units: a hundredth of ROAD's noise
 _REDUCTION = 5e-3  # of the error by one correction in the images' precision

@@ -1,6 +1,5 @@
 """The blocks of a network, and their re-initialisation: seeded, every parameter reached, restored bit for bit."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,9 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from suite.core.layers import body_of
+from suite.core.seeding import seed_of
+from suite.core.state import in_use
 from suite.errors import NetworkError, did_you_mean
-from suite.models.layers import body_of
-from suite.models.state import in_use
 
 Unit = Literal["block", "layer"]
 Statistics = Literal["kept", "reset"]
@@ -193,12 +193,6 @@ def _in_order(model: nn.Module, image: Tensor, blocks: list[Block]) -> list[Bloc
             place, before = placed[-1]
             placed[-1] = (place, Block(before.name, before.parts + block.parts))
     return [block for _, block in sorted(placed, key=lambda pair: pair[0])]
-
-
-def seed_of(*parts: object) -> int:
-    """63 bits from what names a draw."""
-    digest = hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 @contextmanager

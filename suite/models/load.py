@@ -17,12 +17,12 @@ import torch
 from torch import nn
 
 from suite.config import NetworkConfig, validate
-from suite.data.classes import ClassNames
+from suite.core.classes import ClassNames
+from suite.core.layers import default_layer
+from suite.core.network import Card, Network, scores_of, zero_input
+from suite.core.state import in_use
 from suite.errors import NetworkError, NotApplicable, SuiteError, did_you_mean
 from suite.models import embedded
-from suite.models.layers import default_layer
-from suite.models.network import Card, Network, scores_of, zero_input
-from suite.models.state import in_use
 from suite.registry import build, load_object
 
 log = logging.getLogger("suite")

@@ -37,11 +37,11 @@ from suite.attribution import (
 )
 from suite.attribution.base import Attribution
 from suite.attribution.baselines import baseline
-from suite.attribution.draws import ImageDraws
-from suite.attribution.memory import images_per_pass
-from suite.attribution.passes import resolve_layers
-from suite.models.layers import find_layer
-from suite.models.state import in_use
+from suite.core.draws import ImageDraws
+from suite.core.layers import find_layer
+from suite.core.memory import images_per_pass
+from suite.core.passes import resolve_layers
+from suite.core.state import in_use
 
 Compute = Callable[[Any, nn.Module, Tensor, Tensor], Tensor]
 

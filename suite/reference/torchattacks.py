@@ -17,8 +17,8 @@ from suite.attacks.attack import Attack, Problem
 from suite.attacks.fgsm import FGSM, fgsm
 from suite.attacks.pgd import PGD, pgd
 from suite.attacks.result import Goal, Iterates
-from suite.attribution.passes import predict
-from suite.models.state import in_use
+from suite.core.passes import predict
+from suite.core.state import in_use
 
 
 def torchattacks_attack(

@@ -13,13 +13,13 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from suite.core.atomic import write_bytes
 from suite.report.pictures import Picture, Tiles, thumbnail
 from suite.report.plots import Drawn
 from suite.report.present import columns_shown, display, is_numeric, texts
 from suite.report.sections import MARKS, Section, Tables, headline, records, sections
 from suite.report.style import GRID, INK, PAPER, slug
 from suite.report.words import as_words, number
-from suite.results.atomic import write_bytes
 
 PICTURES_SHOWN, ROWS_SHOWN = 24, 400
 PLOTS_BYTES, PICTURES_BYTES = 3_000_000, 4_000_000

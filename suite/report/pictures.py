@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from suite.core.atomic import write_bytes
 from suite.errors import SuiteError
 from suite.report.overlay import (
     PAPER,
@@ -28,7 +29,6 @@ from suite.report.overlay import (
 )  # fmt: skip
 from suite.report.sections import records
 from suite.report.style import slug
-from suite.results.atomic import write_bytes
 
 GAP, MARGIN, STRIP = 14, 22, 34
 COLUMNS = 6  # methods side by side before the sheet goes on below

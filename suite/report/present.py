@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from suite.core.atomic import write_bytes
 from suite.report.sections import sections
 from suite.report.words import as_words, number
-from suite.results.atomic import write_bytes
 
 # file name -> (title, what the numbers mean and which direction is better)
 _TEXTS: Mapping[str, tuple[str, str]] = {

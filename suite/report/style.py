@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from suite.core.atomic import write_bytes
 from suite.report.words import number
-from suite.results.atomic import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes

@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 
 from filelock import FileLock, Timeout
 
+from suite.core.atomic import write_bytes
 from suite.errors import SuiteError
-from suite.results.atomic import write_bytes
 
 FILE_NAME = "run.json"
 

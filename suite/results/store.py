@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from suite.core.atomic import replacing, write_bytes
 from suite.errors import SuiteError
-from suite.results.atomic import replacing, write_bytes
 from suite.results.columns import Block, as_table
 from suite.results.schema import KEY, SCHEMA
 

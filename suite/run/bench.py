@@ -22,10 +22,10 @@ from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
 
 from suite.attribution.base import Attribution
 from suite.config import RunConfig
+from suite.core.atomic import write_bytes
+from suite.core.network import Network
 from suite.data.datamodule import Chunk
 from suite.errors import SuiteError
-from suite.models.network import Network
-from suite.results.atomic import write_bytes
 from suite.results.columns import as_table, with_note, without_doubles
 from suite.results.schema import row
 from suite.results.store import write_shard

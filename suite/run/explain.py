@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from suite.attribution.fused import as_methods, attribute_each
+from suite.core.network import scores_of
+from suite.core.state import in_use
 from suite.data.images import load_image
 from suite.errors import NotApplicable
 from suite.metrics.complexity import entropy, gini
 from suite.metrics.localisation import Box, box_of, object_masks
 from suite.models.load import load_model
-from suite.models.network import scores_of
-from suite.models.state import in_use
 from suite.studies.base import as_suite_error, flat_map, magnitude
 from suite.studies.scores.scoring import prepared
 

@@ -6,8 +6,8 @@ from itertools import chain, groupby, zip_longest
 
 from suite.attribution.base import Attribution
 from suite.attribution.fused import make_method, plan_cost
-from suite.attribution.passes import Cost
 from suite.config import RunConfig
+from suite.core.passes import Cost
 from suite.registry import study_part
 from suite.studies.base import Study
 

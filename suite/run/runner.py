@@ -21,15 +21,15 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from suite.attribution.base import Attribution
-from suite.attribution.passes import Needs, run_pass
 from suite.config import NetworkConfig, RunConfig
+from suite.core.classes import ClassNames
+from suite.core.network import Network, zero_input
+from suite.core.passes import Needs, run_pass
 from suite.data.boxes import check_boxes
-from suite.data.classes import ClassNames
 from suite.data.datamodule import Size, WorkData, WorkDataset
 from suite.data.sources import ImageList, list_images, write_files_csv
 from suite.errors import ConfigError, NetworkError, SuiteError
 from suite.models.load import load_model
-from suite.models.network import Network, zero_input
 from suite.quiet import quiet
 from suite.results.manifest import RunLock, read_manifest, write_manifest
 from suite.results.schema import METRIC_VERSIONS, row

@@ -7,11 +7,11 @@ from typing import Any
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from suite.core.graph import ACTIVATIONS, gradient_path, metadata, nodes_below, operation, unruled
+from suite.core.network import Network
+from suite.core.rectifiers import RECTIFIER, Rectifying, rectifier_kind
+from suite.core.state import in_use
 from suite.errors import NotApplicable
-from suite.models.graph import ACTIVATIONS, gradient_path, metadata, nodes_below, operation, unruled
-from suite.models.network import Network
-from suite.models.rectifiers import RECTIFIER, Rectifying, rectifier_kind
-from suite.models.state import in_use
 
 _WEIGHTS = "weights"  # metadata of the nodes that use the network's weights
 _LINEAR = frozenset({"Convolution", "Linear", "Addmm", "Mm", "Bmm", "Baddbmm"})  # also of weights computed on the way

@@ -14,17 +14,17 @@ from torch import Tensor, nn
 
 from suite.attribution.base import Attribution
 from suite.attribution.controls import Constant, Edges, Luminance, Noise
-from suite.attribution.draws import ImageDraws, generator_for
 from suite.attribution.fused import attribute_each
 from suite.attribution.grad_cam import GradCam
 from suite.attribution.guided_backprop import GuidedBackprop
 from suite.attribution.guided_grad_cam import GuidedGradCam
+from suite.core.draws import ImageDraws, generator_for
+from suite.core.network import scores_of
 from suite.core.partners import NO_PARTNER, WHY_NONE, partners
+from suite.core.state import in_use
 from suite.errors import ConfigError
 from suite.metrics.similarity import hog_features, normalise, ranks, ssim, units
 from suite.models.blocks import Block, blocks_of, randomised
-from suite.models.network import scores_of
-from suite.models.state import in_use
 from suite.sanity.config import SanityConfig
 from suite.sanity.verdict import ALMOST
 

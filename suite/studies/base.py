@@ -13,17 +13,17 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from suite.attacks.saved import pixels
 from suite.attribution.base import Attribution
 from suite.attribution.fused import attribute_each
-from suite.attribution.passes import Cost, predict
 from suite.config import RunConfig
+from suite.core.network import Network
 from suite.core.partners import partners
+from suite.core.passes import Cost, predict
+from suite.core.pixels import pixels
 from suite.data.boxes import Places, boxes_for
 from suite.data.sources import ImageFile
 from suite.errors import DataError, NotApplicable, SuiteError
 from suite.metrics.similarity import Comparable
-from suite.models.network import Network
 from suite.results.columns import Block
 from suite.results.schema import row
 

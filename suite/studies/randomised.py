@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from suite.attacks.saved import pixels
+from suite.core.pixels import pixels
 from suite.results.columns import Block
 from suite.sanity.weight_randomisation import WeightAudit
 from suite.studies.base import Rows, Work

@@ -14,12 +14,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from suite.attribution.draws import generator_for
-from suite.attribution.passes import score, tapped
+from suite.core.draws import generator_for
+from suite.core.layers import find_layer
+from suite.core.network import Network, scores_of, zero_input
+from suite.core.passes import score, tapped
+from suite.core.state import in_use
 from suite.errors import ConfigError, NetworkError
-from suite.models.layers import find_layer
-from suite.models.network import Network, scores_of, zero_input
-from suite.models.state import in_use
 from suite.synthesis.image_parameters import blur, fourier_image, fourier_spectrum, roll, turned
 
 

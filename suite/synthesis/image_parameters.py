@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from suite.attribution.baselines import gaussian_blur
+from suite.core.pixels import gaussian_blur
 
 # Square root of the covariance of ImageNet's colours, its columns decorrelated directions (Olah et al. 2017, Lucid).
 _COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.0, -0.05), (0.27, -0.09, 0.03))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from suite.attacks.saved import pixels, write_png
+from suite.core.pixels import pixels, write_png
 from suite.data.images import load_image
 from suite.errors import ConfigError, did_you_mean
 from suite.models.load import load_model

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from suite.attribution.controls import luminance
-from suite.attribution.passes import predict, score
+from suite.core.passes import predict, score
+from suite.core.pixels import luminance
 from suite.metrics.similarity import ssim
 
 

@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from suite.attribution.controls import luminance
-from suite.attribution.draws import generator_for
-from suite.attribution.passes import tapped
+from suite.core.draws import generator_for
+from suite.core.layers import body_of, find_layer
+from suite.core.network import Network
+from suite.core.passes import tapped
+from suite.core.pixels import luminance
+from suite.core.state import in_use
 from suite.errors import ConfigError, NetworkError, SuiteError, did_you_mean
-from suite.models.layers import body_of, find_layer
-from suite.models.network import Network
-from suite.models.state import in_use
 from suite.registry import check_parameters
 
 Form = Literal["normalised", "raw"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.attacks.saved import pixels, write_png
+from suite.core.pixels import pixels, write_png
 from suite.data.pictures import find_picture, load_picture
 from suite.errors import SuiteError
 from suite.models.load import load_model

@@ -25,10 +25,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from suite.attacks.attack import attack
 from suite.attacks.pgd import PGD
 from suite.config import RunConfig
+from suite.core.network import Network
+from suite.core.seeding import seed_of
 from suite.data.digits import Pictures, cache_folder, load_pictures
 from suite.errors import ConfigError
-from suite.models.blocks import seed_of
-from suite.models.network import Network
 from suite.quiet import quiet
 from suite.registry import build
 from suite.training.nets import make_net

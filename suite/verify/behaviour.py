@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from suite.models.state import Snapshot
+from suite.core.state import Snapshot
 from suite.verify.networks import Case
 
 Run = Callable[[Case], Tensor]

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from suite.attribution.baselines import KINDS
 from suite.attribution.integrated_gradients import IntegratedGradients
-from suite.attribution.passes import Needs, pixel_gradient, run_pass
+from suite.core.layers import find_layer, layer_names
+from suite.core.passes import Needs, pixel_gradient, run_pass
+from suite.core.rectifiers import Rule
 from suite.models.embedded import IMAGENET_MEAN, IMAGENET_STD
-from suite.models.layers import find_layer, layer_names
-from suite.models.rectifiers import Rule
 from suite.verify.networks import Case, SkipBranch
 from suite.verify.references import GUIDED, Reference
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from suite.attacks.attack import attack, make_attack
 from suite.attribution.fused import make_method
+from suite.core.rectifiers import rectifier_report
+from suite.core.state import in_use
 from suite.errors import ConfigError, did_you_mean
-from suite.models.rectifiers import rectifier_report
-from suite.models.state import in_use
 from suite.registry import attributions
 from suite.verify.networks import Case
 

@@ -10,11 +10,11 @@ from torch import Tensor
 from suite.attribution.base import Attribution, SampledPass
 from suite.attribution.fused import attribute_each
 from suite.attribution.gradient import Gradient
-from suite.attribution.passes import Cost, resolve_layers
 from suite.config import RunConfig
+from suite.core.passes import Cost, resolve_layers
+from suite.core.rectifiers import RectifierReport, rectifier_report
 from suite.errors import NotApplicable, SuiteError
 from suite.metrics.similarity import max_abs_difference, relative_l2, spearman
-from suite.models.rectifiers import RectifierReport, rectifier_report
 from suite.reference.captum import Counterpart, LibraryDraws, counterpart
 from suite.studies.base import Outcome, Rows, Study, Work, as_suite_error, drawable, finite
 

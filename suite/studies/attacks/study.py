@@ -19,17 +19,16 @@ from suite.attacks.fgsm import Noise
 from suite.attacks.fooling import Fooling, fooling_image
 from suite.attacks.pgd import PGD, minimal_epsilon
 from suite.attacks.result import AttackResult, Goal, check_epsilon
-from suite.attacks.saved import as_saved, pixels
 from suite.attribution.base import Attribution
-from suite.attribution.controls import luminance
 from suite.attribution.fused import attribute_each, plan_cost
-from suite.attribution.passes import Cost, predict
 from suite.config import RunConfig
+from suite.core.network import Network
+from suite.core.passes import Cost, predict
+from suite.core.pixels import as_saved, luminance, pixels
+from suite.core.state import in_use
 from suite.errors import ConfigError, SuiteError
 from suite.metrics.localisation import filled
 from suite.metrics.similarity import spearman, ssim, top_overlap
-from suite.models.network import Network
-from suite.models.state import in_use
 from suite.reference.torchattacks import run_pair, verdicts_of
 from suite.results.columns import Block
 from suite.results.schema import row

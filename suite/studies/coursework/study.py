@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from suite.attribution.base import Attribution
-from suite.attribution.passes import Cost
 from suite.config import RunConfig
+from suite.core.passes import Cost
 from suite.studies.base import Outcome, Study, Work
 
 

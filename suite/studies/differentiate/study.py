@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from suite.attribution.base import Attribution
-from suite.attribution.draws import ImageDraws
 from suite.attribution.input_x_gradient import InputXGradient
 from suite.attribution.integrated_gradients import IntegratedGradients
-from suite.attribution.passes import Cost, predict, score
 from suite.config import RunConfig
+from suite.core.draws import ImageDraws
+from suite.core.network import scores_of
+from suite.core.passes import Cost, predict, score
+from suite.core.state import in_use
 from suite.metrics.similarity import rank_correlation, ranks
-from suite.models.network import scores_of
-from suite.models.state import in_use
 from suite.results.schema import row
 from suite.studies.base import Outcome, Rows, Study, Work, finite, magnitude
 from suite.studies.differentiate.config import DifferentiateConfig

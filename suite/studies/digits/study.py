@@ -8,13 +8,13 @@ from typing import ClassVar
 
 from suite.attribution.base import Attribution
 from suite.attribution.fused import make_method
-from suite.attribution.passes import Cost
 from suite.config import RunConfig, validate
+from suite.core.network import Network
+from suite.core.passes import Cost
 from suite.data.datamodule import Size, read_chunk
 from suite.data.sources import ImageList, list_images
 from suite.errors import ConfigError
 from suite.models.load import load_model
-from suite.models.network import Network
 from suite.registry import study_part
 from suite.studies.base import Outcome, Rows, Study, Work
 

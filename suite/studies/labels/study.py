@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from suite.attribution.base import Attribution
 from suite.attribution.fused import plan_cost
-from suite.attribution.passes import Cost
 from suite.config import RunConfig
+from suite.core.passes import Cost
 from suite.results.schema import row
 from suite.sanity.label_randomisation import STAGE, LabelAudit, settings_for
 from suite.sanity.weight_randomisation import with_controls

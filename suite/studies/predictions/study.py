@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 
 from suite.attribution.base import Attribution
-from suite.attribution.passes import Cost
 from suite.config import RunConfig
+from suite.core.passes import Cost
 from suite.results.schema import row
 from suite.studies.base import Outcome, Study, Work
 

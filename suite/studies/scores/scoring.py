@@ -18,14 +18,15 @@ from torch import Tensor
 from suite.attribution.base import Attribution
 from suite.attribution.baselines import baseline
 from suite.attribution.controls import AbsoluteNoise, Center, CenterEdges, Constant, Edges, Noise
-from suite.attribution.draws import ImageDraws, generator_for
 from suite.attribution.fused import attribute_each
 from suite.attribution.gradient_shap import GradientShap
 from suite.attribution.input_x_gradient import InputXGradient
 from suite.attribution.integrated_gradients import IntegratedGradients
-from suite.attribution.memory import images_per_pass
-from suite.attribution.passes import predict
+from suite.core.draws import ImageDraws, generator_for
+from suite.core.memory import images_per_pass
+from suite.core.network import Network
 from suite.core.partners import NO_PARTNER, WHY_NONE, distinct_groups, partners
+from suite.core.passes import predict
 from suite.data.boxes import Box, Places
 from suite.errors import NotApplicable, SuiteError
 from suite.metrics import axioms, faithfulness, localisation
@@ -40,7 +41,6 @@ from suite.metrics.faithfulness import (
     target_outputs,
 )
 from suite.metrics.robustness import relative_change
-from suite.models.network import Network
 from suite.studies.base import Rows, Work, as_suite_error, magnitude
 from suite.studies.scores.config import ScoresConfig
 

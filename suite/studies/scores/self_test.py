@@ -9,15 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from suite.attribution.base import Attribution
-from suite.attribution.baselines import baseline, gaussian_blur
+from suite.attribution.baselines import baseline
 from suite.attribution.controls import Control, Noise
-from suite.attribution.draws import ImageDraws
+from suite.core.classes import ClassNames
+from suite.core.draws import ImageDraws
+from suite.core.network import Card, Network
+from suite.core.pixels import gaussian_blur
 from suite.data.boxes import Places
-from suite.data.classes import ClassNames
 from suite.data.sources import ImageFile
 from suite.metrics.localisation import box_of
 from suite.models.embedded import IMAGENET_MEAN
-from suite.models.network import Card, Network
 from suite.results.columns import Block
 from suite.studies.base import Rows, Work, value_row
 from suite.studies.scores.config import ScoresConfig

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from suite.attribution.base import Attribution
 from suite.attribution.fused import plan_cost
-from suite.attribution.passes import Cost
 from suite.config import RunConfig
+from suite.core.passes import Cost
 from suite.results.schema import row
 from suite.studies.base import Outcome, Study, Work
 from suite.studies.scores.config import ScoresConfig

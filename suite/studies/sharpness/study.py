@@ -6,8 +6,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from suite.attribution.base import Attribution
-from suite.attribution.passes import Cost
 from suite.config import RunConfig
+from suite.core.passes import Cost
 from suite.metrics.complexity import entropy, gini, largest_component_mass, total_variation
 from suite.studies.base import Outcome, Rows, Study, Work
 

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from suite.attribution.base import Attribution
-from suite.attribution.draws import generator_for
 from suite.attribution.fused import attribute_each, plan_cost
-from suite.attribution.passes import Cost
 from suite.config import RunConfig
+from suite.core.draws import generator_for
+from suite.core.passes import Cost
 from suite.sanity.weight_randomisation import with_controls
 from suite.studies.base import Outcome, Rows, Study, Work, as_suite_error, magnitude
 from suite.studies.shortcut.config import ShortcutConfig

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from suite.attribution.base import Attribution
 from suite.attribution.fused import attribute_each, plan_cost
-from suite.attribution.passes import Cost, predict
 from suite.config import RunConfig
-from suite.models.network import scores_of
-from suite.models.state import in_use
+from suite.core.network import scores_of
+from suite.core.passes import Cost, predict
+from suite.core.state import in_use
 from suite.reference.captum import counterpart
 from suite.results.schema import row
 from suite.studies.base import Outcome, Row, Rows, Study, Work, unavailable

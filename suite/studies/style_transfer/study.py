@@ -12,15 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from suite.attacks.saved import pixels
 from suite.attribution.base import Attribution
-from suite.attribution.draws import generator_for
 from suite.attribution.fused import attribute_each, plan_cost
-from suite.attribution.passes import Cost, predict
 from suite.config import RunConfig
+from suite.core.draws import generator_for
+from suite.core.network import Card
+from suite.core.passes import Cost, predict
+from suite.core.pixels import pixels
 from suite.data.pictures import load_picture, picture_or_stand_in
 from suite.metrics.similarity import spearman
-from suite.models.network import Card
 from suite.results.schema import row
 from suite.studies.base import Outcome, Rows, Study, Work, as_suite_error, magnitude, unavailable, value_row
 from suite.studies.style_transfer.config import StylePairConfig, StyleTransferConfig

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attacks.saved import as_saved, pixels
 from suite.attribution.base import Attribution
-from suite.attribution.passes import Cost
 from suite.config import RunConfig
+from suite.core.network import Network
+from suite.core.passes import Cost
+from suite.core.pixels import as_saved, pixels
 from suite.data.images import load_image
 from suite.data.sources import list_images
 from suite.errors import ConfigError, DataError, did_you_mean
-from suite.models.network import Network
 from suite.results.schema import row
 from suite.studies.base import Outcome, Row, Rows, Study, Work
 from suite.studies.visualization.config import JobConfig, PictureConfig, VisualizationConfig

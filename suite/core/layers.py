@@ -1,0 +1,95 @@
+"""Layers by name: finding, listing, and the CAM family's default target layer. No hook outlives a call."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from suite.core.network import Card, Network
+from suite.core.state import in_use
+from suite.errors import NetworkError, NotApplicable, did_you_mean
+
+
+def body_of(model: nn.Module) -> nn.Module:
+    """The module whose names a user knows: inside a `Network` its body, else the module itself."""
+    if isinstance(model, Network):
+        body: nn.Module = model.body
+        return body
+    return model
+
+
+def layer_names(model: nn.Module) -> list[str]:
+    """All submodules by their dotted names, in order of definition."""
+    return [name for name, _ in body_of(model).named_modules() if name]
+
+
+def find_layer(model: nn.Module, name: str) -> nn.Module:
+    """The submodule of that dotted name.
+
+    Raises:
+        NetworkError: naming the nearest layers.
+    """
+    layers: dict[str, nn.Module] = dict(body_of(model).named_modules())
+    if not name or name not in layers:
+        hint = did_you_mean(name, layers) or f"; it has {', '.join([n for n in layers if n][:12])}, ..."
+        raise NetworkError(f"layer {name!r}: this network has none of that name{hint} (`suite list layers --model`)")
+    return layers[name]
+
+
+def default_layer(model: nn.Module, images: Tensor) -> str:
+    """The layer that the literature takes for Grad-CAM.
+
+    SqueezeNet's last Fire, ResNet's layer4, VGG's last convolution before its ReLU (Selvaraju et al. 2017, and the
+    choice of Captum's users); elsewhere the last module to finish with a 4-D output of more than one position, which is
+    what feeds global pooling. A layer named in the network's configuration comes first.
+
+    Args:
+        model: any network.
+        images: (B, 3, H, W); one of them is passed through where the family is not known.
+
+    Raises:
+        NotApplicable: where no layer gives a map (a network of fully connected layers alone).
+    """
+    if isinstance(model, Network) and model.card.layer:
+        card: Card = model.card
+        find_layer(model, card.layer)
+        return card.layer
+    body = body_of(model)
+    family = type(body).__name__
+    names: dict[str, nn.Module] = dict(body.named_modules())
+    if family == "SqueezeNet" and "features.12" in names:
+        return "features.12"
+    if family == "ResNet" and "layer4" in names:
+        return "layer4"
+    if family == "VGG" and "features" in names:
+        return max(
+            (n for n, m in names.items() if n.startswith("features.") and isinstance(m, nn.Conv2d)),
+            key=lambda n: int(n.split(".")[1]),
+        )
+    return _last_map(model, images[:1])
+
+
+def _last_map(model: nn.Module, image: Tensor) -> str:
+    finished: list[tuple[str, tuple[int, ...]]] = []
+
+    def note(name: str) -> Callable[[nn.Module, object, object], None]:
+        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+            if isinstance(output, Tensor) and output.ndim == 4:
+                finished.append((name, tuple(output.shape)))
+
+        return hook
+
+    layers = {n: m for n, m in body_of(model).named_modules() if n and not isinstance(m, torch.jit.ScriptModule)}
+    handles = [module.register_forward_hook(note(name)) for name, module in layers.items()]  # scripted ones take none
+    try:
+        with in_use(model), torch.no_grad():
+            model(image.clone())  # which may change its input in place
+    finally:
+        for handle in handles:
+            handle.remove()
+    wide = [name for name, shape in finished if shape[2] * shape[3] > 1] or [name for name, _ in finished]
+    if not wide:
+        raise NotApplicable(
+            "no layer of this network gives a (B, C, h, w) map, so none is the default target: name one with `layer`"
+        )
+    return wide[-1]

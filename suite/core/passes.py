@@ -1,0 +1,301 @@
+"""The shared pass: one forward, one backward a rule, for all methods that ask. It knows what is needed, never by whom.
+
+Gradients are of the target's unnormalised score, summed over the batch: an image's score depends on its own pixels
+alone, so one backward serves all images exactly.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from suite.core.graph import metadata, nodes_below
+from suite.core.layers import default_layer, find_layer
+from suite.core.network import scores_of
+from suite.core.rectifiers import RECTIFIER, Rectifying, Rule
+from suite.core.state import in_use
+from suite.errors import DataError, NetworkError, NotApplicable
+
+Targets = int | Sequence[int] | Tensor
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method takes from the shared pass.
+
+    Attributes:
+        gradients: rules under which the gradient with respect to the pixels is needed.
+        layers: layers whose output, and the score's gradient with respect to it, is needed ("" is the default layer).
+    """
+
+    gradients: frozenset[Rule] = frozenset()
+    layers: frozenset[str] = frozenset()
+
+    def __or__(self, other: "Needs") -> "Needs":
+        return Needs(self.gradients | other.gradients, self.layers | other.layers)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Passes an image: forwards and backwards, of which the layer-only ones stop at that layer."""
+
+    forwards: int = 0
+    backwards: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.forwards + other.forwards, self.backwards + other.backwards)
+
+    def __str__(self) -> str:
+        forwards, backwards = "s" * (self.forwards != 1), "s" * (self.backwards != 1)
+        return f"{self.forwards} forward{forwards} + {self.backwards} backward{backwards}"
+
+
+def cost_of(needs: Needs) -> Cost:
+    """One forward, and one backward a rule; layer gradients ride on the plain rule's."""
+    rules = needs.gradients | ({"plain"} if needs.layers else set())
+    return Cost(1, len(rules))
+
+
+@dataclass
+class Pass:
+    """What one shared pass found.
+
+    Attributes:
+        images: (B, 3, H, W), detached.
+        targets: (B,), int64.
+        scores: (B, K), detached.
+        gradients: rule -> (B, 3, H, W).
+        activations: layer -> its output, (B, C, h, w) for a convolution.
+        layer_gradients: layer -> gradient of the score, of the output's shape.
+        undefined: rule, or asked layer -> why it is not defined on this network; its tensors are then absent.
+    """
+
+    images: Tensor
+    targets: Tensor
+    scores: Tensor
+    gradients: dict[Rule, Tensor] = field(default_factory=dict)
+    activations: dict[str, Tensor] = field(default_factory=dict)
+    layer_gradients: dict[str, Tensor] = field(default_factory=dict)
+    undefined: dict[str, NotApplicable] = field(default_factory=dict)
+
+    def gradient(self, rule: Rule) -> Tensor:
+        """The pixels' gradient under a rule; raises NotApplicable where the rule is not defined."""
+        if rule in self.undefined:
+            raise self.undefined[rule]
+        return self.gradients[rule]
+
+    def layer(self, name: str) -> tuple[Tensor, Tensor]:
+        """A layer's output and its gradient; raises NotApplicable where the network has no default layer."""
+        if name in self.undefined:
+            raise self.undefined[name]
+        return self.activations[name], self.layer_gradients[name]
+
+
+def as_targets(targets: Targets, images: Tensor) -> Tensor:
+    """(B,) int64 on the images' device, from one class for all or one an image."""
+    try:
+        tensor = torch.as_tensor(targets, device=images.device)
+    except (TypeError, ValueError, RuntimeError):
+        raise DataError(f"targets: expected class indices (int), got {targets!r:.60}") from None
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise DataError(f"targets: expected class indices (int), got {targets!r:.60}")
+    with torch.inference_mode(False):  # else the index could not be kept for the backward pass
+        tensor = tensor.clone().to(torch.int64)
+    tensor = tensor.expand(len(images)) if tensor.ndim == 0 else tensor
+    if tensor.shape != (len(images),):
+        raise DataError(f"targets: expected one class, or {len(images)} of them, got shape {tuple(tensor.shape)}")
+    return tensor
+
+
+def check_images(images: object) -> Tensor:
+    """Detached (B, 3, H, W) finite floating point images, usable for gradients."""
+    if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
+        got = f"{images.dtype} of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        raise DataError(f"images: expected a floating point tensor (B, C, H, W), got {got}")
+    if len(images) == 0:
+        raise DataError("images: expected at least one, got an empty batch")
+    if not bool(torch.isfinite(images).all()):
+        bad = int((~torch.isfinite(images).flatten(1).all(1)).nonzero()[0, 0])
+        raise DataError(f"images: image {bad} holds NaN or infinity; a map of it would look like any other")
+    with torch.inference_mode(False):
+        return images.clone() if images.is_inference() else images.detach()
+
+
+def score(scores: Tensor, targets: Tensor) -> Tensor:
+    """(B,) the score of each image's target.
+
+    Raises:
+        DataError: where a target is not one of the K classes.
+    """
+    low, high = int(targets.min()), int(targets.max())
+    if low < 0 or high >= scores.shape[1]:
+        wrong = low if low < 0 else high
+        raise DataError(f"target {wrong}: out of range, this network's classes are 0..{scores.shape[1] - 1}")
+    return scores.gather(1, targets.unsqueeze(1)).squeeze(1)
+
+
+def resolve_layers(model: nn.Module, images: Tensor, names: Iterable[str]) -> dict[str, str]:
+    """Each asked name -> the layer's real name; "" becomes the network's default target layer."""
+    resolved = {}
+    for name in sorted(names):
+        resolved[name] = name or default_layer(model, images)
+        find_layer(model, resolved[name])
+    return resolved
+
+
+@contextmanager
+def tapped(model: nn.Module, layers: Iterable[str], *, cut: bool = False) -> Iterator[dict[str, Tensor]]:
+    """Collects the outputs of layers in one forward pass; no hook outlives the block.
+
+    They are connected to the graph, and safe from in-place writes after them. With `cut` nothing below the layer that
+    is called first is.
+
+    Raises:
+        NetworkError: a layer that does not exist, gives no floating point tensor, or is not called exactly once.
+    """
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str, output: Any) -> Tensor:
+        if not isinstance(output, Tensor) or not output.is_floating_point():
+            got = f"tensor of {output.dtype}" if isinstance(output, Tensor) else type(output).__name__
+            raise NetworkError(f"layer {name!r}: its output is a {got}, expected one floating point tensor")
+        if name in outputs:
+            raise NetworkError(
+                f"layer {name!r}: called more than once in a forward pass, so its map is not defined; "
+                "name a layer that is called once"
+            )
+        if (cut and not outputs) or not output.requires_grad:
+            output = output.detach().requires_grad_()  # of ours, the network's own tensor stays as it is
+        kept: Tensor = output
+        outputs[name] = kept
+        return kept.clone()  # an in-place ReLU that follows writes into the copy
+
+    names = sorted({*layers})
+    handles = [
+        find_layer(model, name).register_forward_hook(lambda _module, _inputs, output, name=name: keep(name, output))
+        for name in names
+    ]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
+    for name in names:
+        if name not in outputs:
+            raise NetworkError(f"layer {name!r}: not called in this network's forward pass; name another")
+
+
+def _connected(total: Tensor, sources: Sequence[Tensor], names: Sequence[str], *, retain_graph: bool) -> list[Tensor]:
+    """Gradients; a clear line, not zeros, where the score is not computed from a source."""
+    gradients = torch.autograd.grad(total, sources, retain_graph=retain_graph, allow_unused=True)
+    for name, gradient in zip(names, gradients, strict=True):
+        if gradient is None:
+            raise NetworkError(
+                f"the target's score has no gradient with respect to {name}: the network detaches, or does not use it"
+            )
+    return list(gradients)
+
+
+def _rectifiers_above(total: Tensor, layer: Tensor, pixels: Tensor) -> frozenset[int] | None:
+    """Numbers of the rectifiers between the score and a layer; None where another way leads past it to the pixels."""
+    found = set()
+    for node in nodes_below(total, stop=lambda node: node is layer.grad_fn):
+        if getattr(node, "variable", None) is pixels:
+            return None
+        if (number := metadata(node).get(RECTIFIER)) is not None:
+            found.add(number)
+    return frozenset(found)
+
+
+def _backward(
+    found: Pass,
+    total: Tensor,
+    inputs: Tensor,
+    outputs: Mapping[str, Tensor],
+    wanted: Sequence[Rule],
+    rectifying: Rectifying | None,
+) -> None:
+    """The gradients of a forward pass, into `found`: of the pixels by each rule, of the layers by the plain one."""
+    jobs: list[Rule] = [*wanted] if "plain" in wanted or not outputs else ["plain", *wanted]
+    # All rules start alike: where guided backpropagation would have clamped nothing above a layer that every way
+    # to the pixels passes, the plain pass has done that part of its work, to the bit (SqueezeNet's conv10).
+    above = None
+    if rectifying is not None and outputs and {"plain", "guided"} <= set(jobs):
+        *_, last = outputs
+        above = _rectifiers_above(total, outputs[last], inputs)
+        rectifying.watched = above or frozenset()
+    for job in jobs:
+        if rectifying is not None:
+            rectifying.rule = job
+            if job == "guided" and above is not None and rectifying.agree():
+                begun, at = found.layer_gradients[last], outputs[last]
+                (found.gradients[job],) = torch.autograd.grad(at, inputs, begun, retain_graph=job != jobs[-1])
+                continue
+        taps = list(outputs.items()) if job == "plain" else []
+        sources = ([inputs] if job in wanted else []) + [tensor for _, tensor in taps]
+        names = (["the pixels"] if job in wanted else []) + [f"layer {name!r}" for name, _ in taps]
+        gradients = _connected(total, sources, names, retain_graph=job != jobs[-1])
+        if job in wanted:
+            found.gradients[job] = gradients[0]
+        for (name, _), gradient in zip(taps, gradients[len(gradients) - len(taps) :], strict=True):
+            found.layer_gradients[name] = gradient
+
+
+def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -> Pass:
+    """One forward and the fewest backwards that answer `needs`.
+
+    Args:
+        model: (B, 3, H, W) -> (B, K) unnormalised scores.
+        images: (B, 3, H, W), floating point.
+        targets: one class for all, or one an image.
+        needs: see `Needs`.
+
+    Returns:
+        A `Pass`, all its tensors detached. The network is found as it was, also after an error.
+    """
+    images = check_images(images)
+    targets = as_targets(targets, images)
+    with in_use(model):
+        undefined: dict[str, NotApplicable] = {}
+        try:
+            layers = resolve_layers(model, images, needs.layers)
+        except NotApplicable as no_map:
+            undefined[""] = no_map
+            layers = resolve_layers(model, images, needs.layers - {""})
+        rules = sorted(needs.gradients, key=("plain", "guided", "deconvolution").index)
+        inputs = images.detach().requires_grad_(bool(rules))
+        rectifying = Rectifying() if set(rules) - {"plain"} else None
+        with tapped(model, layers.values(), cut=not rules) as outputs, rectifying or nullcontext():
+            # A network that rectifies its input in place must not meet a leaf.
+            scores = scores_of(model, inputs.clone() if rules else inputs)
+        found = Pass(images, targets, scores.detach(), undefined=undefined)
+        total = score(scores, targets).sum()
+        if rectifying is not None:
+            rectifying.follow(total, inputs)
+            found.undefined |= rectifying.not_applicable(rules)
+        wanted = [rule for rule in rules if rule not in found.undefined]
+        if not total.requires_grad and (wanted or layers):
+            raise NetworkError(
+                "the network's scores carry no gradient: it detaches, or computes under no_grad or in integers"
+            )
+        _backward(found, total, inputs, outputs, wanted, rectifying)
+        found.activations = {name: tensor.detach() for name, tensor in outputs.items()}
+        for asked, name in layers.items():
+            if asked != name:
+                found.activations[asked] = found.activations[name]
+                found.layer_gradients[asked] = found.layer_gradients[name]
+    return found
+
+
+def pixel_gradient(model: nn.Module, images: Tensor, targets: Targets, rule: Rule = "plain") -> Tensor:
+    """(B, 3, H, W), detached: the gradient of each target's score under a rule; raises as `Pass.gradient` does."""
+    return run_pass(model, images, targets, Needs(frozenset({rule}))).gradient(rule)
+
+
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """(B, K) scores, detached, of a network that is found as it was; no gradient is kept."""
+    with in_use(model), torch.no_grad():
+        return scores_of(model, images)

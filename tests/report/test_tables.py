@@ -1,0 +1,315 @@
+"""Verdicts and tables against numbers worked out by hand, with faults planted."""
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_fixture import METHODS, make_run
+
+from suite.report.present import display, number, write_tables
+from suite.report.sections import sections
+from suite.report.tables import build_tables
+from suite.results import read, read_manifest, row
+from suite.studies.agreement.report import agreement_verdicts
+
+
+def frame(*rows: dict[str, Any]) -> pd.DataFrame:
+    table = pd.DataFrame([row(**{"model": "m", **fields}) for fields in rows])
+    return table.astype({"target": "Int64", "draw": "Int64", "x": float})
+
+
+def agree(
+    image: str, promise: str = "bit_equal", value: float = 1, size: float | None = 0.0, **fields: Any
+) -> list[dict[str, Any]]:
+    base = {"study": "agreement", "method": "saliency", "implementation": "captum", "image": image}
+    rows = [base | {"metric": promise, "value": value} | fields]
+    return rows if size is None else [*rows, base | {"metric": "max_abs_difference", "value": size}]
+
+
+def undone(image: str, status: str, message: str, metric: str = "bit_equal") -> dict[str, Any]:
+    base = {"study": "agreement", "method": "saliency", "implementation": "captum", "image": image}
+    return base | {"metric": metric, "value": math.nan, "status": status, "message": message}
+
+
+def verdict(*rows: dict[str, Any]) -> tuple[str, str]:
+    table = agreement_verdicts(frame(*rows))
+    assert list(table.columns) == ["model", "method", "measure", "verdict", "reason"]
+    assert len(table) == 1
+    return table["verdict"][0], table["reason"][0]
+
+
+def test_equal_only_when_every_photo_is() -> None:
+    same = [row for i in range(20) for row in agree(f"{i}.jpg")]
+    assert verdict(*same) == ("equal", "20 of 20 photos equal to the last bit")
+    assert verdict(*same[:-2], *agree("19.jpg", value=0, size=1e-9))[0] == "differs"
+
+
+def test_within_tolerance_names_the_largest_difference_and_why() -> None:
+    rows = agree("a.jpg", "within_tolerance", size=1e-7) + agree(
+        "b.jpg", "within_tolerance", size=3e-7, message="sum order"
+    )
+    assert verdict(*rows) == (
+        "within tolerance",
+        "2 of 2 photos within tolerance, largest difference 3e-07 (b.jpg): sum order",
+    )
+
+
+def test_one_promise_to_the_bit_among_tolerances_is_not_equal() -> None:
+    assert verdict(*agree("a.jpg"), *agree("b.jpg", "within_tolerance", size=1e-8))[0] == "within tolerance"
+
+
+def test_differs_names_the_worst_photo_among_those_that_differ() -> None:
+    rows = [
+        *agree("near.jpg", value=0, size=0.1, message="not this one"),
+        *agree("worst.jpg", value=0, size=0.25, message="hooks miss it"),
+        *agree("fine.jpg", size=0.0),
+    ]
+    assert verdict(*rows) == ("differs", "2 of 3 photos differ, worst worst.jpg by 0.25 at most: hooks miss it")
+
+
+def test_a_bit_equal_row_beside_a_difference_is_not_believed() -> None:
+    assert verdict(*agree("a.jpg"), *agree("b.jpg", value=1, size=1e-8))[0] == "differs"
+
+
+def test_a_difference_is_found_without_its_size() -> None:
+    assert verdict(*agree("a.jpg", value=0, size=None)) == ("differs", "1 of 1 photo differ, worst a.jpg")
+
+
+def test_failed_photos_are_counted_and_unreadable_ones_too() -> None:
+    same = [row for i in range(18) for row in agree(f"{i}.jpg")]
+    broken = {"study": "predictions", "image": "z.jpg", "metric": "correct", "status": "failed", "message": "truncated"}
+    assert verdict(*same, undone("18.jpg", "failed", "NaN")) == (
+        "equal",
+        "18 of 19 photos equal to the last bit; 1 failed",
+    )
+    assert (
+        verdict(*same, undone("18.jpg", "failed", "NaN"), broken)[1]
+        == "18 of 20 photos equal to the last bit; 2 failed"
+    )
+
+
+def test_not_applicable_needs_all_rows_to_be() -> None:
+    rows = [undone(f"{i}.jpg", "not_applicable", "no rectifier") for i in range(3)]
+    assert verdict(*rows) == ("not applicable", "no rectifier")
+    mixed = verdict(*agree("a.jpg"), *rows[1:])
+    assert mixed == ("equal", "1 of 3 photos equal to the last bit; 2 not applicable: no rectifier")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [undone("a.jpg", "failed", "out of memory")],
+        [undone("a.jpg", "failed", "out of memory"), undone("b.jpg", "not_applicable", "flat")],
+        [undone("a.jpg", "skipped", "absent")],
+        agree("a.jpg")[1:],
+        [undone("a.jpg", "not_applicable", "flat", "spearman"), *agree("a.jpg")[1:], undone("b.jpg", "failed", "x")],
+    ],
+)
+def test_a_verdict_over_nothing_is_never_equal(rows: list[dict[str, Any]]) -> None:
+    name, reason = verdict(*rows)
+    assert name == "failed"
+    assert reason.startswith("0 of ")
+
+
+def test_no_rows_give_no_tables() -> None:
+    assert build_tables(frame(agree("a")[0]).iloc[:0], {}) == {}
+
+
+def test_agreement_numbers_by_hand() -> None:
+    rows = []
+    for image, size, rank in (("a", 0.0, 1.0), ("b", 0.2, 0.5), ("c", 0.1, 0.9)):
+        rows += agree(image, value=size == 0, size=size, layer="")
+        base = rows[-1] | {"unit": ""}
+        rows += [base | {"metric": "relative_l2", "value": size / 2}, base | {"metric": "spearman", "value": rank}]
+    line = build_tables(frame(*rows), {})["agreement"].iloc[0]
+    assert (line["n"], line["bit_equal_n"], line["max_abs_difference"]) == (3, 1, 0.2)
+    assert (line["relative_l2"], line["spearman"], line["verdict"]) == (0.05, 0.9, "differs")
+    assert pd.isna(line["within_tolerance_n"])
+
+
+def test_a_failure_before_the_layer_was_known_belongs_to_the_only_layer() -> None:
+    table = build_tables(frame(*agree("a", layer="f.12"), undone("b", "failed", "x")), {})["agreement"]
+    assert list(table.loc[table["n"] > 0, "layer"]) == ["f.12"]
+    assert set(table["layer"]) <= {"f.12", ""}
+
+
+def timed(
+    method: str, side: str, seconds: list[float], bare: list[float], stage: str = "batch"
+) -> list[dict[str, Any]]:
+    base = {"study": "speed", "method": method, "implementation": side, "stage": stage, "x": 4}
+    both = enumerate(zip(seconds, bare, strict=True))
+    return [
+        base | {"draw": i, "metric": metric, "value": value}
+        for i, (s, b) in both
+        for metric, value in (("seconds", s), ("passes", s / b))
+    ]
+
+
+def test_speed_ratio_is_taken_within_rounds_before_the_median() -> None:
+    bare = [1.0, 2.0, 4.0]
+    rows = timed("saliency", "own", [1.0, 2.0, 8.0], bare) + timed("saliency", "captum", [3.0, 2.0, 16.0], bare)
+    rows.append(
+        {
+            "study": "speed",
+            "method": "saliency",
+            "implementation": "own",
+            "stage": "batch",
+            "x": 4,
+            "metric": "peak_memory",
+            "value": 64,
+        }
+    )
+    line = build_tables(frame(*rows), {})["speed"].iloc[0]
+    assert line["captum_over_own"] == 2.0  # the median of 3, 1, 2; of medians it would be 3 / 2
+    assert (line["own_passes"], line["own_passes_low"], line["own_passes_high"]) == (1.0, 1.0, 1.5)
+    assert (line["own_seconds"], line["own_mib"], line["rounds"]) == (2.0, 64, 3)
+    assert "captum_mib" not in line
+
+
+def test_floor_by_hand_and_only_for_the_four_maps() -> None:
+    bare = [1.0, 2.0]
+    rows = timed("forward", "bare", [0.5, 1.2], bare) + timed("forward_and_gradient", "bare", bare, bare)
+    rows += timed("all methods", "own", [1.6, 3.2], bare)
+    four = {"methods": {name: {"name": name, "control": False} for name in METHODS}}
+    line = build_tables(frame(*rows), four)["speed_floor"].iloc[0]
+    assert line["f"] == pytest.approx(0.55)
+    assert line["floor"] == pytest.approx(1.45)
+    assert line["over_floor"] == pytest.approx(1.6 / 1.45)
+    more = {"methods": four["methods"] | {"occlusion": {"name": "occlusion"}}}
+    assert "over_floor" not in build_tables(frame(*rows), more)["speed_floor"]
+
+
+def test_batching_compares_seconds_a_photo() -> None:
+    rows = timed("saliency", "own", [2.0, 2.0], [1, 1]) + timed("saliency", "own", [6.0, 6.0], [1, 1], "one_by_one")
+    line = build_tables(frame(*rows), {})["speed_batching"].iloc[0]
+    assert (line["batch"], line["one_by_one"], line["gain"]) == (0.5, 1.5, 3.0)
+
+
+def compare(a: str, b: str, image: str, value: float, stage: str = "same_photo") -> dict[str, Any]:
+    return {
+        "study": "comparison",
+        "method": a,
+        "other": b,
+        "image": image,
+        "stage": stage,
+        "metric": "ssim",
+        "value": value,
+    }
+
+
+def test_comparison_takes_a_pair_without_its_order_and_a_photo_once() -> None:
+    rows = [compare("b", "a", "1", 0.2), compare("a", "b", "1", 0.4), compare("a", "b", "2", 0.9)]
+    rows += [compare("a", "b", str(i), i / 100, "unrelated_photos") for i in range(101)]
+    line = build_tables(frame(*rows), {"methods": {"b": {}, "a": {}}})["comparison"].iloc[0]
+    assert (line["method"], line["other"], line["n"]) == ("b", "a", 2)
+    assert line["mean"] == pytest.approx(0.6)
+    half = 12.7062047 * 0.3  # t of one degree of freedom, times the standard error
+    assert line["mean_low"] == pytest.approx(0.6 - half)
+    assert line["mean_high"] == pytest.approx(0.6 + half)
+    assert (line["unrelated_mean"], line["unrelated_p95"]) == (pytest.approx(0.5), pytest.approx(0.95))
+
+
+def test_predictions_and_accuracy_by_hand() -> None:
+    def photo(image: str, target: int, top: int, **correct: Any) -> list[dict[str, Any]]:
+        base = {"study": "predictions", "image": image, "target": target}
+        rows = [base | {"metric": "top1", "value": top}, base | {"metric": "confidence", "value": 0.25}]
+        return rows + [base | {"metric": name} | correct for name in ("correct", "correct_top5")]
+
+    unlabelled = {"status": "not_applicable", "value": math.nan, "message": "no label"}
+    rows = photo("a", 1, 1, value=1) + photo("b", 1, 7, value=0) + photo("c", 7, 7, **unlabelled)
+    tables = build_tables(frame(*rows), {"class_names": {"1": "snail"}})
+    a, b, c = tables["predictions"].to_dict("records")
+    assert (a["label"], a["top1"], a["correct"]) == ("snail", "snail", "yes")
+    assert (b["label"], b["top1"], b["correct"]) == ("snail", "class 7", "no")
+    assert (c["label"], c["top1"], c["correct"], c["note"]) == ("", "class 7", "", "no label")
+    accuracy = tables["accuracy"].iloc[0]
+    assert (accuracy["photos"], accuracy["n"], accuracy["top1"]) == (3, 2, 0.5)
+    nothing = build_tables(frame(*photo("c", 7, 7, **unlabelled)), {})["accuracy"].iloc[0]
+    assert nothing["n"] == 0
+    assert math.isnan(nothing["top1"])
+
+
+def test_failures_are_grouped_and_failed_comes_first() -> None:
+    rows = [undone(name, "not_applicable", "flat") for name in "abcd"] + [undone("e", "failed", "boom")]
+    table = build_tables(frame(*rows), {})["failures"]
+    assert list(table["status"]) == ["failed", "not_applicable"]
+    assert list(table["rows"]) == [1, 4]
+    assert table["such_as"][1] == "a, b, c"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"), (1.0, "1"), (0.99999, "1.00"), (-0.5, "-0.500"), (2e-7, "2.00e-07"), (1234.5, "1234"), (3, "3"),
+        (math.nan, "–"), (None, "–"), (math.inf, "inf"), (True, "yes"), (np.int64(5), "5"), (1e9, "1.00e+09"),
+        ("two\nlines", "two lines"), ("\N{RIGHT-TO-LEFT OVERRIDE}x", "\N{REPLACEMENT CHARACTER}x"),
+    ],
+)  # fmt: skip
+def test_numbers_as_text(value: Any, text: str) -> None:
+    assert number(value) == text
+
+
+def test_interval_and_value_share_a_cell() -> None:
+    table = pd.DataFrame({"mean": [0.5, 0.5], "mean_low": [0.25, math.nan], "mean_high": [0.75, math.nan]})
+    assert list(display(table, "comparison")["mean [95%]"]) == ["0.500 [0.250, 0.750]", "0.500"]
+
+
+@pytest.mark.slow
+def test_files_hold_all_digits_and_escape_what_is_hostile(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    tables = build_tables(read(run), read_manifest(run))
+    write_tables(tables, tmp_path)
+    assert {path.stem for path in tmp_path.glob("*.csv")} == set(tables)
+    for name, table in tables.items():
+        again = pd.read_csv(tmp_path / f"{name}.csv", keep_default_na=True)
+        for column in table.select_dtypes("float"):
+            np.testing.assert_array_equal(again[column].to_numpy(float), table[column].to_numpy(float))
+        markdown = (tmp_path / f"{name}.md").read_text()
+        assert not re.search("<script|<img", markdown)
+        bars = {len(line.replace("\\|", "").split("|")) for line in markdown.splitlines()}
+        assert len(bars) == 1, name
+    latex = (tmp_path / "predictions.tex").read_text()
+    assert r"squeezenet1\_1" in latex
+    assert r"\$x\_1\$ | 100\%" in latex
+    assert "guided_grad_cam" not in (tmp_path / "agreement_verdicts.tex").read_text()
+
+
+def test_methods_stand_in_the_order_of_the_configuration(tmp_path: Path) -> None:
+    run = make_run(tmp_path, studies=("agreement", "speed"))
+    tables = build_tables(read(run), read_manifest(run))
+    assert list(tables["agreement_verdicts"]["method"]) == list(METHODS)
+    assert list(tables["speed"]["method"]) == [*METHODS, "all methods"] * 2
+
+
+def test_every_section_has_the_page_of_docs_that_the_report_names() -> None:
+    docs = Path(__file__).parents[2] / "docs" / "studies"
+    named = {section.page or f"studies/{section.study}" for section in sections()}
+    pages = [path for path in docs.glob("*.md") if path.stem != "verdicts"]
+    assert named == {f"studies/{path.stem}" for path in pages} | {"coursework"}
+    assert (docs.parent / "coursework.md").exists()
+    for path in pages:
+        text = path.read_text(encoding="utf-8")
+        assert not [part for part in ("**Question", "**How to read", "**Limits", "**Sources") if part not in text], path
+        for module in re.findall(r"`(suite/[a-z_/]+(?:\.py)?)`", text):
+            assert (docs.parents[1] / module).exists(), module
+
+
+def test_the_page_of_verdicts_names_tests_that_there_are() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "studies" / "verdicts.md").read_text(encoding="utf-8")
+    tests = {
+        path.relative_to(root / "tests").as_posix(): path.read_text(encoding="utf-8")
+        for path in (root / "tests").rglob("test_*.py")
+    }
+    named = re.findall(r"`([\w/]*test_\w+\.py)?(?:::)?(test_\w+)?`", page)
+    assert sum(bool(file) or bool(test) for file, test in named) > 12
+    for file, test in named:
+        assert not file or file in tests
+        assert not test or f"def {test}(" in (tests[file] if file else "".join(tests.values())), test
+    judging = [part for part in sections() if part.study in ("agreement", "sanity", "labels", "shortcut", "scores")]
+    words = {word for part in judging for word in part.good | part.bad} - {"failed"}
+    assert not {word for word in words if word.split(" than ")[0].lower() not in page.lower()}
