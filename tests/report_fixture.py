@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from suite.results import write_manifest, write_shard
+from suite.studies.base import Study
 
 METHODS = ("saliency", "guided_backprop", "grad_cam", "guided_grad_cam")
 EVIL = "<script>alert('x')</script>"
@@ -44,7 +45,7 @@ def make_run(
             "sharpness": lambda model=model: _sharpness(model, names[1:], methods, rng),
         }
         for study in studies:
-            write_shard(run_dir / "rows" / study / f"{models.index(model)}.parquet", makers[study]())
+            write_shard(run_dir / "rows" / study / f"{models.index(model)}.parquet", makers[study](), keys=Study.keys)
         for i, name in enumerate(names[1:]):
             _arrays(run_dir / "images" / f"{models.index(model):02d}" / f"{i:06d}.npz", name, methods, rng)
     write_shard(

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny
@@ -30,7 +29,8 @@ from suite.errors import SuiteError
 from suite.models.load import load_model
 from suite.report import build
 from suite.report.pictures import load as load_arrays
-from suite.results import SCHEMA, read, read_manifest, row, write_shard
+from suite.results import as_table, read, read_manifest, write_shard
+from suite.results.schema import columns_of
 from suite.results.store import done
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
@@ -79,9 +79,12 @@ def test_any_text_is_a_configuration_or_one_line(text: str, tmp_path_factory: py
     one_line(lambda: load(path, [text]))
 
 
+KEYS = {"name": str, "count": int, "share": float}
+
+
 @given(
     fields=st.dictionaries(
-        st.sampled_from([*SCHEMA.names, "other_column"]),
+        st.sampled_from([*columns_of(KEYS), "other_column"]),
         PLAIN | st.sampled_from(["ok", "failed", "not_applicable", 1.0, "why"]),
     )
 )
@@ -89,13 +92,13 @@ def test_a_row_of_anything_is_refused_or_comes_back(
     fields: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     try:
-        made = row(**({"study": "s", "metric": "m", "value": 1} | fields))
+        table = as_table([{"study": "s", "metric": "m", "value": 1} | fields], KEYS)
     except (ValueError, TypeError, OverflowError):  # a study's own fault, which is a failed row of its item
         return
     folder = tmp_path_factory.mktemp("row")
-    write_shard(folder / "rows" / "one.parquet", [made])
+    write_shard(folder / "rows" / "s" / "one.parquet", table)
     (found,) = read(folder).to_dict("records")
-    for name, value in made.items():
+    for name, value in table.to_pylist()[0].items():
         same = found[name] == value if value == value and value is not None else pd.isna(found[name])
         assert same, name
 
@@ -128,18 +131,18 @@ def damaged(content: bytes, seed: int) -> Iterator[bytes]:
 def corpus(folder: Path) -> Iterator[tuple[str, bytes, Callable[[Path], Any]]]:
     """A name, sound content, and what reads it."""
     names = ClassNames.from_file(folder / "classes.txt")
-    picture, arrays, weights, tensors, shard = (io.BytesIO() for _ in range(5))
+    picture, arrays, weights, tensors, shard, part = (io.BytesIO() for _ in range(6))
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(picture, "JPEG")
     np.savez_compressed(arrays, id=np.array("x"), photo=np.zeros((4, 4, 3), np.uint8))
     torch.save(tiny.Net().state_dict(), weights)
     from safetensors.torch import save
 
     tensors.write(save(tiny.Net().state_dict()))
-    made = row(study="agreement", metric="m", value=1.0)
-    pq.write_table(pa.Table.from_pylist([made], schema=SCHEMA), shard, write_page_checksum=True)
+    table = as_table([{"study": "agreement", "metric": "m", "value": 1.0}])
+    pq.write_table(table, shard, write_page_checksum=True)
+    pq.write_table(table.replace_schema_metadata({"shards": '["00-000000.parquet"]'}), part)
     box = "<annotation><size><width>9</width><height>9</height></size><object><name>a</name><bndbox>"
     box += "".join(f"<{k}>{v}</{k}>" for k, v in {"xmin": 1, "ymin": 1, "xmax": 8, "ymax": 8}.items())
-    parts = {"part-000000.parquet": {"bytes": 1, "shards": ["00-000000.parquet"]}}
 
     def network(path: Path) -> Any:
         return load_model(NetworkConfig(factory="tiny:net", input_size=tiny.SIDE, weights=str(path)))
@@ -148,9 +151,8 @@ def corpus(folder: Path) -> Iterator[tuple[str, bytes, Callable[[Path], Any]]]:
     yield "a.npz", arrays.getvalue(), lambda p: load_arrays(p)
     yield "w.pth", weights.getvalue(), network
     yield "w.safetensors", tensors.getvalue(), network
-    yield "rows/s.parquet", shard.getvalue(), lambda p: read(p.parents[1])
     yield "rows/agreement/00-000000.parquet", shard.getvalue(), lambda p: (done(p.parents[2]), read(p.parents[2]))
-    yield "rows/agreement/parts.json", json.dumps(parts).encode(), lambda p: done(p.parents[2])
+    yield "rows/agreement/part-000000.parquet", part.getvalue(), lambda p: (done(p.parents[2]), read(p.parents[2]))
     yield "run.json", b'{"status": "done", "models": {"a": 1}}', lambda p: read_manifest(p.parent)
     yield "c.yaml", (tiny.ROOT / "configs" / "attacks.yaml").read_bytes(), lambda p: load(p)
     yield "names.txt", b"a\nb\nc\n", ClassNames.from_file

@@ -1,7 +1,8 @@
 """Two runs of the same photos: what changed beyond noise, and what got worse. Reads run directories; no torch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +10,15 @@ import numpy as np
 import pandas as pd
 
 from suite.errors import SuiteError
-from suite.metrics.cards import CARDS
 from suite.metrics.statistics import PairedTest, holm, paired_test, pairs_needed
-from suite.report.sections import MARKS, Tables, ok, sections
+from suite.report.sections import MARKS, Compared, Tables, ok, sections
 from suite.report.tables import build_tables
 from suite.report.words import as_words, number
-from suite.results import read, read_manifest
+from suite.results import COMMON, key_of, read, read_manifest, studies_in
 
 ALPHA = 0.05
-# Rounds of a clock are no photos: what the machine does between two runs is in all of them, so a tenth must be beyond.
-SPEED_MARGIN = 0.1
 LINES_SHOWN = 40
-_NUMBER = ["study", "model", "method", "implementation", "other", "layer", "stage", "x", "noise", "cell", "metric"]
-_SKIPPED = {("predictions", "top1"), ("attacks", "prediction"), ("speed", "seconds"), ("speed", "peak_memory")}
-_HIGHER = {
-    ("agreement", "bit_equal"), ("agreement", "within_tolerance"), ("agreement", "spearman"),
-    ("predictions", "correct"), ("predictions", "correct_top5"),
-}  # fmt: skip
-_LOWER = {("agreement", "max_abs_difference"), ("agreement", "relative_l2"), ("speed", "passes")}
+_SHARED = ("study", "model", "method", "metric")
 
 
 @dataclass(frozen=True)
@@ -72,26 +64,26 @@ class Comparison:
     notes: list[str]
     verdicts: list[Verdict]
     changes: list[Change]
-    lost: list[str]
+    failed: list[str]
 
     @property
     def regressed(self) -> bool:
         """Whether anything got worse."""
         worse = any(v.worse for v in self.verdicts) or any(c.verdict == "worse" for c in self.changes)
-        return worse or bool(self.lost)
+        return worse or bool(self.failed)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, as plain JSON values; what is within noise is counted only."""
         told = [asdict(change) for change in self.changes if change.verdict != "same"]
         same = len(self.changes) - len(told)
-        return {"regressed": self.regressed, "notes": self.notes, "lost": self.lost, "same": same} | {
+        return {"regressed": self.regressed, "notes": self.notes, "failed": self.failed, "same": same} | {
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
             "changes": [{k: None if v != v else v for k, v in change.items()} for change in told],
         }
 
     def __str__(self) -> str:
         bad, good, plain = MARKS["bad"], MARKS["good"], MARKS["plain"]
-        lines = [f"note: {note}" for note in self.notes] + [f"{bad} lost: {text}" for text in self.lost]
+        lines = [f"note: {note}" for note in self.notes] + [f"{bad} failed: {text}" for text in self.failed]
         for v in self.verdicts:
             lines.append(f"{bad if v.worse else plain} verdict: {v.what}: {v.base}, now {v.new} ({v.reason})")
         for kind, mark in (("worse", bad), ("better", good)):
@@ -112,67 +104,90 @@ def compare(base_dir: Path, new_dir: Path) -> Comparison:
 
     A number changed where p of its paired difference (`paired_test`), corrected by Holm for all numbers of its kind
     that both runs have, is below 0.05. The numbers of a study that have a better direction are one kind, those that
-    have none another. What is better is the metric cards' to say, and for agreement, accuracy and passes it is fixed
-    here; controls and all others can only change.
+    have none another. What is better is said by each study's section (`Compared`); controls can only change.
 
     Raises:
         SuiteError: no run in one of the directories, the runs saw different photos, or share no study.
     """
-    manifests = tuple(read_manifest(path) for path in (base_dir, new_dir))
-    data = tuple(m.get("data", {}) for m in manifests)
+    base, new = read_manifest(base_dir), read_manifest(new_dir)
+    data = base.get("data", {}), new.get("data", {})
     if data[0].get("digest") != data[1].get("digest"):
         a, b = ({(f["id"], f.get("sha256")) for f in d.get("files", [])} for d in data)
         raise SuiteError(
             f"{base_dir} and {new_dir} saw different photos ({len(a)} and {len(b)}, {len(a & b)} in common); "
             f"run one of them again with data.source={base_dir}/files.csv"
         )
-    frames = tuple(read(path) for path in (base_dir, new_dir))
-    notes, out = _notes(manifests, frames)
-    shared = set(frames[0]["study"]) & set(frames[1]["study"]) - out
+    notes = _settings_that_differ(base, new)
+    shared, unshared = _shared_studies((base, new), (studies_in(base_dir), studies_in(new_dir)))
+    notes += unshared
     if not shared:
         raise SuiteError(f"{base_dir} and {new_dir} share no study with the same settings ({'; '.join(notes)})")
-    frames = tuple(f[f["study"].isin(shared) & (f["implementation"] != "self-test")] for f in frames)
-    versions = tuple(m.get("metric_versions", {}) for m in manifests)
-    redefined = set[str]()
-    for name in {**versions[0], **versions[1]}:
-        old, new = (known.get(name, 1) for known in versions)
-        study, _, metric = name.partition(".")
-        if old != new:
-            redefined.add(study)
-            notes.append(f"{name}: left out, version {old}, now {new}; so are the verdicts of {study}")
-            frames = tuple(f[(f["study"] != study) | (f["metric"] != metric)] for f in frames)
-    tables = [build_tables(frame, manifest) for frame, manifest in zip(frames, manifests, strict=True)]
-    unjudged = {section.verdicts for section in sections() if section.study in redefined}
-    tables = [{name: table for name, table in made.items() if name not in unjudged} for made in tables]
-    changes, few = _changes(*frames)
-    return Comparison(notes + few, list(_verdicts(*tables)), changes, list(_lost(*frames)))
+    redefined = _redefined(base, new)
+    notes += [
+        f"{study}.{metric}: left out, version {versions[0]}, now {versions[1]}; so are the verdicts of {study}"
+        for (study, metric), versions in redefined.items()
+    ]
+    changes, failed = list[Change](), list[str]()
+    for study in shared:
+        old, now = (_compared_rows(read(path, study), study, redefined) for path in (base_dir, new_dir))
+        of_study, few = _changes(old, now, study)
+        changes, notes = changes + of_study, notes + few
+        failed += _failed_since(old, now)
+    judged = {*shared} - {study for study, _ in redefined}
+    before, after = (build_tables(partial(read, path), m) for path, m in ((base_dir, base), (new_dir, new)))
+    return Comparison(notes, list(_verdicts(before, after, judged)), changes, failed)
 
 
-def _notes(manifests: tuple[dict[str, Any], ...], frames: tuple[pd.DataFrame, ...]) -> tuple[list[str], set[str]]:
-    """What differs in how the runs were made, and the studies that cannot be compared for it."""
-    notes, out = [], set[str]()
-    for key in ("seed", "commit", "threads", "status"):
-        old, new = (m.get(key) for m in manifests)
-        if old != new:
-            notes.append(f"{key} {old}, now {new}")
+def _settings_that_differ(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs in how the runs were made, a line each."""
+    keys = ("seed", "commit", "threads", "status")
+    notes = [f"{key} {base.get(key)}, now {new.get(key)}" for key in keys if base.get(key) != new.get(key)]
     for key in ("versions", "hardware", "models", "methods"):
-        for name, old, new in _differences(manifests[0].get(key, {}), manifests[1].get(key, {})):
-            notes.append(f"{key.removesuffix('s')} {name}: {old}, now {new}")
+        for name, before, after in _differences(base.get(key, {}), new.get(key, {})):
+            notes.append(f"{key.removesuffix('s')} {name}: {before}, now {after}")
+    return notes
+
+
+def _shared_studies(
+    manifests: tuple[dict[str, Any], dict[str, Any]], present: tuple[list[str], list[str]]
+) -> tuple[list[str], list[str]]:
+    """The studies that both runs have with the same settings, and why the others are left out."""
+    shared, notes = [], []
     machines = [{**m.get("hardware", {}), "threads": m.get("threads")} for m in manifests]
-    if machines[0] != machines[1] and all("speed" in set(frame["study"]) for frame in frames):
-        out.add("speed")
-        notes.append("speed: left out, another machine or other threads")
-    studies = [m.get("config", {}).get("studies", {}) for m in manifests]
-    for study in sorted(set(frames[0]["study"]) | set(frames[1]["study"])):
-        sides = zip(("base", "new run"), frames, strict=True)
-        missing = [side for side, frame in sides if study not in set(frame["study"])]
-        if missing:
-            notes.append(f"{study}: not in the {missing[0]}")
-        elif found := list(_differences(studies[0].get(study), studies[1].get(study))):
-            out.add(study)
-            said = ", ".join(f"{name} {old}, now {new}" for name, old, new in found[:3])
-            notes.append(f"{study}: left out, its settings differ ({said})")
-    return notes, out
+    settings = [m.get("config", {}).get("studies", {}) for m in manifests]
+    for study in sorted({*present[0], *present[1]}):
+        absent = [side for side, studies in zip(("base", "new run"), present, strict=True) if study not in studies]
+        if absent:
+            notes.append(f"{study}: not in the {absent[0]}")
+        elif differences := list(_differences(settings[0].get(study), settings[1].get(study))):
+            listed = ", ".join(f"{name} {before}, now {after}" for name, before, after in differences[:3])
+            notes.append(f"{study}: left out, its settings differ ({listed})")
+        elif _compared(study).of_machine and machines[0] != machines[1]:
+            notes.append(f"{study}: left out, another machine or other threads")
+        else:
+            shared.append(study)
+    return shared, notes
+
+
+def _redefined(base: Mapping[str, Any], new: Mapping[str, Any]) -> dict[tuple[str, str], tuple[int, int]]:
+    """(study, metric) -> both versions of a metric that has been defined anew."""
+    before, after = (m.get("metric_versions", {}) for m in (base, new))
+    versions = {name: (before.get(name, 1), after.get(name, 1)) for name in {**before, **after}}
+    split = {name: name.partition(".") for name in versions}
+    return {(split[name][0], split[name][2]): pair for name, pair in versions.items() if pair[0] != pair[1]}
+
+
+def _compared(study: str) -> Compared:
+    return next((section.compared for section in sections() if section.study == study), Compared())
+
+
+def _compared_rows(rows: pd.DataFrame, study: str, redefined: Collection[tuple[str, str]]) -> pd.DataFrame:
+    """Without metrics that were defined anew, and without what the study leaves out."""
+    skipped = _compared(study).skipped | {metric for of, metric in redefined if of == study}
+    rows = rows[~rows["metric"].isin(skipped)]
+    for column, value in _compared(study).without.items():
+        rows = rows[rows[column] != value]
+    return rows
 
 
 def _differences(old: Any, new: Any, at: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -184,9 +199,9 @@ def _differences(old: Any, new: Any, at: str = "") -> Iterator[tuple[str, Any, A
         yield at, old, new
 
 
-def _verdicts(base: Tables, new: Tables) -> Iterator[Verdict]:
+def _verdicts(base: Tables, new: Tables, studies: Collection[str]) -> Iterator[Verdict]:
     for section in sections():
-        if section.verdicts not in base or section.verdicts not in new:
+        if section.study not in studies or section.verdicts not in base or section.verdicts not in new:
             continue
         old, now = (t[section.verdicts].set_index(["model", "method", "measure"]) for t in (base, new))
         for key in old.index.intersection(now.index):
@@ -201,7 +216,7 @@ def _verdicts(base: Tables, new: Tables) -> Iterator[Verdict]:
             yield Verdict(what, was, str(line["verdict"]), bool(worse and counts), str(line["reason"]))
 
 
-def _lost(base: pd.DataFrame, new: pd.DataFrame) -> Iterator[str]:
+def _failed_since(base: pd.DataFrame, new: pd.DataFrame) -> Iterator[str]:
     """What was a number and failed in the new run."""
     had = ok(base)[["study", "model", "image", "method"]].drop_duplicates()
     failed = new[new["status"] == "failed"].merge(had, on=["study", "model", "image"], suffixes=("", "_had"))
@@ -211,54 +226,45 @@ def _lost(base: pd.DataFrame, new: pd.DataFrame) -> Iterator[str]:
         yield f"{study} of {method or 'all methods'} on {model} failed on {photos} photos: {group['message'].iloc[0]}"
 
 
-def _changes(base: pd.DataFrame, new: pd.DataFrame) -> tuple[list[Change], list[str]]:
-    """Every number that both runs have, and a note for each kind of which nothing could have been shown."""
-    unit = ["image", "draw"]
+def _changes(base: pd.DataFrame, new: pd.DataFrame, study: str) -> tuple[list[Change], list[str]]:
+    """Every number of a study that both runs have, and a note for each kind of which nothing could have been shown."""
+    compared = _compared(study)
+    own = [name for name in key_of([str(name) for name in base]) if name in new and name not in COMMON]
+    number = [*_SHARED, *(name for name in own if name not in (*compared.averaged, *compared.units))]
+    unit = ["image", *compared.units]
     means = []
     for frame in (base, new):
-        kept = ok(frame)
-        kept = kept[~pd.MultiIndex.from_frame(kept[["study", "metric"]]).isin(_SKIPPED)]
-        # Of a photo, random networks and targets are averaged; rounds of the clock are units of their own.
-        groups = kept.assign(draw=kept["draw"].where(kept["study"] == "speed")).groupby([*_NUMBER, *unit], dropna=False)
-        means.append(groups.agg(value=("value", "mean"), control=("control", "any")).reset_index())
-    both = means[0].merge(means[1], on=[*_NUMBER, *unit], suffixes=("_base", "_new"))
-    kinds: dict[tuple[str, bool], list[tuple[dict[str, Any], int, float, PairedTest]]] = {}
-    for key, group in both.groupby(_NUMBER, dropna=False, sort=True):
-        named = dict(zip(_NUMBER, key, strict=True))
-        a, b = (group[f"value_{side}"].to_numpy(float) for side in ("base", "new"))
-        finite = np.isfinite(a) & np.isfinite(b)
+        grouped = ok(frame).groupby([*number, *unit], dropna=False)
+        means.append(grouped.agg(value=("value", "mean"), control=("control", "any")).reset_index())
+    both = means[0].merge(means[1], on=[*number, *unit], suffixes=("_base", "_new"))
+    kinds: dict[bool, list[tuple[dict[str, Any], int, float, PairedTest]]] = {}
+    for key, group in both.groupby(number, dropna=False, sort=True):
+        named = dict(zip(number, key, strict=True))
+        before, after = (group[f"value_{side}"].to_numpy(float) for side in ("base", "new"))
+        finite = np.isfinite(before) & np.isfinite(after)
         if finite.any():
-            direction = 0 if group["control_base"].any() else _direction(named)
-            one = named, direction, float(a[finite].mean()), paired_test(b[finite], a[finite])
-            kinds.setdefault((str(named["study"]), direction != 0), []).append(one)
+            direction = 0 if group["control_base"].any() else compared.direction(named)
+            test = paired_test(after[finite], before[finite])
+            kinds.setdefault(direction != 0, []).append((named, direction, float(before[finite].mean()), test))
     changes, notes = list[Change](), list[str]()
-    for (study, directed), some in kinds.items():
-        most, needed = max(test.n for *_, test in some), pairs_needed(len(some), alpha=ALPHA)
+    for directed, lines in kinds.items():
+        most, needed = max(test.n for *_, test in lines), pairs_needed(len(lines), alpha=ALPHA)
         if most < needed:
             what = "with a better direction" if directed else "that can only change"
-            notes.append(f"{study}: too few units ({most}) for its {len(some)} numbers {what}; {needed} would do")
-        for line, p in zip(some, holm([test.p for *_, test in some]), strict=True):
-            changes.append(_change(*line, float(p)))
+            notes.append(f"{study}: too few units ({most}) for its {len(lines)} numbers {what}; {needed} would do")
+        for line, p in zip(lines, holm([test.p for *_, test in lines]), strict=True):
+            changes.append(_change(*line, float(p), compared.margin))
     return changes, notes
 
 
-def _direction(named: dict[str, Any]) -> int:
-    key = named["study"], named["metric"]
-    if key[0] == "scores" and key[1] in CARDS:
-        return 1 if CARDS[key[1]].better == "higher" else -1
-    if key[0] == "speed" and named["implementation"] != "own":
-        return 0
-    return 1 if key in _HIGHER else -1 if key in _LOWER else 0
-
-
-def _change(named: dict[str, Any], direction: int, base: float, test: PairedTest, p: float) -> Change:
-    beyond = p < ALPHA
-    if named["study"] == "speed":
-        beyond = beyond and abs(test.mean) > SPEED_MARGIN * abs(base)
+def _change(named: dict[str, Any], direction: int, base: float, test: PairedTest, p: float, margin: float) -> Change:
+    beyond = p < ALPHA and abs(test.mean) > margin * abs(base)
     better = test.mean * direction > 0
     verdict = "same" if not beyond else "changed" if not direction else "better" if better else "worse"
-    settings = [as_words(str(named[k])) for k in ("implementation", "other", "stage") if named[k]]
-    settings += [f"{k} {named[k]:g}" for k in ("x", "cell", "noise") if pd.notna(named[k])]
+    settings = []
+    for name, value in named.items():
+        if name not in _SHARED and pd.notna(value) and value != "":
+            settings.append(as_words(value) if isinstance(value, str) else f"{name} {value:g}")
     of = f" of {named['method']}" if named["method"] else ""
     what = f"{named['study']}: {as_words(named['metric'])}{of} on {named['model']}"
     what += f" ({', '.join(settings)})" if settings else ""

@@ -29,7 +29,7 @@ def draw_plots(rows: Rows, tables: Tables, folder: Path) -> list[Drawn]:
     for section in sections():
         mine = rows_of(rows, [section.study])
         own = {name: tables[name] for name in section.texts if name in tables}
-        plots = list(section.plots(mine, own))
+        plots = list(section.plots(mine, own)) if len(mine) else []
         made_of = _digest(mine, own) if plots else ""
         for plot in plots:
             path = folder / f"{slug(plot.name)}.svg"

@@ -32,6 +32,38 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """How `suite compare` reads the rows of a study.
+
+    Attributes:
+        higher, lower: the metrics of which that is better; all others can only change.
+        where: key column -> the value that a row has if its metric has a better direction.
+        skipped: metrics that are no quality of anything.
+        without: key column -> the value whose rows are left out.
+        averaged: key columns over whose values a photo's numbers are averaged, such as draws.
+        units: key columns that name, beside the image, what one number is of.
+        of_machine: whether the numbers depend on the machine and its threads.
+        margin: the share of the base by which a number must move: what a machine does is in all rounds of a run.
+    """
+
+    higher: frozenset[str] = frozenset()
+    lower: frozenset[str] = frozenset()
+    where: Mapping[str, str] = field(default_factory=dict)
+    skipped: frozenset[str] = frozenset()
+    without: Mapping[str, str] = field(default_factory=dict)
+    averaged: tuple[str, ...] = ("draw",)
+    units: tuple[str, ...] = ()
+    of_machine: bool = False
+    margin: float = 0.0
+
+    def direction(self, named: Mapping[str, Any]) -> int:
+        """1 where higher is better, -1 where lower is, 0 where a number can only change."""
+        if any(named.get(column) != value for column, value in self.where.items()):
+            return 0
+        return (named["metric"] in self.higher) - (named["metric"] in self.lower)
+
+
+@dataclass(frozen=True)
 class Section:
     """What the report says of one study.
 
@@ -54,6 +86,7 @@ class Section:
         of_network: whether its findings are of the network, and no method is answerable for them.
         question: what people ask that this study answers, as the first page says it; "" for what comes after these.
         overview: (all tables, manifest) -> tables made of the other studies' tables.
+        compared: how `suite compare` reads its rows.
         beside: number of a verdict -> plots of other studies that are shown beside it. A section that has them stands
             first on the page, and the other sections' pictures are files only.
     """
@@ -76,6 +109,7 @@ class Section:
     question: str = ""
     overview: Callable[[Tables, dict[str, Any]], Tables] = lambda tables, manifest: {}
     beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    compared: Compared = Compared()
 
     @property
     def verdicts(self) -> str:

@@ -2,21 +2,24 @@
 
 from suite.results.columns import Block, as_table
 from suite.results.manifest import RunLock, read_manifest, write_manifest
-from suite.results.schema import KEY, SCHEMA, STATUSES, row
-from suite.results.store import read, scan, shard_is_valid, write_shard
+from suite.results.schema import COMMON, STATUSES, VERSION, Keys, key_of, schema_of
+from suite.results.store import read, scan, shard_is_valid, studies_in, write_shard
 
 __all__ = [
-    "KEY",
-    "SCHEMA",
+    "COMMON",
     "STATUSES",
+    "VERSION",
     "Block",
+    "Keys",
     "RunLock",
     "as_table",
+    "key_of",
     "read",
     "read_manifest",
-    "row",
     "scan",
+    "schema_of",
     "shard_is_valid",
+    "studies_in",
     "write_manifest",
     "write_shard",
 ]

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isnan, nan
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from suite.results.schema import KEY, SCHEMA, row
+from suite.results.schema import STATUSES, Keys, columns_of, key_of, schema_of
 
-_KNOWN = frozenset(SCHEMA.names)
-_OF_EACH = ("image", "target", "value", "status", "message")  # columns in which the rows of one block differ
+_OF_EACH = ("image", "target", "value", "status")  # columns in which the rows of one block differ
+_NO_KEYS: Keys = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -45,86 +47,112 @@ class Block:
         return replace(self, images=images, targets=targets, values=self.values[at], undefined=why)
 
 
-def as_table(rows: pa.Table | Iterable[Block | Mapping[str, Any]]) -> pa.Table:
-    """Blocks and single rows as one table of `SCHEMA`; such a table is left as it is.
+def as_table(rows: pa.Table | Iterable[Block | Mapping[str, Any]], keys: Keys = _NO_KEYS) -> pa.Table:
+    """Blocks and single rows (name -> value) as one checked table; a table is left as it is.
+
+    Args:
+        rows: as a study hands them over. A single row without a value says its `status` and `message`.
+        keys: the study's own columns.
 
     Raises:
-        ValueError: as `suite.results.schema.row` does, which checks what a block's rows share; or a value is NaN
-            without a reason.
+        ValueError: a column is unknown or of the wrong type; a row with a value has another status than ok; one without
+            has no message. These are faults of the study, not of the data.
     """
     if isinstance(rows, pa.Table):
         return rows
-    lines = [line if isinstance(line, Block) else _single(line) for line in rows]
-    if not lines:
-        return SCHEMA.empty_table()
-    shared = _shared(lines)
-    index = pa.array(np.repeat(np.arange(len(lines)), [len(line) for line in lines]))
-    values = np.concatenate([np.asarray(line.values, np.float64) for line in lines])
-    missing, status = np.isnan(values), [str(line.fields.get("status", "not_applicable")) for line in lines]
-    columns = {name: of_lines.take(index) for name, of_lines in shared.items()}
-    why = _texts([text for line in lines for text in _each(line.undefined, len(line))])
-    columns |= {
-        "image": _texts([name for line in lines for name in line.images]),
-        "target": pa.array([target for line in lines for target in line.targets], pa.int64()),
-        "value": pa.array(values),
-        "status": pc.if_else(missing, pa.array(status).take(index), "ok"),
-        "message": pc.if_else(missing, why, columns["message"]),
+    kinds, schema = columns_of(keys), schema_of(keys)
+    blocks = [block if isinstance(block, Block) else _single(block) for block in rows]
+    if not blocks:
+        return schema.empty_table()
+    if unknown := {name for block in blocks for name in block.fields} - kinds.keys():
+        raise ValueError(f"a row has no column {sorted(unknown)}; the columns are {', '.join(kinds)}")
+    shared = {
+        name: _column(name, kind, [block.fields.get(name) for block in blocks])
+        for name, kind in kinds.items()
+        if name not in _OF_EACH
     }
-    if bool(pc.any(pc.and_(missing, pc.equal(columns["message"], ""))).as_py()):
-        raise ValueError("a row that is not ok needs a message: a block's `undefined` says why its values are NaN")
-    return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+    _check(shared)
+    index = pa.array(np.repeat(np.arange(len(blocks)), [len(block) for block in blocks]))
+    columns = {name: column.take(index) for name, column in shared.items()}
+    values = np.concatenate([np.asarray(block.values, np.float64) for block in blocks])
+    absent, status = np.isnan(values), [block.fields.get("status", "not_applicable") for block in blocks]
+    if strange := {*status} - {*STATUSES}:
+        raise ValueError(f"status {min(map(str, strange))!r} is none of {', '.join(STATUSES)}")
+    reasons = [text for block in blocks for text in _each(block.undefined, len(block))]
+    columns |= {
+        "image": _column("image", str, [name for block in blocks for name in block.images]),
+        "target": _column("target", int, [target for block in blocks for target in block.targets]),
+        "value": pa.array(values),
+        "status": pc.if_else(absent, pa.array(status).take(index), "ok"),
+        "message": pc.if_else(absent, _column("message", str, reasons), columns["message"]),
+    }
+    if pc.any(pc.and_(absent, pc.equal(columns["message"], ""))).as_py():
+        raise ValueError("a row that is not ok needs a message: why there is no value")
+    return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
-def _shared(lines: Sequence[Block]) -> dict[str, pa.Array]:
-    """The columns that a block's rows share, an entry a block: checked as a whole, and one by one where that fails."""
-    names = [entry for entry in SCHEMA if entry.name not in _OF_EACH] + [SCHEMA.field("message")]
-    blank = row(study="-", metric="-", value=0.0)
+def _column(name: str, kind: type, entries: Sequence[Any]) -> pa.Array:
+    """One column; None is "" and False in those that are never null."""
     try:
-        columns = {n.name: _typed([line.fields.get(n.name, blank[n.name]) for line in lines], n.type) for n in names}
-        unknown = {key for line in lines for key in line.fields} - _KNOWN
-        empty = any(pc.any(pc.equal(columns[name], "")).as_py() for name in ("study", "metric"))
-        sound = not unknown and not empty and not pc.any(pc.is_nan(columns["x"])).as_py()
+        if kind is int:  # pyarrow itself would cut a fraction off without a word
+            return pa.array(entries, pa.float64()).cast(pa.int64())
+        if kind is float:
+            return pa.array(entries, pa.float64())
+        if kind is bool:
+            return pa.array([bool(entry) for entry in entries])
+        return pa.array(["" if entry is None else entry for entry in entries], pa.string())
+    except UnicodeEncodeError:  # odd bytes of file names in another encoding are written out as escapes
+        return pa.array([str(entry or "").encode("utf-8", "backslashreplace").decode() for entry in entries])
     except (pa.ArrowException, TypeError, ValueError):
-        sound = False
-    if sound:
-        return columns
-    checked = [row(**{k: v for k, v in line.fields.items() if k != "status"} | {"value": 0.0}) for line in lines]
-    return {n.name: pa.array([line[n.name] for line in checked], n.type) for n in names}
+        wrong = next(entry for entry in entries if not _fits(kind, entry))
+        raise ValueError(f"column {name} takes {kind.__name__}, not {wrong!r}") from None
 
 
-def _typed(entries: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """As pyarrow has it, which would cut a fraction off a whole number without a word."""
-    return pa.array(entries, pa.float64()).cast(kind) if kind == pa.int64() else pa.array(entries, kind)
+def _fits(kind: type, entry: Any) -> bool:
+    if entry is None or kind is str:
+        return entry is None or isinstance(entry, str)
+    try:
+        return float(kind(entry)) == float(entry) or isnan(entry)
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
-def _single(one: Mapping[str, Any]) -> Block:
+def _check(shared: Mapping[str, pa.Array]) -> None:
+    for name in ("study", "metric"):
+        if pc.any(pc.equal(shared[name], "")).as_py():
+            raise ValueError("study and metric of a row must be named")
+    for name in key_of(list(shared)):
+        if pa.types.is_floating(shared[name].type) and pc.any(pc.is_nan(shared[name])).as_py():
+            raise ValueError(f"{name} is part of the key and cannot be NaN")
+
+
+def _single(row: Mapping[str, Any]) -> Block:
     """A row of its own as a block of one."""
-    checked = row(**one)
-    fields = {name: value for name, value in checked.items() if name not in ("image", "target", "value")}
-    if checked["status"] == "ok":
-        del fields["status"]
-    return Block([checked["image"]], [checked["target"]], np.array([checked["value"]]), checked["message"], fields)
+    value, status = float(row.get("value", nan)), row.get("status", "ok")
+    if status == "ok" and isnan(value):
+        raise ValueError("an ok row needs a value; what is undefined is not_applicable, with its reason")
+    if status != "ok" and not isnan(value):
+        raise ValueError(f"a row that is {status} has a message and no value")
+    fields = {name: entry for name, entry in row.items() if name not in ("image", "target", "value")}
+    if status == "ok":
+        fields.pop("status", None)
+    reason = str(row.get("message", ""))
+    return Block([row.get("image", "")], [row.get("target")], np.array([value]), reason, fields)
 
 
 def _each(text: str | Sequence[str], count: int) -> Sequence[str]:
     return [text] * count if isinstance(text, str) else text
 
 
-def _texts(texts: Sequence[str]) -> pa.Array:
-    """Odd bytes of file names in another encoding are written out as escapes."""
-    try:
-        return pa.array(texts, pa.string())
-    except UnicodeEncodeError:
-        return pa.array([text.encode("utf-8", "backslashreplace").decode() for text in texts], pa.string())
-
-
 def with_note(table: pa.Table, note: str) -> pa.Table:
     """The same rows, each message with a note behind it."""
-    told = pc.if_else(pc.equal(table["message"], ""), note, pc.binary_join_element_wise(table["message"], note, "; "))
-    return table.set_column(SCHEMA.get_field_index("message"), SCHEMA.field("message"), told)
+    column = table.schema.get_field_index("message")
+    message = table["message"]
+    noted = pc.if_else(pc.equal(message, ""), note, pc.binary_join_element_wise(message, note, "; "))
+    return table.set_column(column, table.schema.field(column), noted)
 
 
 def without_doubles(table: pa.Table) -> pa.Table:
     """The first of the rows that have one key."""
-    doubled = table.select(list(KEY)).to_pandas().duplicated(keep="first").to_numpy()
+    doubled = table.select(key_of(table.column_names)).to_pandas().duplicated(keep="first").to_numpy()
     return table.filter(pa.array(~doubled))

@@ -9,17 +9,18 @@ from filelock import FileLock, Timeout
 
 from suite.core.atomic import write_bytes
 from suite.errors import SuiteError
+from suite.results.schema import READ_BY, VERSION
 
 FILE_NAME = "run.json"
 
 
 def write_manifest(run_dir: Path | str, manifest: dict[str, Any]) -> None:
-    """Writes run.json atomically as strict JSON.
+    """Writes run.json atomically as strict JSON, with the version of the rows' schema.
 
     Raises:
         ValueError: A number is NaN or infinite (strict JSON has neither).
     """
-    text = json.dumps(manifest, indent=2, allow_nan=False)
+    text = json.dumps(manifest | {"schema": VERSION}, indent=2, allow_nan=False)
     write_bytes(Path(run_dir) / FILE_NAME, (text + "\n").encode())
 
 
@@ -27,7 +28,7 @@ def read_manifest(run_dir: Path | str) -> dict[str, Any]:
     """The content of run.json.
 
     Raises:
-        SuiteError: There is none, or it is not one strict JSON object.
+        SuiteError: There is none, it is not one strict JSON object, or its rows are of another schema.
     """
     path = Path(run_dir) / FILE_NAME
     if not path.is_file():
@@ -38,6 +39,9 @@ def read_manifest(run_dir: Path | str) -> dict[str, Any]:
         raise SuiteError(f"{path} is not strict JSON ({error}); delete it and run again") from error
     if not isinstance(manifest, dict):
         raise SuiteError(f"{path} holds a {type(manifest).__name__}; expected one JSON object")
+    if (schema := manifest.get("schema", 1)) != VERSION:
+        reader = f"saliency-suite {READ_BY[schema]}" if schema in READ_BY else "a newer release"
+        raise SuiteError(f"{path}: its rows are of schema {schema}, this release reads {VERSION}; {reader} reads it")
     return manifest
 
 

@@ -27,7 +27,6 @@ from suite.core.network import Network
 from suite.data.datamodule import Chunk
 from suite.errors import SuiteError
 from suite.results.columns import as_table, with_note, without_doubles
-from suite.results.schema import row
 from suite.results.store import write_shard
 from suite.run.plan import WorkItem
 from suite.studies.base import Outcome, Row, Study, Work
@@ -35,6 +34,12 @@ from suite.studies.base import Outcome, Row, Study, Work
 log = logging.getLogger("suite")
 
 HALVED = "out of memory"  # how a row's message begins to say so
+
+
+def _of_item(item: WorkItem, status: str, message: str) -> Row:
+    """The one row of an item that has no other."""
+    where = {"study": item.study, "model": item.model, "metric": "item", "chunk": item.index, "part": item.part}
+    return where | {"status": status, "message": message}
 
 
 class Bench(pl.LightningModule):
@@ -93,10 +98,12 @@ class Bench(pl.LightningModule):
         study = self.studies[item.study]
         try:
             work = self._work(item, batch)
-            if not len(batch.images) and item.study != "predictions":
-                return item, Outcome(self._nothing_to_do(item) if study.once else [])
+            if not len(batch.images) and not study.without_images:
+                message = "not one image of the first chunk could be read"
+                rows = [_of_item(item, "not_applicable", message)] if study.once else []
+                return item, Outcome(as_table(rows, study.keys))
             outcome = self._fitting(study, work)
-            table = as_table(outcome.rows)
+            table = as_table(outcome.rows, study.keys)
             if work.at_once < len(work.images):
                 note = f"{HALVED} with {len(work.images)} images at once, done {work.at_once} at a time"
                 log.warning("%s on %s, chunk %d: %s", item.study, item.model, item.index, note)
@@ -107,11 +114,7 @@ class Bench(pl.LightningModule):
             if not isinstance(error, SuiteError):
                 message += f" (traceback in errors/{self._trace(item)})"
             log.error("%s on %s, chunk %d: %s", item.study, item.model, item.index, message)
-            fault = row(
-                study=item.study, model=item.model, metric="item", x=float(item.index), draw=item.part or None,
-                status="failed", message=message,
-            )  # fmt: skip
-            return item, Outcome([fault])
+            return item, Outcome(as_table([_of_item(item, "failed", message)], study.keys))
 
     def _fitting(self, study: Study, work: Work) -> Outcome:
         """The study's outcome, put together of halves where memory does not hold all images.
@@ -130,14 +133,8 @@ class Bench(pl.LightningModule):
         halves = work.halves()
         found = [self._fitting(study, half) for half in halves]
         work.at_once = max(half.at_once for half in halves)
-        rows = without_doubles(pa.concat_tables([as_table(part.rows) for part in found]))
+        rows = without_doubles(pa.concat_tables([as_table(part.rows, study.keys) for part in found]))
         return Outcome(rows, {stem: one for part in found for stem, one in part.pictures.items()})
-
-    @staticmethod
-    def _nothing_to_do(item: WorkItem) -> list[Row]:
-        """Says so where a study works on the first chunk alone; elsewhere the failed predictions say it."""
-        message = "not one image of the first chunk could be read"
-        return [row(study=item.study, model=item.model, metric="item", x=0.0, status="not_applicable", message=message)]
 
     def _work(self, item: WorkItem, batch: Chunk) -> Work:
         if self._chunk != item.images:

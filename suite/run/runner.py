@@ -32,7 +32,7 @@ from suite.errors import ConfigError, NetworkError, SuiteError
 from suite.models.load import load_model
 from suite.quiet import quiet
 from suite.results.manifest import RunLock, read_manifest, write_manifest
-from suite.results.schema import METRIC_VERSIONS, row
+from suite.results.schema import METRIC_VERSIONS
 from suite.results.store import compact, done, mend, names, scan, write_shard
 from suite.run.bench import HALVED, Bench, Progress, ShardWriter
 from suite.run.environment import commit, hardware, versions
@@ -386,7 +386,7 @@ def _write_lost(prepared: Prepared, run_dir: Path) -> None:
             continue
         reason, optional = prepared.lost[title]
         status = "skipped" if optional else "failed"
-        lost = row(study="predictions", model=title, metric="network", status=status, message=reason)
+        lost = {"study": "predictions", "model": title, "metric": "network", "status": status, "message": reason}
         write_shard(path, [lost], prepared.run)
 
 
@@ -411,7 +411,7 @@ def _finish(
 def _gleaned(run_dir: Path) -> tuple[list[int], list[str]]:
     """The classes that rows speak of, and where memory did not hold a chunk."""
     classes, halved = set[float](), set[str]()
-    for rows in scan(run_dir, columns=("model", "metric", "status", "value", "target", "message")):
+    for rows in scan(run_dir, columns=("study", "model", "metric", "status", "value", "target", "message")):
         is_class = pc.is_in(rows["metric"], pa.array(["top1", "prediction"]))
         predicted = pc.and_(is_class, pc.equal(rows["status"], "ok"))
         classes |= {*rows["value"].filter(predicted).unique().to_pylist(), *rows["target"].unique().to_pylist()}

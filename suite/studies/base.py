@@ -25,7 +25,7 @@ from suite.data.sources import ImageFile
 from suite.errors import DataError, NotApplicable, SuiteError
 from suite.metrics.similarity import Comparable
 from suite.results.columns import Block
-from suite.results.schema import row
+from suite.results.schema import Keys, row
 
 Row = dict[str, Any]
 Rows = list[Row | Block]
@@ -301,11 +301,18 @@ class Study(ABC):
         name: in rows, configurations and the registry.
         once: its items are on the first chunk of images, one a network and part, instead of one a chunk.
         own_networks: brings them itself, so that its items go to the first of the run's networks alone.
+        without_images: works on a chunk of which no image could be read, too.
+        keys: the columns of its rows that are its own: name -> str, int or float.
     """
 
     name: ClassVar[str]
     once: ClassVar[bool] = False
     own_networks: ClassVar[bool] = False
+    without_images: ClassVar[bool] = False
+    keys: ClassVar[Keys] = {
+        "implementation": str, "other": str, "layer": str, "stage": str, "x": float, "draw": int, "noise": float,
+        "cell": int,
+    }  # fmt: skip
 
     def parts(self, config: RunConfig) -> int:
         """Items a chunk, or a network where `once`; more than one where that takes long."""

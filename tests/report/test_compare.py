@@ -12,6 +12,7 @@ from report_fixture import manifest
 from suite.errors import SuiteError
 from suite.report.compare import Comparison, compare
 from suite.results import read_manifest, write_manifest, write_shard
+from suite.studies.base import Study
 
 NAMES = [f"{i:02d}.jpg" for i in range(20)]
 CORRECT = [i % 5 != 0 for i in range(20)]
@@ -54,7 +55,7 @@ def run(folder: Path, *, seed: int = 0, worse: float = 0, slower: float = 1, wro
             passes = chance.normal(1, 0.02) * (slower if side == "own" else 2)
             rows["speed"].append(one | {"draw": draw, "metric": "passes", "value": passes})
     for study, lines in rows.items():
-        write_shard(folder / "rows" / study / "0.parquet", lines)
+        write_shard(folder / "rows" / study / "0.parquet", lines, keys=Study.keys)
     made = manifest("run", names, ("m",), ("grad_cam", "saliency"), "done")
     made["data"]["digest"] = str(len(names))
     made["config"] = {"studies": {"scores": {"steps": 8} | settings, "speed": {}}}
@@ -74,7 +75,7 @@ def worse(found: Comparison) -> list[str]:
 def test_a_run_is_equal_to_itself(base: Path) -> None:
     found = compare(base, base)
     assert not found.regressed
-    assert (found.notes, found.verdicts, found.lost) == ([], [], [])
+    assert (found.notes, found.verdicts, found.failed) == ([], [], [])
     assert {change.verdict for change in found.changes} == {"same"}
     # 1 of predictions, 2 of agreement, 4 methods x 3 metrics of scores, 2 sides of speed
     assert len(found.changes) == 1 + 2 + 12 + 2
@@ -106,7 +107,7 @@ def test_a_worse_score_is_found_with_its_size_and_nothing_else_is(base: Path, tm
         ({"slower": 1.5}, "speed: passes of grad_cam on m (own, batch, x 10)"),
         ({"wrong": 12}, "predictions: correct on m"),
         ({"differs": 3}, "verdict: agreement of grad_cam on m, bit_equal: equal, now differs"),
-        ({"fails": "03.jpg"}, "lost: agreement of grad_cam on m failed on 1 photos: out of memory"),
+        ({"fails": "03.jpg"}, "failed: agreement of grad_cam on m failed on 1 photos: out of memory"),
     ],
 )
 def test_each_fault_makes_the_exit_code_1(

@@ -13,13 +13,13 @@ from report_fixture import METHODS, make_run
 from suite.report.present import display, number, write_tables
 from suite.report.sections import sections
 from suite.report.tables import build_tables
-from suite.results import read, read_manifest, row
+from suite.results import as_table, read, read_manifest
 from suite.studies.agreement.report import agreement_verdicts
+from suite.studies.base import Study
 
 
 def frame(*rows: dict[str, Any]) -> pd.DataFrame:
-    table = pd.DataFrame([row(**{"model": "m", **fields}) for fields in rows])
-    return table.astype({"target": "Int64", "draw": "Int64", "x": float})
+    return as_table([{"model": "m", **fields} for fields in rows], Study.keys).to_pandas()
 
 
 def agree(

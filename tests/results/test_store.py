@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,44 +22,12 @@ def one(**fields: Any) -> dict[str, Any]:
     return {"study": "agreement", "model": "m", "method": "saliency", "metric": "bit_equal", "value": 1.0} | fields
 
 
-def test_row_fills_defaults_in_the_order_of_the_schema() -> None:
-    made = results.row(**one(value=np.float32(0.5), target=np.int64(7), control=np.True_))
-    assert list(made) == results.SCHEMA.names
-    assert [made[name] for name in ("status", "layer", "draw", "control")] == ["ok", "", None, True]
-    assert [type(made[name]) for name in ("target", "value", "control")] == [int, float, bool]
-
-
-def test_key_is_what_the_contract_names() -> None:
-    expected = "study model method implementation other image target layer stage x draw noise cell metric"
-    assert tuple(expected.split()) == results.KEY
-
-
-@pytest.mark.parametrize(
-    ("fields", "complaint"),
-    [
-        ({"metod": "x"}, "no column"),
-        ({"status": "failed", "value": math.nan}, "needs a message"),
-        ({"status": "failed", "value": 1.0, "message": "why"}, "no value"),
-        ({"status": "error", "value": math.nan, "message": "why"}, "none of"),
-        ({"value": math.nan}, "needs a value"),
-        ({"x": math.nan}, "cannot be NaN"),
-        ({"layer": None}, "takes a string"),
-        ({"image": 3}, "takes a string"),
-        ({"target": 1.5}, "takes int"),
-        ({"metric": ""}, "must be named"),
-    ],
-)
-def test_row_refuses(fields: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
-        results.row(**one(**fields))
-
-
 def test_shards_come_back_sorted_and_typed_whatever_order_they_were_written_in(tmp_path: Path) -> None:
-    rows = [one(image=name, target=t, layer="l") for t, name in enumerate(["c", "a", "b"])]
+    rows = [one(image=name, target=t) for t, name in enumerate(["c", "a", "b"])]
     rows.append(one(image="a", metric="spearman", status="not_applicable", value=math.nan, message="constant map"))
     results.write_shard(tmp_path / "one" / "rows" / "agreement" / "x.parquet", rows)
     for i, row in enumerate(reversed(rows)):
-        results.write_shard(tmp_path / "two" / "rows" / f"{i}.parquet", [row])
+        results.write_shard(tmp_path / "two" / "rows" / "agreement" / f"{i}.parquet", [row])
     first, second = results.read(tmp_path / "one"), results.read(tmp_path / "two")
     pd.testing.assert_frame_equal(first, second)
     assert list(first["image"]) == ["a", "a", "b", "c"]
@@ -70,18 +37,18 @@ def test_shards_come_back_sorted_and_typed_whatever_order_they_were_written_in(t
 
 def test_a_hundred_odd_strings_come_back_as_they_were(tmp_path: Path) -> None:
     names = ["<script>", 'quo"te', "new\nline", "甲 ü", "a|b", "\N{RIGHT-TO-LEFT OVERRIDE}x", "broken\udcff.jpg"]
-    results.write_shard(tmp_path / "rows" / "s.parquet", [one(image=name) for name in names])
+    results.write_shard(tmp_path / "rows" / "agreement" / "s.parquet", [one(image=name) for name in names])
     assert set(results.read(tmp_path)["image"]) == {*names[:-1], "broken\\udcff.jpg"}
 
 
 def test_empty_shard_is_valid_and_reads_as_no_rows(tmp_path: Path) -> None:
-    results.write_shard(tmp_path / "rows" / "s.parquet", [])
-    assert results.shard_is_valid(tmp_path / "rows" / "s.parquet")
-    assert results.read(tmp_path).shape == (0, len(results.SCHEMA.names))
+    results.write_shard(tmp_path / "rows" / "agreement" / "s.parquet", [])
+    assert results.shard_is_valid(tmp_path / "rows" / "agreement" / "s.parquet")
+    assert results.read(tmp_path).shape == (0, len(results.COMMON))
 
 
 def test_every_truncation_of_a_shard_is_seen(tmp_path: Path) -> None:
-    path = tmp_path / "rows" / "s.parquet"
+    path = tmp_path / "rows" / "agreement" / "s.parquet"
     results.write_shard(path, [one(image=str(i)) for i in range(50)])
     whole = path.read_bytes()
     assert results.shard_is_valid(path)
@@ -109,7 +76,7 @@ def test_another_schema_or_no_file_is_no_shard(tmp_path: Path) -> None:
 
 def test_a_double_key_is_refused_by_name_also_where_its_parts_are_null(tmp_path: Path) -> None:
     for i in range(2):
-        results.write_shard(tmp_path / "rows" / f"{i}.parquet", [one(image="snail.jpg", value=i)])
+        results.write_shard(tmp_path / "rows" / "agreement" / f"{i}.parquet", [one(image="snail.jpg", value=i)])
     with pytest.raises(SuiteError, match=r"1 row.* image=snail\.jpg, metric=bit_equal"):
         results.read(tmp_path)
 
@@ -139,10 +106,10 @@ def test_read_of_no_directory_says_so(tmp_path: Path) -> None:
 def test_manifest_round_trip_and_strictness(tmp_path: Path) -> None:
     manifest = {"name": "甲 <b>", "data": {"n": 3, "files": [{"id": "broken\udcff.jpg"}]}, "finished": None}
     results.write_manifest(tmp_path, manifest)
-    assert results.read_manifest(tmp_path) == manifest
+    assert results.read_manifest(tmp_path) == manifest | {"schema": results.VERSION}
     with pytest.raises(ValueError, match="not JSON compliant"):
         results.write_manifest(tmp_path, {"seconds": math.nan})
-    assert results.read_manifest(tmp_path) == manifest
+    assert results.read_manifest(tmp_path) == manifest | {"schema": results.VERSION}
 
 
 @pytest.mark.parametrize("text", ['{"seconds": NaN}', '{"a": 1', "[1, 2]", ""])
@@ -185,7 +152,7 @@ def test_no_torch_behind_results_or_report() -> None:
 
 def test_the_manifest_is_plain_json(tmp_path: Path) -> None:
     results.write_manifest(tmp_path, {"a": [1, "x"]})
-    assert json.loads((tmp_path / "run.json").read_bytes()) == {"a": [1, "x"]}
+    assert json.loads((tmp_path / "run.json").read_bytes()) == {"a": [1, "x"], "schema": results.VERSION}
 
 
 def shards_of_a_study(run_dir: Path, count: int = 7) -> set[str]:
@@ -193,7 +160,7 @@ def shards_of_a_study(run_dir: Path, count: int = 7) -> set[str]:
     for i in range(count):
         rows = [one(image=f"{i}/{k}", value=k) for k in range(3)]
         if i == count - 1:
-            rows = [one(metric="item", x=i, status="failed", value=math.nan, message="why")]
+            rows = [one(metric="item", chunk=i, status="failed", value=math.nan, message="why")]
         results.write_shard(run_dir / "rows" / "agreement" / f"00-{i:06d}.parquet", rows, "this")
     return {f"00-{i:06d}.parquet" for i in range(count)}
 
@@ -207,7 +174,7 @@ def test_parts_hold_what_shards_held_and_grow_by_what_comes_later(
     for _ in range(2):
         store.compact(folder, names)
         pd.testing.assert_frame_equal(results.read(tmp_path), before)
-        left = ["00-000006.parquet", "part-000000.parquet", "part-000001.parquet", "part-000002.parquet", "parts.json"]
+        left = ["00-000006.parquet", "part-000000.parquet", "part-000001.parquet", "part-000002.parquet"]
         assert sorted(p.name for p in folder.iterdir()) == left
     assert store.names(tmp_path) == {f"agreement/{name}" for name in names}
     assert store.done(tmp_path, "this") == {f"agreement/{name}" for name in names - {"00-000006.parquet"}}
@@ -259,7 +226,7 @@ def test_a_kill_at_any_step_of_compaction_loses_and_doubles_nothing(
         store.compact(run_dir / "rows" / "agreement", names)
         pd.testing.assert_frame_equal(results.read(run_dir), before)
         steps += 1
-    assert steps == 2 * (1 + 1 + 2) + 4  # a part, its list and its two shards, twice; four `.tmp` that are gone
+    assert steps == 2 * (1 + 2) + 2  # a part and its two shards, twice; two `.tmp` that are gone
 
 
 def test_a_part_cut_in_half_costs_only_its_own_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,9 +256,24 @@ def test_a_shard_of_another_run_is_named(tmp_path: Path) -> None:
             read(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"part-000000.parquet": {}}', '{"part-000000.parquet": 3}', ""])
-def test_a_damaged_list_of_parts_is_one_line(tmp_path: Path, text: str) -> None:
-    shards_of_a_study(tmp_path)
-    (tmp_path / "rows" / "agreement" / "parts.json").write_text(text)
-    with pytest.raises(SuiteError, match=r"parts\.json is damaged .* delete"):
-        results.read(tmp_path)
+def test_studies_have_columns_of_their_own_and_a_union(tmp_path: Path) -> None:
+    sanity = one(study="sanity", blocks=3, kind="null", metric="spearman_abs")
+    speed = one(study="speed", job="batch", round=2, metric="seconds")
+    results.write_shard(tmp_path / "rows" / "sanity" / "a.parquet", [sanity], keys={"blocks": int, "kind": str})
+    results.write_shard(tmp_path / "rows" / "speed" / "a.parquet", [speed], keys={"job": str, "round": int})
+    assert [*results.read(tmp_path, "sanity")][:5] == ["study", "model", "method", "blocks", "kind"]
+    assert {"job", "round"} < set(results.read(tmp_path, "speed"))
+    assert not {"job", "round"} & set(results.read(tmp_path, "sanity"))
+    both = results.read(tmp_path)
+    assert list(both["study"]) == ["sanity", "speed"]
+    assert list(both["kind"]) == ["null", ""]
+    assert list(both["round"].isna()) == [True, False]
+    pd.testing.assert_frame_equal(both, results.read(tmp_path, ["speed", "sanity"]))
+
+
+def test_a_run_of_another_schema_is_refused_in_one_line_that_names_its_reader(tmp_path: Path) -> None:
+    for schema, reader in (({}, r"saliency-suite 0\.1 reads it"), ({"schema": 99}, "a newer release reads it")):
+        (tmp_path / "run.json").write_text(json.dumps({"status": "done"} | schema))
+        with pytest.raises(SuiteError, match=reader) as caught:
+            results.read_manifest(tmp_path)
+        assert "\n" not in str(caught.value)

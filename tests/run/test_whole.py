@@ -19,7 +19,7 @@ from suite.core.classes import ClassNames
 from suite.data.sources import list_images
 from suite.report.html import _took
 from suite.report.tables import build_tables
-from suite.results import KEY, RunLock, read, read_manifest
+from suite.results import RunLock, key_of, read, read_manifest
 from suite.results.schema import METRIC_VERSIONS
 from suite.run.runner import execute, prepare
 from suite.studies.base import Outcome, Work
@@ -35,7 +35,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, pd.Data
 
 def test_rows(whole: tuple[Path, Path, pd.DataFrame]) -> None:
     _, _, rows = whole
-    assert not rows.duplicated(list(KEY)).any()
+    assert not rows.duplicated(key_of(list(rows))).any()
     assert not (rows["status"] == "failed").any()
     predictions = rows[rows["study"] == "predictions"]
     assert len(predictions) == 6 * 4
@@ -271,7 +271,7 @@ def test_what_memory_does_not_hold_is_done_in_halves_and_says_so(
     assert read_manifest(tmp_path / "luminance")["memory"] == []
     assert "out of memory" in caplog.text
     assert not (rows["status"] == "failed").any()
-    columns = list(KEY)
+    columns = key_of(list(rows))
     pd.testing.assert_frame_equal(rows[columns], expected[columns])
     bits = rows["metric"].isin(["bit_equal", "max_abs_difference"])
     pd.testing.assert_series_equal(rows.loc[~bits, "value"], expected.loc[~bits, "value"], rtol=1e-3, atol=1e-4)

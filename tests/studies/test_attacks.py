@@ -140,7 +140,7 @@ def work(count: int = 8, chunk: slice = slice(None), **options: object) -> Work:
 
 
 def study(given: Work) -> pd.DataFrame:
-    return as_table(Attacks().run(given).rows).to_pandas()
+    return as_table(Attacks().run(given).rows, Attacks.keys).to_pandas()
 
 
 def of(rows: pd.DataFrame, metric: str, **where: object) -> list[float]:

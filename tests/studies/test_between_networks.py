@@ -8,7 +8,7 @@ import pytest
 import tiny
 from safetensors.torch import save_file
 
-from suite.results import KEY
+from suite.results import key_of
 from suite.studies.base import Work
 from suite.studies.between_networks.report import SECTION
 
@@ -53,7 +53,7 @@ def test_a_network_that_comes_later_joins(tmp_path: Path, settings: dict[str, An
     assert "b" not in set(before.loc[before["status"] == "ok", "other"])
     save_file(tiny.net().state_dict(), weights)
     after = tiny.rows(path, tmp_path / "run")
-    assert not after.duplicated(list(KEY)).any()
+    assert not after.duplicated(key_of(list(after))).any()
     same = after[(after["study"] == "between_networks") & (after["stage"] == "same_photo") & (after["status"] == "ok")]
     assert {frozenset(pair) for pair in zip(same["model"], same["other"], strict=True)} == {
         frozenset(pair) for pair in ("ab", "bc", "ac")

@@ -50,7 +50,7 @@ def work(body: nn.Module, images: Tensor, classes: int, **options: object) -> Wo
 
 
 def rows(given: Work) -> pd.DataFrame:
-    return as_table(Differentiate().run(given).rows).to_pandas()
+    return as_table(Differentiate().run(given).rows, Differentiate.keys).to_pandas()
 
 
 def values(found: pd.DataFrame, metric: str, **where: object) -> Tensor:

@@ -51,7 +51,7 @@ def work(methods, count=6, **changes):
 
 
 def frame(rows):
-    return as_table(rows).to_pandas()
+    return as_table(rows, Scores.keys).to_pandas()
 
 
 def run(*names, count=6, **changes):

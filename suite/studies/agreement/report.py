@@ -7,7 +7,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from suite.report.sections import Plot, Section, Tables, by_metric, groups, methods_in, ok, summarise, unreadable
+from suite.report.sections import (
+    Compared,
+    Plot,
+    Section,
+    Tables,
+    by_metric,
+    groups,
+    methods_in,
+    ok,
+    summarise,
+    unreadable,
+)
 from suite.report.style import COLOURS, GRID, Figure, canvas, methods_down
 
 # What a row of agreement promises: the first to the bit, the second up to a stated tolerance.
@@ -194,6 +205,10 @@ SECTION = Section(
     tables=_tables,
     plots=_plots,
     also=("predictions",),
+    compared=Compared(
+        higher=frozenset({"bit_equal", "within_tolerance", "spearman"}),
+        lower=frozenset({"max_abs_difference", "relative_l2"}),
+    ),
     good=frozenset({"equal", "within tolerance"}),
     bad=frozenset({"differs", "failed"}),
     sentences={

@@ -16,6 +16,7 @@ from suite.report.overlay import INK as DARK
 from suite.report.overlay import PAPER, QUIET, TILE, write, write_lines
 from suite.report.pictures import Picture, load, newer, photo_grid, save_png, signed_methods, titles_of
 from suite.report.sections import (
+    Compared,
     Plot,
     Section,
     Tables,
@@ -423,6 +424,7 @@ SECTION = Section(
     plots=_plots,
     draw=_draw,
     findings=_findings,
+    compared=Compared(skipped=frozenset({"prediction"})),
     good=frozenset({"pass"}),
     bad=frozenset({"fail"}),
     headers={

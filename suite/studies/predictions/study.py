@@ -16,6 +16,7 @@ class Predictions(Study):
     """Top class, confidence, and whether it is right; a failed row for each image that cannot be read."""
 
     name: ClassVar[str] = "predictions"
+    without_images: ClassVar[bool] = True
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         return Cost(1, 0)

@@ -30,6 +30,7 @@ from suite.metrics.statistics import (
 from suite.report.overlay import PAPER, draw_map, fit_photo, scale, write
 from suite.report.pictures import Picture, load, newer, save_png, signed_methods
 from suite.report.sections import (
+    Compared,
     Plot,
     Section,
     Tables,
@@ -618,6 +619,11 @@ SECTION = Section(
     plots=_plots,
     draw=_pictures,
     also=("predictions",),
+    compared=Compared(
+        higher=frozenset(metric for metric, card in CARDS.items() if card.better == "higher"),
+        lower=frozenset(metric for metric, card in CARDS.items() if card.better == "lower"),
+        without={"implementation": "self-test"},
+    ),
     good=frozenset({BETTER}),
     bad=frozenset({NO_BETTER, WORSE}),
     sentences={

@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from suite.report.sections import Plot, Section, Tables, groups, median_with_quartiles, methods_in, ok, summarise
+from suite.report.sections import (
+    Compared,
+    Plot,
+    Section,
+    Tables,
+    groups,
+    median_with_quartiles,
+    methods_in,
+    ok,
+    summarise,
+)
 from suite.report.style import COLOURS, INK, PAPER, Figure, canvas, label
 from suite.report.words import as_words, number
 
@@ -185,6 +195,15 @@ SECTION = Section(
     tables=_tables,
     plots=_plots,
     findings=_findings,
+    compared=Compared(
+        lower=frozenset({"passes"}),
+        where={"implementation": "own"},
+        skipped=frozenset({"seconds", "peak_memory"}),
+        averaged=(),
+        units=("draw",),
+        of_machine=True,
+        margin=0.1,
+    ),
     headers={
         "x": "photos",
         "own_passes": "own (passes)",
