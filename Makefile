@@ -24,8 +24,8 @@ demo: $(STAMP) ## compare the four handwritten maps with Captum's on twenty phot
 	if [ $$status -lt 2 ]; then echo "The report: $(CURDIR)/reports/quick/report.html"; fi; \
 	exit $$status
 
-test: $(STAMP) ## run all tests, the quick ones first, a process a core
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
+test: $(STAMP) ## run all tests, the quick ones first, a process a core; QUICK_OPTIONS=--cov=suite prints which branches they reach
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 $(QUICK_OPTIONS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m slow
 
 faults: $(STAMP) ## kill a run of every study twenty times; its rows must be those of an undisturbed one
