@@ -1,0 +1,70 @@
+"""How a device computes: in full precision and with the same bits twice, unless a configuration says otherwise."""
+
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+_NOT_DETERMINISTIC = re.compile(r"(\S+) does not have a deterministic implementation")
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """What a run asks of its device.
+
+    Attributes:
+        tf32: whether convolutions and matrix products may round their inputs to 10 bits of mantissa, which cards do by
+            default: 1.3 times as fast, and gradients differ in the third digit.
+        deterministic: whether the same call gives the same bits twice.
+    """
+
+    tf32: bool = False
+    deterministic: bool = True
+
+
+@contextmanager
+def numerics(wanted: Numerics = Numerics()) -> Iterator[set[str]]:
+    """Sets torch's switches for the duration and puts them back.
+
+    An operator that has no deterministic form on a card runs all the same.
+
+    Yields:
+        the names of these operators, complete when the block ends; always empty on a CPU.
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark, matmul.allow_tf32
+    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    without: set[str] = set()
+    with _collected(without):
+        try:
+            cudnn.allow_tf32 = matmul.allow_tf32 = wanted.tf32
+            if wanted.deterministic:
+                cudnn.deterministic, cudnn.benchmark = True, False
+                if torch.cuda.is_available() and not deterministic[0]:
+                    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS has a deterministic form then
+                    torch.use_deterministic_algorithms(True, warn_only=True)
+            yield without
+        finally:
+            cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark, matmul.allow_tf32 = before
+            torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+
+
+@contextmanager
+def _collected(names: set[str]) -> Iterator[None]:
+    """Torch's warnings of operators without a deterministic form become names; all others are shown as ever."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+        warnings.filterwarnings("always", message=f".*{_NOT_DETERMINISTIC.pattern}")
+
+        def sort_out(message: Warning | str, *where: object, **more: object) -> None:
+            if match := _NOT_DETERMINISTIC.search(str(message)):
+                names.add(match.group(1))
+            else:
+                show(message, *where, **more)  # type: ignore[arg-type]
+
+        warnings.showwarning = sort_out
+        yield
