@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from suite.errors import SuiteError
-from suite.report.overlay import draw_map, scale
 from suite.report.pictures import save_png
 from suite.report.style import slug
+from suite.report.tiles import map_tile
 
 
 def write_explained(
@@ -35,7 +35,7 @@ def write_explained(
     shown = Image.fromarray(photo)
     made = {"photo": shown}
     for name, values in maps.items():
-        made[slug(name)] = draw_map(values, shown, scale(values), signed[name])
+        made[slug(name)] = map_tile(name, values, signed[name]).draw(shown, max(shown.size))
         box = boxes[name]
         if crop and box is not None:
             made[f"{slug(name)}-crop"] = shown.crop(box)

@@ -2,19 +2,19 @@
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import pandas as pd
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
 from suite.core.atomic import write_bytes
-from suite.report.pictures import Picture, Tiles, thumbnail
+from suite.report.pictures import SIDES, Photo, Picture, thumbnail
 from suite.report.plots import Drawn
 from suite.report.present import columns_shown, display, is_numeric, texts
 from suite.report.sections import MARKS, Section, Tables, headline, records, sections
@@ -34,8 +34,7 @@ STATUS = {
 _DARK = {INK: "#e4e8eb", GRID: "#3d464d", PAPER: "#171b1f"}
 
 
-@dataclass(frozen=True)
-class Figure:
+class Figure(NamedTuple):
     """A picture in the page: `data` is embedded, `link` is the relative address of the full size."""
 
     title: str
@@ -44,9 +43,8 @@ class Figure:
     link: str
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table as text, with what its columns sort by."""
+class Table(NamedTuple):
+    """A table as text: headers with whether they are numeric, and rows of cells, each with what it sorts by."""
 
     name: str
     title: str
@@ -57,11 +55,11 @@ class Table:
     columns: list[str]
 
 
-@dataclass(frozen=True)
-class Chapter:
+class Chapter(NamedTuple):
     """One study on the page."""
 
     section: Section
+    says: list[str]
     verdicts: list[dict[str, str]]
     tables: list[Table]
     plots: list[Figure]
@@ -69,17 +67,16 @@ class Chapter:
     pictures: list[Figure]
 
 
-@dataclass(frozen=True)
-class Photo:
-    """A photo's tiles: `data` holds them all, and each is a window on it, in units of a tile's width."""
+class Strip(NamedTuple):
+    """A photo's tiles: `data` holds them all, each is a window on it, in units of a tile's width; `ratio` is height."""
 
     data: str
     link: str
-    tiles: Tiles
+    ratio: float
+    photo: Photo
 
 
-@dataclass(frozen=True)
-class Method:
+class Method(NamedTuple):
     """Where the page gathers what is known of a method; `photos` are pairs of a photo and the tile's column."""
 
     anchor: str
@@ -95,11 +92,11 @@ def write_html(
     tables: Tables,
     plots: list[Drawn],
     pictures: dict[str, list[Picture]],
-    maps: list[Tiles],
+    photos: list[Photo],
 ) -> Path:
     """Writes report.html, under 10 MB whatever the run: what does not fit is linked, and said to be.
 
-    Tables are by name, `pictures` by study, `maps` those of the photos; links are relative to `run_dir`.
+    Tables are by name, `pictures` by study, `photos` those with maps; links are relative to `run_dir`.
     """
     loader = PackageLoader("suite.report", "templates")
     environment = Environment(
@@ -109,8 +106,9 @@ def write_html(
     style, script = (loader.get_source(environment, name)[0] for name in ("report.css", "report.js"))
     shown = {name: _table(name, table) for name, table in tables.items()}
     chapters = _chapters(run_dir, tables, shown, plots, pictures)
-    photos = _photos(run_dir, maps)
-    methods = _methods(manifest, [line for chapter in chapters for line in chapter.verdicts], photos)
+    strips = _strips(run_dir, photos)
+    methods = _methods(manifest, [line for chapter in chapters for line in chapter.verdicts], strips)
+    failures = tables.get("failures", pd.DataFrame({"status": []}))
     page = environment.get_template("report.html.j2").render(
         manifest=manifest,
         status=STATUS.get(manifest["status"], manifest["status"]),
@@ -119,11 +117,10 @@ def write_html(
         questions=_questions(chapters),
         methods=methods,
         anchors={number(method.label): method.anchor for method in methods},
-        photos=photos,
-        photos_left_out=len(maps) - len(photos),
+        photos=strips,
+        photos_left_out=len(photos) - len(strips),
         tables=shown,
-        accuracy=tables["accuracy"].to_dict("records") if "accuracy" in tables else [],
-        n_failed=int((tables["failures"]["status"] == "failed").sum()) if "failures" in tables else 0,
+        n_failed=int((failures["status"] == "failed").sum()),
         config=yaml.safe_dump(manifest["config"], sort_keys=False, allow_unicode=True),
         environment=_environment(manifest),
         style=Markup(style),
@@ -140,22 +137,22 @@ def _chapters(
     run_dir: Path, tables: Tables, shown: dict[str, Table], plots: list[Drawn], pictures: dict[str, list[Picture]]
 ) -> list[Chapter]:
     """The studies that left anything, in the order of the page; plots are embedded up to a size, in all."""
-    chapters, taken = [], 0
+    chapters, size = [], 0
     for section in sections():
         embedded, linked = list[Figure](), list[Figure]()
         for figure in (_plot(run_dir, plot) for plot in plots if plot.study == section.study):
-            fits = taken + len(figure.data) <= PLOTS_BYTES
+            fits = size + len(figure.data) <= PLOTS_BYTES
             (embedded if fits else linked).append(figure)
-            taken += len(figure.data) if fits else 0
-        mine = [shown[name] for name in section.texts if name in shown and not _said_already(section, name, tables)]
-        drawn = [_thumbnail(run_dir, *picture) for picture in pictures.get(section.study, [])[: section.shown]]
-        if mine or embedded or linked or drawn:
-            lines = _verdicts(section, tables, mine)
-            chapters.append(Chapter(section, lines, mine, embedded, linked, drawn))
+            size += len(figure.data) if fits else 0
+        own = [shown[name] for name in section.texts if name in shown and not _on_first_page(section, name, tables)]
+        thumbnails = [_thumbnail(run_dir, *picture) for picture in pictures.get(section.study, [])[: section.shown]]
+        if own or embedded or linked or thumbnails:
+            lines, says = _verdicts(section, tables, own), list(section.says(tables))
+            chapters.append(Chapter(section, says, lines, own, embedded, linked, thumbnails))
     return chapters
 
 
-def _said_already(section: Section, name: str, tables: Tables) -> bool:
+def _on_first_page(section: Section, name: str, tables: Tables) -> bool:
     """Whether a table of verdicts holds nothing beyond what stands at the top of the page."""
     table = tables[name]
     return name == section.verdicts and len(table.columns) <= 5 and len(table) == len(headline(table))
@@ -188,51 +185,49 @@ def _verdicts(section: Section, tables: Tables, shown: list[Table]) -> list[dict
     """What the page says first of a study, and where its evidence is."""
     table = tables.get(section.verdicts)
     judged = [] if table is None else records(headline(table))
+    evidence = shown[0].name if shown else f"study-{section.study}"
     lines: list[dict[str, str]] = []
-    for found in (*section.findings(tables), *judged):
-        line = {key: number(value) for key, value in found.items()}
+    for record in (*section.findings(tables), *judged):
+        line = {"stability": "", "control": "no", "measure": ""} | {key: number(value) for key, value in record.items()}
         tone = section.tone(line["verdict"])
-        mark = MARKS[tone] if "measure" in found else ""  # a finding judges nothing
-        evidence = shown[0].name if shown else f"study-{section.study}"
-        lines.append(
-            {"stability": "", "control": "no", "measure": ""}
-            | line
-            | {"tone": tone, "mark": mark, "sentence": section.sentences.get(line["verdict"], "")}
-            | {"study": section.study, "evidence": evidence}
-        )
+        mark = MARKS[tone] if "measure" in record else ""  # a finding judges nothing
+        line |= {"tone": tone, "mark": mark, "sentence": section.sentences.get(line["verdict"], "")}
+        lines.append(line | {"study": section.study, "evidence": evidence})
     return lines
 
 
 def _questions(chapters: list[Chapter]) -> list[tuple[str, list[Chapter]]]:
     """The questions that have an answer, with the studies that give it."""
-    found: dict[str, list[Chapter]] = {section.question: [] for section in sections() if section.question}
-    found[_ELSE] = []
+    answers: dict[str, list[Chapter]] = {section.question: [] for section in sections() if section.question}
+    answers[_ELSE] = []
     for chapter in chapters:
-        if chapter.verdicts and not chapter.section.beside:  # which has its own place
-            found[chapter.section.question or _ELSE].append(chapter)
-    return [(question, some) for question, some in found.items() if some]
+        if chapter.verdicts and not chapter.section.beside:  # which is shown by itself
+            answers[chapter.section.question or _ELSE].append(chapter)
+    return [(question, some) for question, some in answers.items() if some]
 
 
-def _photos(run_dir: Path, maps: list[Tiles]) -> list[Photo]:
+def _strips(run_dir: Path, photos: list[Photo]) -> list[Strip]:
     """As many photos as are shown and fit."""
-    photos, taken = list[Photo](), 0
-    for tiles in maps[:PICTURES_SHOWN]:
-        data = _embed(tiles.path.read_bytes(), "webp")
-        taken += len(data)
-        if photos and taken > PICTURES_BYTES:
+    strips, size = list[Strip](), 0
+    for photo in photos[:PICTURES_SHOWN]:
+        data = _embed(photo.strip.read_bytes(), "webp")
+        size += len(data)
+        if strips and size > PICTURES_BYTES:
             break
-        photos.append(Photo(data, _link(run_dir, tiles.full), tiles))
-    return photos
+        with Image.open(photo.strip) as image:
+            ratio = (image.height / len(SIDES)) / (image.width / (1 + len(photo.methods)))
+        strips.append(Strip(data, _link(run_dir, photo.full), ratio, photo))
+    return strips
 
 
-def _methods(manifest: dict[str, Any], lines: list[dict[str, str]], photos: list[Photo]) -> list[Method]:
-    made = []
+def _methods(manifest: dict[str, Any], lines: list[dict[str, str]], strips: list[Strip]) -> list[Method]:
+    methods = []
     for i, (label, info) in enumerate(manifest.get("methods", {}).items()):
-        mine = [line for line in lines if line["method"] == number(label)]
-        columns = [list(photo.tiles.methods) for photo in photos]
-        places = [(k, names.index(label)) for k, names in enumerate(columns) if label in names]
-        made.append(Method(f"method-{i}-{slug(label)}", label, info, mine, places))
-    return made
+        verdicts = [line for line in lines if line["method"] == number(label)]
+        columns = [list(strip.photo.methods) for strip in strips]
+        tiles = [(k, names.index(label)) for k, names in enumerate(columns) if label in names]
+        methods.append(Method(f"method-{i}-{slug(label)}", label, info, verdicts, tiles))
+    return methods
 
 
 def _table(name: str, table: pd.DataFrame) -> Table:

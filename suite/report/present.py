@@ -15,12 +15,6 @@ from suite.report.words import as_words, number
 
 # file name -> (title, what the numbers mean and which direction is better)
 _TEXTS: Mapping[str, tuple[str, str]] = {
-    "accuracy": (
-        "Accuracy",
-        "Share of labelled photos whose label comes first, or among the first five. In brackets: Wilson's 95% "
-        "interval, wide where the photos are few.",
-    ),
-    "predictions": ("Predictions", "What the network sees in each photo. Confidence is the softmax of its top class."),
     "methods": ("Methods", "What stands behind each label."),
     "networks": ("Networks", "Where the networks came from."),
     "failures": ("Failures", "What could not be done, by reason. Not applicable: mathematics leaves it undefined."),
@@ -29,7 +23,7 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
 }  # fmt: skip
-_HEADERS = {"metric": "measure", "top1": "top-1", "top5": "top-5"}
+_HEADERS = {"metric": "measure"}
 
 
 @cache

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from suite.attacks.audit_lines import LINES, SCOPE
 from suite.metrics.statistics import wilson_interval
-from suite.report.overlay import INK as DARK
-from suite.report.overlay import PAPER, QUIET, TILE, write, write_lines
+from suite.report.figures import draw_curve, draw_sides, draw_strips, legend, log_scale
 from suite.report.pictures import Picture, load, newer, photo_grid, save_png, signed_methods, titles_of
 from suite.report.sections import (
     Plot,
@@ -28,10 +27,9 @@ from suite.report.sections import (
     summarise,
     with_ends,
 )  # fmt: skip
-from suite.report.style import COLOURS, INK, MARKERS, PALETTE, Figure, canvas, draw_sides, label, methods_down
+from suite.report.style import COLOURS, MARKERS, PALETTE, Figure, canvas, label
+from suite.report.tiles import Tile, sheet
 from suite.report.words import class_name, number
-
-MARGIN, GAP = 22, 14
 
 
 def strip(photo: NDArray[Any], adversarial: NDArray[Any], before: str, after: str, words: Sequence[str]) -> Image.Image:
@@ -45,21 +43,18 @@ def strip(photo: NDArray[Any], adversarial: NDArray[Any], before: str, after: st
         words: lines below.
     """
     difference = np.asarray(adversarial, np.float32) - photo
-    tiles = [photo, adversarial, 0.5 + difference, 0.5 + 10 * difference]
-    titles = ["photo", "adversarial", "difference", "difference × 10"]
-    below = [before, after, "grey is no change", f"largest change {np.abs(difference).max() * 255:.1f} of 255"]
-    canvas = Image.new("RGB", (2 * MARGIN + 4 * TILE + 3 * GAP, 2 * MARGIN + TILE + 66 + 18 * len(words)), PAPER)
-    draw = ImageDraw.Draw(canvas)
-    for k, (tile, title, text) in enumerate(zip(tiles, titles, below, strict=True)):
-        x = MARGIN + k * (TILE + GAP)
-        write(draw, (x, MARGIN), title, 14, bold=True)
-        drawn = Image.fromarray((np.clip(tile, 0, 1) * 255).round().astype(np.uint8))
-        method = Image.Resampling.NEAREST if drawn.width < 100 else Image.Resampling.BILINEAR
-        canvas.paste(drawn.resize((TILE, TILE), method), (x, MARGIN + 22))
-        write_lines(draw, (x, MARGIN + 28 + TILE), text, 13, TILE, 2, 17, bold=k < 2, colour=DARK if k < 2 else QUIET)
-    for line, text in enumerate(words):
-        write(draw, (MARGIN, MARGIN + TILE + 68 + 18 * line), text, 12, colour=QUIET)
-    return canvas
+    largest = f"largest change {np.abs(difference).max() * 255:.1f} of 255"
+    tiles = [
+        Tile("photo", _bytes(photo), below=before),
+        Tile("adversarial", _bytes(adversarial), below=after),
+        Tile("difference", _bytes(0.5 + difference), below="grey is no change"),
+        Tile("difference × 10", _bytes(0.5 + 10 * difference), below=largest),
+    ]
+    return sheet([("", tiles)], notes=words)
+
+
+def _bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.asarray((np.clip(pixels, 0, 1) * 255).round(), np.uint8)
 
 
 TEXTS = {
@@ -339,43 +334,31 @@ _NORMS = {"linf": "the largest change of a pixel (Linf)", "l2": "L2"}
 def _curve(table: pd.DataFrame, norm: str) -> Figure:
     figure, ax = canvas(3.4)
     scale = 255 if norm == "linf" else 1
-    positive = table.loc[table["epsilon"] > 0, "epsilon"] * scale
     for k, (method, part) in enumerate(groups(table, "method")):
-        x = part["epsilon"] * scale
-        control = bool(part["control"].any())
-        colour, line = (COLOURS["bare"], ":") if control else (PALETTE[k % 10], "-")
-        ax.plot(x, part["success"], line, marker=MARKERS[k % 5], ms=5, color=colour, label=label(method))
-        ax.fill_between(x, part["success_low"], part["success_high"], color=colour, alpha=0.12, lw=0)
-    if len(positive):
-        ticks = [0, *sorted(set(positive))]
-        ax.set_xscale("symlog", base=2, linthresh=float(positive.min()))
-        ax.set_xticks(ticks, map(number, ticks), fontsize=8)
+        colour, line = (COLOURS["bare"], ":") if part["control"].any() else (PALETTE[k % 10], "-")
+        look = {"color": colour, "ls": line, "marker": MARKERS[k % 5], "ms": 5}
+        ends = part["success_low"], part["success_high"]
+        draw_curve(ax, part["epsilon"] * scale, part["success"], ends, label(method), **look)
+    positive = sorted(set(table.loc[table["epsilon"] > 0, "epsilon"] * scale))
+    if positive:
+        ax.set_xscale("symlog", base=2, linthresh=positive[0])
+        ax.set_xticks([0, *positive], map(number, [0, *positive]), fontsize=8)
         ax.minorticks_off()
     ax.set_ylim(-0.03, 1.03)
     ax.set_xlabel("epsilon in 255ths" if norm == "linf" else "epsilon, L2 in pixels of [0, 1]")
     ax.set_ylabel("share fooled")
-    figure.legend(loc="outside upper left", ncols=3)
+    legend(figure, 3)
     return figure
 
 
 def _least(table: pd.DataFrame, norm: str) -> Figure:
-    from matplotlib.ticker import LogLocator
-
-    methods = list(dict.fromkeys(table["method"]))
-    figure, ax = canvas(1.3 + 0.5 * len(methods))
-    rng = np.random.default_rng(0)
-    for y, method in enumerate(methods):
-        values = table.loc[table["method"] == method, "value"].dropna() * (255 if norm == "linf" else 1)
-        ax.scatter(values, y + rng.uniform(-0.15, 0.15, len(values)), s=22, color=COLOURS["own"], alpha=0.7, lw=0)
-        ax.vlines(values.median(), y - 0.3, y + 0.3, color=INK, lw=2)
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.minorticks_off()
-    methods_down(ax, methods)
-    ax.set_xlabel(
-        f"smallest epsilon that fools{' in 255ths' if norm == 'linf' else ', L2'}; the bar is the median; log axis"
-    )
+    scale, unit = (255, " in 255ths") if norm == "linf" else (1, ", L2")
+    strips = {method: part["value"].dropna() * scale for method, part in groups(table, "method")}
+    figure, ax = canvas(1.3 + 0.5 * len(strips))
+    draw_strips(ax, strips)
+    log_scale(ax)
+    ax.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
+    ax.set_xlabel(f"smallest epsilon that fools{unit}; the bar is the median; log axis")
     return figure
 
 

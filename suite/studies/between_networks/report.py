@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from suite.metrics.statistics import paired_test
+from suite.report.figures import MEASURES, draw_pairs, draw_parts, legend
 from suite.report.pictures import GRID_ROWS, Picture, load, photo_grid, save_png
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, records, with_ends
-from suite.report.similarity import MEASURES, draw_pairs
-from suite.report.style import INK, WIDTH, Figure, canvas, draw_parts, label, slug
+from suite.report.style import INK, WIDTH, Figure, canvas, label, slug
 from suite.report.words import as_words
 
 SHARPER = {"entropy": -1, "gini": 1, "largest_component_mass": 1}  # the sign that says sharper
@@ -125,7 +125,7 @@ def _differences(table: pd.DataFrame) -> Figure:
         ax.set_xlabel(_AXES[metric])
         ax.margins(x=0.12)
         ax.locator_params(axis="x", nbins=4)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    legend(figure, 2, axes[0])
     return figure
 
 
