@@ -4,7 +4,7 @@ import base64
 import hashlib
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
@@ -24,6 +24,7 @@ from suite.report.words import as_words, number
 PICTURES_SHOWN, ROWS_SHOWN = 24, 400
 PLOTS_BYTES, PICTURES_BYTES = 3_000_000, 4_000_000
 _ELSE = "And besides"
+Part = dict[str, Any]  # what the template shows of one thing: a table, a figure, a study, a photo, a method
 STATUS = {
     "done": "Finished.",
     "running": "Still running: this page shows what is done so far.",
@@ -32,58 +33,6 @@ STATUS = {
 }
 # What the colours of the plots become in the dark.
 _DARK = {INK: "#e4e8eb", GRID: "#3d464d", PAPER: "#171b1f"}
-
-
-class Figure(NamedTuple):
-    """A picture in the page: `data` is embedded, `link` is the relative address of the full size."""
-
-    title: str
-    alt: str
-    data: str
-    link: str
-
-
-class Table(NamedTuple):
-    """A table as text: headers with whether they are numeric, and rows of cells, each with what it sorts by."""
-
-    name: str
-    title: str
-    note: str
-    headers: list[tuple[str, bool]]
-    rows: list[list[tuple[str, str]]]
-    left_out: int
-    columns: list[str]
-
-
-class Chapter(NamedTuple):
-    """One study on the page."""
-
-    section: Section
-    says: list[str]
-    verdicts: list[dict[str, str]]
-    tables: list[Table]
-    plots: list[Figure]
-    more_plots: list[Figure]
-    pictures: list[Figure]
-
-
-class Strip(NamedTuple):
-    """A photo's tiles: `data` holds them all, each is a window on it, in units of a tile's width; `ratio` is height."""
-
-    data: str
-    link: str
-    ratio: float
-    photo: Photo
-
-
-class Method(NamedTuple):
-    """Where the page gathers what is known of a method; `photos` are pairs of a photo and the tile's column."""
-
-    anchor: str
-    label: str
-    info: dict[str, Any]
-    verdicts: list[dict[str, str]]
-    photos: list[tuple[int, int]]
 
 
 def write_html(
@@ -106,8 +55,8 @@ def write_html(
     style, script = (loader.get_source(environment, name)[0] for name in ("report.css", "report.js"))
     shown = {name: _table(name, table) for name, table in tables.items()}
     chapters = _chapters(run_dir, tables, shown, plots, pictures)
-    strips = _strips(run_dir, photos)
-    methods = _methods(manifest, [line for chapter in chapters for line in chapter.verdicts], strips)
+    photos_shown = _photos(run_dir, photos)
+    methods = _methods(manifest, [line for chapter in chapters for line in chapter["verdicts"]], photos_shown)
     failures = tables.get("failures", pd.DataFrame({"status": []}))
     page = environment.get_template("report.html.j2").render(
         manifest=manifest,
@@ -116,9 +65,9 @@ def write_html(
         chapters=chapters,
         questions=_questions(chapters),
         methods=methods,
-        anchors={number(method.label): method.anchor for method in methods},
-        photos=strips,
-        photos_left_out=len(photos) - len(strips),
+        anchors={number(method["label"]): method["anchor"] for method in methods},
+        photos=photos_shown,
+        photos_left_out=len(photos) - len(photos_shown),
         tables=shown,
         n_failed=int((failures["status"] == "failed").sum()),
         config=yaml.safe_dump(manifest["config"], sort_keys=False, allow_unicode=True),
@@ -134,21 +83,21 @@ def write_html(
 
 
 def _chapters(
-    run_dir: Path, tables: Tables, shown: dict[str, Table], plots: list[Drawn], pictures: dict[str, list[Picture]]
-) -> list[Chapter]:
+    run_dir: Path, tables: Tables, shown: dict[str, Part], plots: list[Drawn], pictures: dict[str, list[Picture]]
+) -> list[Part]:
     """The studies that left anything, in the order of the page; plots are embedded up to a size, in all."""
     chapters, size = [], 0
     for section in sections():
-        embedded, linked = list[Figure](), list[Figure]()
+        embedded, linked = list[Part](), list[Part]()
         for figure in (_plot(run_dir, plot) for plot in plots if plot.study == section.study):
-            fits = size + len(figure.data) <= PLOTS_BYTES
+            fits = size + len(figure["data"]) <= PLOTS_BYTES
             (embedded if fits else linked).append(figure)
-            size += len(figure.data) if fits else 0
+            size += len(figure["data"]) if fits else 0
         own = [shown[name] for name in section.texts if name in shown and not _on_first_page(section, name, tables)]
         thumbnails = [_thumbnail(run_dir, *picture) for picture in pictures.get(section.study, [])[: section.shown]]
         if own or embedded or linked or thumbnails:
-            lines, says = _verdicts(section, tables, own), list(section.says(tables))
-            chapters.append(Chapter(section, says, lines, own, embedded, linked, thumbnails))
+            chapter = {"section": section, "verdicts": _verdicts(section, tables, own), "tables": own}
+            chapters.append(chapter | {"plots": embedded, "more_plots": linked, "pictures": thumbnails})
     return chapters
 
 
@@ -181,12 +130,11 @@ def _took(manifest: dict[str, Any]) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _verdicts(section: Section, tables: Tables, shown: list[Table]) -> list[dict[str, str]]:
+def _verdicts(section: Section, tables: Tables, shown: list[Part]) -> list[Part]:
     """What the page says first of a study, and where its evidence is."""
-    table = tables.get(section.verdicts)
-    judged = [] if table is None else records(headline(table))
-    evidence = shown[0].name if shown else f"study-{section.study}"
-    lines: list[dict[str, str]] = []
+    judged = records(headline(tables[section.verdicts])) if section.verdicts in tables else []
+    evidence = shown[0]["name"] if shown else f"study-{section.study}"
+    lines = []
     for record in (*section.findings(tables), *judged):
         line = {"stability": "", "control": "no", "measure": ""} | {key: number(value) for key, value in record.items()}
         tone = section.tone(line["verdict"])
@@ -196,57 +144,59 @@ def _verdicts(section: Section, tables: Tables, shown: list[Table]) -> list[dict
     return lines
 
 
-def _questions(chapters: list[Chapter]) -> list[tuple[str, list[Chapter]]]:
+def _questions(chapters: list[Part]) -> list[tuple[str, list[Part]]]:
     """The questions that have an answer, with the studies that give it."""
-    answers: dict[str, list[Chapter]] = {section.question: [] for section in sections() if section.question}
-    answers[_ELSE] = []
+    answers = {section.question or _ELSE: list[Part]() for section in sections()}
+    answers[_ELSE] = answers.pop(_ELSE)
     for chapter in chapters:
-        if chapter.verdicts and not chapter.section.beside:  # which is shown by itself
-            answers[chapter.section.question or _ELSE].append(chapter)
+        if chapter["verdicts"] and not chapter["section"].beside:  # which is shown by itself
+            answers[chapter["section"].question or _ELSE].append(chapter)
     return [(question, some) for question, some in answers.items() if some]
 
 
-def _strips(run_dir: Path, photos: list[Photo]) -> list[Strip]:
-    """As many photos as are shown and fit."""
-    strips, size = list[Strip](), 0
+def _photos(run_dir: Path, photos: list[Photo]) -> list[Part]:
+    """As many photos as are shown and fit: `data` holds a photo's tiles, `ratio` is a tile's height over its width."""
+    shown, size = list[Part](), 0
     for photo in photos[:PICTURES_SHOWN]:
         data = _embed(photo.strip.read_bytes(), "webp")
         size += len(data)
-        if strips and size > PICTURES_BYTES:
+        if shown and size > PICTURES_BYTES:
             break
         with Image.open(photo.strip) as image:
             ratio = (image.height / len(SIDES)) / (image.width / (1 + len(photo.methods)))
-        strips.append(Strip(data, _link(run_dir, photo.full), ratio, photo))
-    return strips
+        shown.append({"data": data, "link": _link(run_dir, photo.full), "ratio": ratio, "photo": photo})
+    return shown
 
 
-def _methods(manifest: dict[str, Any], lines: list[dict[str, str]], strips: list[Strip]) -> list[Method]:
+def _methods(manifest: dict[str, Any], lines: list[Part], photos: list[Part]) -> list[Part]:
+    """What is gathered of each method; `tiles` are pairs of a photo and the tile's column."""
     methods = []
     for i, (label, info) in enumerate(manifest.get("methods", {}).items()):
-        verdicts = [line for line in lines if line["method"] == number(label)]
-        columns = [list(strip.photo.methods) for strip in strips]
-        tiles = [(k, names.index(label)) for k, names in enumerate(columns) if label in names]
-        methods.append(Method(f"method-{i}-{slug(label)}", label, info, verdicts, tiles))
+        columns = [list(shown["photo"].methods) for shown in photos]
+        method = {"anchor": f"method-{i}-{slug(label)}", "label": label, "info": info}
+        method |= {"verdicts": [line for line in lines if line["method"] == number(label)]}
+        method |= {"tiles": [(k, names.index(label)) for k, names in enumerate(columns) if label in names]}
+        methods.append(method)
     return methods
 
 
-def _table(name: str, table: pd.DataFrame) -> Table:
+def _table(name: str, table: pd.DataFrame) -> Part:
+    """A table as text: headers with whether they are numeric, and rows of cells, each with what it sorts by."""
     title, note = texts()[name]
     if "method" in table and name != "failures" and table.get("model", pd.Series()).nunique() == 1:
         table = table.drop(columns="model")  # the same in every line
-    shown = display(table.head(ROWS_SHOWN), name)
-    columns = columns_shown(table)
+    left_out, table = max(0, len(table) - ROWS_SHOWN), table.head(ROWS_SHOWN)
+    shown, columns, cells = display(table, name), columns_shown(table), []
     numeric = [is_numeric(table[column]) for column in columns]
-    keys = [[str(value) if pd.notna(value) else "" for value in table[column].head(ROWS_SHOWN)] for column in columns]
-    rows = [
-        [(cell, key[i] if is_number else cell) for cell, key, is_number in zip(line, keys, numeric, strict=True)]
-        for i, line in enumerate(shown.itertuples(index=False, name=None))
-    ]
-    heads = list(zip(shown.columns, numeric, strict=True))
-    return Table(name, title, note, heads, rows, max(0, len(table) - ROWS_SHOWN), columns)
+    for k, column in enumerate(columns):
+        keys = [str(value) if pd.notna(value) else "" for value in table[column]] if numeric[k] else shown.iloc[:, k]
+        cells.append(list(zip(shown.iloc[:, k], keys, strict=True)))
+    heads, rows = list(zip(shown.columns, numeric, strict=True)), list(zip(*cells, strict=True))
+    part = {"name": name, "title": title, "note": note, "headers": heads, "columns": columns}
+    return part | {"rows": rows, "left_out": left_out}
 
 
-def _plot(run_dir: Path, plot: Drawn) -> Figure:
+def _plot(run_dir: Path, plot: Drawn) -> Part:
     """An SVG that follows the reader's light or dark setting by itself."""
     light, dark = ("".join(f"--c{i}:{pair[k]};" for i, pair in enumerate(_DARK.items())) for k in (0, 1))
     rules = f"<style>:root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
@@ -255,11 +205,12 @@ def _plot(run_dir: Path, plot: Drawn) -> Figure:
         svg = svg.replace(colour, f"var(--c{i})")
     head = svg.index(">", svg.index("<svg")) + 1
     data = _embed((svg[:head] + rules + svg[head:]).encode(), "svg+xml")
-    return Figure(plot.text, plot.text, data, _link(run_dir, plot.path))
+    return {"title": plot.text, "alt": plot.text, "data": data, "link": _link(run_dir, plot.path)}
 
 
-def _thumbnail(run_dir: Path, path: Path, title: str, alt: str) -> Figure:
-    return Figure(title, alt, _embed(thumbnail(path).read_bytes(), "webp"), _link(run_dir, path))
+def _thumbnail(run_dir: Path, path: Path, title: str, alt: str) -> Part:
+    data = _embed(thumbnail(path).read_bytes(), "webp")
+    return {"title": title, "alt": alt, "data": data, "link": _link(run_dir, path)}
 
 
 def _environment(manifest: dict[str, Any]) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from suite.errors import SuiteError
 from suite.report.overlay import scale
 from suite.report.sections import Captions
 from suite.report.style import slug
-from suite.report.tiles import SIDE, Row, Tile, fit, map_tile, sheet
+from suite.report.tiles import PAPER, SIDE, Row, Tile, fit, map_tile, sheet
 
 COLUMNS = 6  # methods side by side before the sheet goes on below
 GRID_SIDE, GRID_ROWS, GRID_PAGES = 136, 10, 4
 THUMBNAIL, PICTURE_BYTES = 1300, 80_000  # what the page embeds: pixels across, and bytes
-SIDES = {"own": "own", "captum": "Captum", "difference": "difference"}
+SIDES = ("own", "captum", "difference")
 NOTE = (
     "Colour ends at the 99th percentile of the own map's size; own and Captum share that scale, the difference has its "
     "own. Small maps are enlarged bilinearly."
@@ -108,12 +108,13 @@ def newer(path: Path, *sources: Path) -> bool:
 
 
 def _sides(arrays: Arrays, label: str, signed: dict[str, bool]) -> Iterator[Tile]:
-    """A method's maps in the order of `SIDES`, with where their colours end."""
+    """A method's maps in the order of `SIDES`, with where their colours end; the first has its name."""
     maps = {side: arrays[f"{side}|{label}"] for side in SIDES if f"{side}|{label}" in arrays}
     limit = scale(maps["own"]) or max(map(scale, maps.values()))
     for side, values in maps.items():
         if side != "difference":
-            yield map_tile("", values, signed.get(label, bool((maps["own"] < 0).any())), limit=limit)
+            is_signed = signed.get(label, bool((maps["own"] < 0).any()))
+            yield map_tile(label * (side == "own"), values, is_signed, limit=limit)
         elif values.any():
             yield map_tile("", values, False, limit=float(values.max()))
         else:
@@ -122,17 +123,14 @@ def _sides(arrays: Arrays, label: str, signed: dict[str, bool]) -> Iterator[Tile
 
 def _sheet(arrays: Arrays, photo: Photo, signed: dict[str, bool]) -> Image.Image:
     """Blocks of at most `COLUMNS` methods, those that have a reference first; the photo stands in the first."""
-    compared, alone = ([label for label, has in photo.methods.items() if has is both] for both in (True, False))
     corner: Tile | None = Tile("photo", arrays["photo"])
     rows: list[Row] = []
-    for labels, sides in ((compared, list(SIDES.values())), (alone, ["own"])):
+    for compared, sides in ((True, SIDES), (False, SIDES[:1])):
+        labels = [label for label, has_reference in photo.methods.items() if has_reference is compared]
         for start in range(0, len(labels), COLUMNS):
-            block = labels[start : start + COLUMNS]
-            columns = [list(_sides(arrays, label, signed)) for label in block]
-            for k, side in enumerate(sides):
-                titles = block if k == 0 else [""] * len(block)
-                tiles = [replace(column[k], title=title) for column, title in zip(columns, titles, strict=True)]
-                rows.append((side, [corner, *tiles]))
+            columns = [_sides(arrays, label, signed) for label in labels[start : start + COLUMNS]]
+            for side, *tiles in zip(sides, *columns, strict=True):
+                rows.append((side.replace("captum", "Captum"), [corner, *tiles]))
                 corner = None
     title = photo.title + (f" · sees {photo.sees}" if photo.sees else "")
     return sheet(rows or [("", [corner])], title=title, notes=[photo.image, NOTE])
@@ -140,22 +138,21 @@ def _sheet(arrays: Arrays, photo: Photo, signed: dict[str, bool]) -> Image.Image
 
 def _strip(arrays: Arrays, photo: Photo, signed: dict[str, bool]) -> Image.Image:
     corner = fit(arrays["photo"], SIDE if len(photo.methods) <= COLUMNS else GRID_SIDE)
-    empty = Image.new("RGB", corner.size, "white")
-    columns = [[corner, empty, empty]]
-    for label in photo.methods:
-        tiles = [tile.draw(corner, SIDE) for tile in _sides(arrays, label, signed)]
-        columns.append([*tiles, empty, empty][: len(SIDES)])
-    return Image.fromarray(np.hstack([np.vstack([np.asarray(tile) for tile in column]) for column in columns]))
+    strip = Image.new("RGB", ((1 + len(photo.methods)) * corner.width, len(SIDES) * corner.height), PAPER)
+    strip.paste(corner)
+    for column, label in enumerate(photo.methods, start=1):
+        for row, tile in enumerate(_sides(arrays, label, signed)):
+            strip.paste(tile.draw(corner, SIDE), (column * corner.width, row * corner.height))
+    return strip
 
 
 def _draw_grids(photos: list[Photo], signed: dict[str, bool], folder: Path) -> None:
     """Pages of photo by method for each network, ten photos a page, four pages at most."""
     for model in dict.fromkeys(photo.model for photo in photos):
-        of_model = [photo for photo in photos if photo.model == model][: GRID_PAGES * GRID_ROWS]
-        for start in range(0, len(of_model), GRID_ROWS):
-            path = folder / f"grid-{slug(model)}-{start // GRID_ROWS + 1}.png"
-            shown = of_model[start : start + GRID_ROWS]
-            if not newer(path, *(photo.source for photo in shown)):
+        of_model = [photo for photo in photos if photo.model == model]
+        for page in range(GRID_PAGES):
+            path, shown = folder / f"grid-{slug(model)}-{page + 1}.png", of_model[page * GRID_ROWS :][:GRID_ROWS]
+            if shown and not newer(path, *(photo.source for photo in shown)):
                 lines = [(p.label, p.sees and f"sees {p.sees}", load(p.source)) for p in shown]
                 save_png(photo_grid(lines, signed), path)
 
@@ -170,9 +167,8 @@ def photo_grid(lines: list[tuple[str, str, Arrays]], signed: dict[str, bool]) ->
     for title, words, arrays in lines:
         tiles: list[Tile | None] = [Tile("", arrays["photo"])]
         for label in labels:
-            name = "" if rows else label
             values = arrays.get(f"own|{label}")
-            tiles.append(Tile(name, "no map") if values is None else map_tile(name, values, signed.get(label)))
+            tiles.append(None if values is None else map_tile("" if rows else label, values, signed.get(label)))
         rows.append((f"{title}\n{words}", tiles))
     return sheet(rows, side=GRID_SIDE)
 

@@ -55,7 +55,6 @@ class Section:
         of_network: whether its findings are of the network, and no method is answerable for them.
         question: what people ask that this study answers, as the first page says it; "" for what comes after these.
         overview: (all tables, manifest) -> tables made of the other studies' tables.
-        says: (all tables) -> sentences that stand under its heading, names in them as text.
         captions: (all tables) -> the words beside photos.
         terminal: tables that a terminal shows after a run -> their columns there, all where none is named.
         beside: number of a verdict -> plots of other studies that are shown beside it. A section that has them stands
@@ -79,7 +78,6 @@ class Section:
     of_network: bool = False
     question: str = ""
     overview: Callable[[Tables, dict[str, Any]], Tables] = lambda tables, manifest: {}
-    says: Callable[[Tables], Iterable[str]] = lambda tables: ()
     captions: Callable[[Tables], Captions] = lambda tables: {}
     terminal: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from suite.report.overlay import draw_map, overlay, scale
 from suite.report.words import number
 
-SIDE, GAP, MARGIN, LABEL, HEAD = 224, 14, 22, 164, 24
+SIDE, GAP, MARGIN, LABEL, HEAD, FOOT = 224, 14, 22, 164, 24, 120
 PAPER, INK, QUIET, EMPTY = (253, 253, 252), (27, 33, 38), (96, 106, 115), (233, 236, 238)
 
 
@@ -24,10 +24,10 @@ class Tile:
 
     Attributes:
         title: stands above it.
-        pixels: (H, W, 3) in 0..255 of a photo; (h, w) of a map, in any unit; words for a tile that has nothing to show.
+        pixels: (H, W, 3) in 0..255 of a photo; (h, w) of a map, in any unit; words where there is nothing to show.
         kind: photo, map, or signed map (colours diverge around 0). A map lies over the photo that comes before it.
         below: stands under it.
-        limit: where a map's colours end, which a colour scale then says; without it, at `scale` of the map, unsaid.
+        limit: where a map's colours end, which a scale below it then says; by default at `scale` of it, unsaid.
     """
 
     title: str
@@ -36,19 +36,17 @@ class Tile:
     below: str = ""
     limit: float = 0.0
 
-    def draw(self, photo: Image.Image | None, side: int) -> Image.Image:
-        """The picture alone, a photo's longer side `side` pixels; a map of which nothing can be drawn says why."""
+    def draw(self, photo: Image.Image, side: int) -> Image.Image:
+        """The picture alone, a photo's longer side `side` pixels; where nothing can be drawn, words."""
         if isinstance(self.pixels, str):
-            return _in_words(self.pixels, (side, side) if photo is None else photo.size)
+            return _in_words(self.pixels, photo.size)
         if self.kind == "photo":
             return fit(self.pixels, side)
-        photo = photo or Image.new("RGB", (side, side), INK)
         if not np.isfinite(self.pixels).all():
             return _in_words("not finite", photo.size)
         if not self.pixels.any():
             return _in_words("0 everywhere", photo.size)
-        limit = self.limit or scale(self.pixels)
-        return draw_map(self.pixels, photo, limit, signed=self.kind == "signed map")
+        return draw_map(self.pixels, photo, self.limit or scale(self.pixels), signed=self.kind == "signed map")
 
 
 Row = tuple[str, Sequence[Tile | None]]  # a label, whose first line is in bold, and its tiles; None is left empty
@@ -57,77 +55,49 @@ Row = tuple[str, Sequence[Tile | None]]  # a label, whose first line is in bold,
 def map_tile(title: str, values: NDArray[Any], signed: bool | None = None, *, limit: float = 0.0) -> Tile:
     """A map's tile; where `signed` is not known, a map that has negative values is drawn with a sign."""
     signed = bool((values < 0).any()) if signed is None else signed
-    return Tile(title, values, "signed map" if signed else "map", limit=limit)
+    beyond = "≥ " * bool(np.abs(values).max() > limit)
+    below = f"{f'≤ −{number(limit)}' if signed else '0'} to {beyond}{number(limit)}" if limit else ""
+    return Tile(title, values, "signed map" if signed else "map", below, limit)
 
 
 def sheet(rows: Sequence[Row], *, title: str = "", notes: Sequence[str] = (), side: int = SIDE) -> Image.Image:
-    """Rows of tiles under each other.
-
-    Args:
-        rows: at least one.
-        title: above all.
-        notes: lines below all.
-        side: pixels of the longer side of a photo.
-    """
+    """Rows of tiles below each other, photos `side` pixels on their longer side; `title` stands above all of them."""
     left = MARGIN + (LABEL if any(label for label, _ in rows) else 0)
     width = left + max(len(tiles) for _, tiles in rows) * (side + GAP) - GAP + MARGIN
-    photo = None
-    parts: list[Image.Image] = [_line(title, width, 15, bold=True)] if title else []
-    for row in rows:
-        part, photo = _row(row, photo, left, width, side)
-        parts.append(part)
-    parts += [_line(note, width, 12) for note in notes]
-    canvas = Image.new("RGB", (width, MARGIN + sum(part.height for part in parts) + MARGIN - GAP), PAPER)
-    for k, part in enumerate(parts):
-        canvas.paste(part, (0, MARGIN + sum(above.height for above in parts[:k])))
-    return canvas
+    lines = [*rows, *((f"\n{note}", ()) for note in notes)]
+    canvas = Image.new("RGB", (width, (len(lines) + 1) * (HEAD + side + FOOT)), PAPER)
+    y, photo = MARGIN, Image.new("RGB", (side, side), INK)
+    for label, tiles in [(title, ()), *lines] if title else lines:
+        y, photo = _draw_row(canvas, y, label, tiles, photo, left if tiles else width)
+    return canvas.crop((0, 0, width, y - GAP + MARGIN))
 
 
-def _row(
-    row: Row, photo: Image.Image | None, left: int, width: int, side: int
-) -> tuple[Image.Image, Image.Image | None]:
-    """A row, and the photo that stands last in it."""
-    label, tiles = row
-    canvas = Image.new("RGB", (width, HEAD + side + 100), PAPER)
-    draw = ImageDraw.Draw(canvas)
-    top = HEAD if any(tile and tile.title for tile in tiles) else 0
+def _draw_row(
+    canvas: Image.Image, y: int, label: str, tiles: Sequence[Tile | None], photo: Image.Image, left: int
+) -> tuple[int, Image.Image]:
+    """Draws a row at `y`, its tiles from `left`; returns where the next begins, and the photo that came last."""
+    draw, side = ImageDraw.Draw(canvas), max(photo.size)
+    top = y + HEAD * any(tile and tile.title for tile in tiles)
     name, _, more = label.partition("\n")
-    bottom = _write(draw, (MARGIN, top), name, 13, left - MARGIN - GAP, 3, bold=True)
-    bottom = _write(draw, (MARGIN, bottom + 4), more, 12, left - MARGIN - GAP, 5)
+    bottom = _write(draw, (MARGIN, top), name, 13, left - MARGIN - GAP, bold=True)
+    bottom = _write(draw, (MARGIN, bottom + 4 * bool(name)), more, 12, left - MARGIN - GAP)
     for k, tile in enumerate(tiles):
         if tile is None:
             continue
-        x = left + k * (side + GAP)
-        picture = tile.draw(photo, side)
-        photo = picture if tile.kind == "photo" and not isinstance(tile.pixels, str) else photo
-        _write(draw, (x, 0), tile.title, 14 if side >= SIDE else 12, side, 1, bold=True)
+        x, picture = left + k * (side + GAP), tile.draw(photo, side)
+        _write(draw, (x, y), tile.title, 14 if side >= SIDE else 12, side, lines=1, bold=True)
         canvas.paste(picture, (x, top))
         draw.rectangle((x - 1, top - 1, x + picture.width, top + picture.height), outline=EMPTY)
-        y = top + picture.height + 6
-        if tile.limit and not isinstance(tile.pixels, str):
-            y = _colour_scale(canvas, (x, y - 2), tile, picture.width)
-        bottom = max(bottom, top + picture.height, _write(draw, (x, y), tile.below, 13, side, 3))
-    return canvas.crop((0, 0, width, bottom + GAP)), photo
-
-
-def _line(text: str, width: int, size: int, *, bold: bool = False) -> Image.Image:
-    """Words across the sheet."""
-    canvas = Image.new("RGB", (width, 3 * size + 40), PAPER)
-    bottom = _write(ImageDraw.Draw(canvas), (MARGIN, 0), text, size, width - 2 * MARGIN, 2, bold=bold)
-    return canvas.crop((0, 0, width, bottom + size // 2))
-
-
-def _colour_scale(canvas: Image.Image, at: tuple[int, int], tile: Tile, width: int) -> int:
-    """The colours of a map over mid grey, and the numbers at their ends; returns where it ends."""
-    (x, y), limit, signed = at, tile.limit, tile.kind == "signed map"
-    ramp = np.tile(np.linspace(-limit if signed else 0, limit, width, dtype=np.float32), (6, 1))
-    canvas.paste(Image.fromarray(overlay(np.full((6, width, 3), 128, np.uint8), ramp, limit, signed=signed)), (x, y))
-    beyond = "≥ " if np.abs(tile.pixels).max() > limit else ""
-    ends = [(f"≤ −{number(limit)}", "l"), ("0", "m")] if signed else [("0", "l")]
-    for text, anchor in (*ends, (f"{beyond}{number(limit)}", "r")):
-        across = {"l": 0.0, "m": width / 2, "r": width}[anchor]
-        ImageDraw.Draw(canvas).text((x + across, y + 9), text, QUIET, _font(12), anchor=f"{anchor}a")
-    return y + 26
+        under = top + picture.height + 5
+        if tile.limit:
+            signed = tile.kind == "signed map"
+            ramp = np.tile(np.linspace(-signed, 1, picture.width, dtype=np.float32), (6, 1))
+            colours = overlay(np.full((*ramp.shape, 3), 128, np.uint8), ramp, 1, signed=signed)
+            canvas.paste(Image.fromarray(colours), (x, under))
+            under += 9
+        bottom = max(bottom, under - 5, _write(draw, (x, under), tile.below, 13, side))
+        photo = picture if tile.kind == "photo" and not isinstance(tile.pixels, str) else photo
+    return bottom + GAP, photo
 
 
 def fit(pixels: NDArray[np.uint8], side: int) -> Image.Image:
@@ -139,7 +109,6 @@ def fit(pixels: NDArray[np.uint8], side: int) -> Image.Image:
 
 
 def _in_words(text: str, size: tuple[int, int]) -> Image.Image:
-    """An empty tile that says why it is empty."""
     image = Image.new("RGB", size, EMPTY)
     ImageDraw.Draw(image).text((size[0] / 2, size[1] / 2), text, QUIET, _font(13 if size[0] > 150 else 11), anchor="mm")
     return image
@@ -168,10 +137,18 @@ def wrap(text: str, font: ImageFont.FreeTypeFont, width: float, lines: int) -> l
 
 
 def _write(
-    draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, width: int, lines: int, *, bold: bool = False
+    draw: ImageDraw.ImageDraw,
+    at: tuple[int, int],
+    text: str,
+    size: int,
+    width: int,
+    *,
+    lines: int = 3,
+    bold: bool = False,
 ) -> int:
     """Text wrapped into a width, quiet unless in bold; returns where it ends."""
-    parts = wrap(text, _font(size, bold), width, lines)
+    font = _font(size, bold)
+    parts = wrap(text, font, width, lines)
     for k, part in enumerate(parts):
-        draw.text((at[0], at[1] + k * (size + 4)), part, INK if bold else QUIET, _font(size, bold))
+        draw.text((at[0], at[1] + k * (size + 4)), part, INK if bold else QUIET, font)
     return at[1] + len(parts) * (size + 4)

@@ -1,6 +1,5 @@
 """The section on predictions: what the network sees in each photo, and how often it is right. Pure; no torch."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from suite.report.sections import (
     summarise,
     unreadable,
 )  # fmt: skip
-from suite.report.words import class_name, number
+from suite.report.words import class_name
 
 TEXTS = {
     "accuracy": (
@@ -59,17 +58,6 @@ def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
     return summarise(rows[rows["image"] != ""], ["model"], line)
 
 
-def _says(tables: Tables) -> Iterable[str]:
-    for line in records(tables["accuracy"]) if "accuracy" in tables else []:
-        unread = f" {line['failed']} could not be read." if line["failed"] else ""
-        if line["n"]:
-            first, five = (round(line[top] * line["n"]) for top in ("top1", "top5"))
-            right = f"puts the label first on {first} of {line['n']} labelled photos, among its first five on {five}."
-        else:
-            right = f"saw {line['photos']} photos, none of them with a label."
-        yield f"{number(line['model'])} {right}{unread}"
-
-
 def _captions(tables: Tables) -> Captions:
     lines = records(tables["predictions"]) if "predictions" in tables else []
     return {(line["model"], line["image"]): (line["label"], _sees(line)) for line in lines}
@@ -85,7 +73,6 @@ SECTION = Section(
     title="What the network sees",
     texts=TEXTS,
     tables=lambda rows, manifest: {"accuracy": accuracy(rows), "predictions": predictions(rows, manifest)},
-    says=_says,
     captions=_captions,
     terminal={"accuracy": ()},
     headers={"top1": "top-1", "top5": "top-5"},
