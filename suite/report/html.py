@@ -15,7 +15,6 @@ from PIL import Image
 
 from suite.core.atomic import write_bytes
 from suite.report.pictures import SIDES, Photo, Picture, thumbnail
-from suite.report.plots import Drawn
 from suite.report.present import columns_shown, display, is_numeric, texts
 from suite.report.sections import MARKS, Section, Tables, headline, records, sections
 from suite.report.style import GRID, INK, PAPER, slug
@@ -24,6 +23,7 @@ from suite.report.words import as_words, number
 PICTURES_SHOWN, ROWS_SHOWN = 24, 400
 PLOTS_BYTES, PICTURES_BYTES = 3_000_000, 4_000_000
 _ELSE = "And besides"
+Plots = dict[str, list[tuple[Path, str]]]
 Part = dict[str, Any]  # what the template shows of one thing: a table, a figure, a study, a photo, a method
 STATUS = {
     "done": "Finished.",
@@ -39,13 +39,13 @@ def write_html(
     run_dir: Path,
     manifest: dict[str, Any],
     tables: Tables,
-    plots: list[Drawn],
+    plots: Plots,
     pictures: dict[str, list[Picture]],
     photos: list[Photo],
 ) -> Path:
     """Writes report.html, under 10 MB whatever the run: what does not fit is linked, and said to be.
 
-    Tables are by name, `pictures` by study, `photos` those with maps; links are relative to `run_dir`.
+    Tables are by name, plots and pictures by study, `photos` those with maps; links are relative to `run_dir`.
     """
     loader = PackageLoader("suite.report", "templates")
     environment = Environment(
@@ -83,13 +83,13 @@ def write_html(
 
 
 def _chapters(
-    run_dir: Path, tables: Tables, shown: dict[str, Part], plots: list[Drawn], pictures: dict[str, list[Picture]]
+    run_dir: Path, tables: Tables, shown: dict[str, Part], plots: Plots, pictures: dict[str, list[Picture]]
 ) -> list[Part]:
     """The studies that left anything, in the order of the page; plots are embedded up to a size, in all."""
     chapters, size = [], 0
     for section in sections():
         embedded, linked = list[Part](), list[Part]()
-        for figure in (_plot(run_dir, plot) for plot in plots if plot.study == section.study):
+        for figure in (_plot(run_dir, *plot) for plot in plots.get(section.study, [])):
             fits = size + len(figure["data"]) <= PLOTS_BYTES
             (embedded if fits else linked).append(figure)
             size += len(figure["data"]) if fits else 0
@@ -196,16 +196,16 @@ def _table(name: str, table: pd.DataFrame) -> Part:
     return part | {"rows": rows, "left_out": left_out}
 
 
-def _plot(run_dir: Path, plot: Drawn) -> Part:
+def _plot(run_dir: Path, path: Path, text: str) -> Part:
     """An SVG that follows the reader's light or dark setting by itself."""
     light, dark = ("".join(f"--c{i}:{pair[k]};" for i, pair in enumerate(_DARK.items())) for k in (0, 1))
     rules = f"<style>:root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
-    svg = plot.path.read_text(encoding="utf-8")
+    svg = path.read_text(encoding="utf-8")
     for i, colour in enumerate(_DARK):
         svg = svg.replace(colour, f"var(--c{i})")
     head = svg.index(">", svg.index("<svg")) + 1
     data = _embed((svg[:head] + rules + svg[head:]).encode(), "svg+xml")
-    return {"title": plot.text, "alt": plot.text, "data": data, "link": _link(run_dir, plot.path)}
+    return {"title": text, "alt": text, "data": data, "link": _link(run_dir, path)}
 
 
 def _thumbnail(run_dir: Path, path: Path, title: str, alt: str) -> Part:

@@ -107,6 +107,13 @@ def newer(path: Path, *sources: Path) -> bool:
     return path.exists() and path.stat().st_mtime_ns >= max(source.stat().st_mtime_ns for source in sources)
 
 
+def saved(run_dir: Path, pattern: str, manifest: dict[str, Any]) -> Iterator[tuple[Path, str, Arrays]]:
+    """What lies under images/: the files of a pattern, each with its network's name and its arrays."""
+    titles = titles_of(manifest)
+    for path in sorted((run_dir / "images").glob(f"*/{pattern}")):
+        yield path, titles.get(path.parent.name, path.parent.name), load(path)
+
+
 def _sides(arrays: Arrays, label: str, signed: dict[str, bool]) -> Iterator[Tile]:
     """A method's maps in the order of `SIDES`, with where their colours end; the first has its name."""
     maps = {side: arrays[f"{side}|{label}"] for side in SIDES if f"{side}|{label}" in arrays}

@@ -6,7 +6,7 @@ from typing import Any
 from PIL import Image
 
 from suite.metrics.statistics import crossed_mean
-from suite.report.pictures import Arrays, Picture, load, newer, save_png, signed_methods, titles_of
+from suite.report.pictures import Arrays, Picture, newer, save_png, saved, signed_methods
 from suite.report.sections import with_ends
 from suite.report.tiles import Row, Tile, map_tile, sheet
 from suite.sanity import verdict as judging
@@ -49,13 +49,12 @@ def mean_similarity(name: str, values: judging.Array) -> dict[str, float]:
 def draw_cascades(run_dir: Path, manifest: dict[str, Any], study: str, title: str) -> list[Picture]:
     """The paper's picture: methods down, stages across, the maps of one photo."""
     pictures = []
-    for folder, model in titles_of(manifest).items():
-        for source in sorted((run_dir / "images" / folder).glob(f"{study}-*.npz")):
-            path, arrays = source.with_suffix(".png"), load(source)
-            if not newer(path, source):
-                save_png(_cascade(arrays, signed_methods(manifest), title), path)
-            alt = f"Maps of {arrays['id']} on {model}: methods down; across: {title}."
-            pictures.append((path, f"{title} · {model}", alt))
+    for source, model, arrays in saved(run_dir, f"{study}-*.npz", manifest):
+        path = source.with_suffix(".png")
+        if not newer(path, source):
+            save_png(_cascade(arrays, signed_methods(manifest), title), path)
+        alt = f"Maps of {arrays['id']} on {model}: methods down; across: {title}."
+        pictures.append((path, f"{title} · {model}", alt))
     return pictures
 
 

@@ -125,11 +125,6 @@ def groups(frame: pd.DataFrame, *by: str) -> Iterator[tuple[Any, pd.DataFrame]]:
         yield from frame.groupby(by[0] if len(by) == 1 else list(by), sort=False, dropna=False)
 
 
-def methods_in(table: pd.DataFrame | None, model: str) -> list[str]:
-    """A network's methods, in the order of a table."""
-    return [] if table is None else list(dict.fromkeys(table.loc[table["model"] == model, "method"]))
-
-
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The lines of a table, each by column."""
     return [{str(column): value for column, value in line.items()} for line in table.to_dict("records")]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from suite.report.figures import draw_strips, log_scale
-from suite.report.sections import Plot, Section, Tables, by_metric, groups, methods_in, ok, summarise, unreadable
+from suite.report.sections import Plot, Section, Tables, by_metric, groups, ok, summarise, unreadable
 from suite.report.style import GRID, Figure, canvas
 
 # What a row of agreement promises: the first to the bit, the second up to a stated tolerance.
@@ -146,9 +146,10 @@ def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
 
 
 def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
-    for model, group in groups(ok(rows[rows["implementation"] != OTHER_FORMAT]), "model"):
+    own = ok(rows[rows["implementation"] != OTHER_FORMAT])
+    for model, table in groups(tables.get("agreement_verdicts", pd.DataFrame()), "model"):
         text = f"How far own and Captum's maps differ on {model}, a dot a photo; dots in the band are exactly equal."
-        yield Plot(f"difference-{model}", text, partial(_difference, group, methods_in(tables.get("agreement"), model)))
+        yield Plot(f"difference-{model}", text, partial(_difference, own[own["model"] == model], list(table["method"])))
 
 
 def _difference(rows: pd.DataFrame, methods: list[str]) -> Figure:
@@ -161,24 +162,22 @@ def _difference(rows: pd.DataFrame, methods: list[str]) -> Figure:
     for ax, (metric, unit) in zip(axes, units.items(), strict=True):
         part = rows[rows["metric"] == metric]
         values = {method: part.loc[part["method"] == method, "value"] for method in methods}
-        draw_strips(ax, {method: some[some != 0] for method, some in values.items()}, middle=False)
+        draw_strips(ax, {method: some[some > 0] for method, some in values.items()}, middle=False)
         positive = part.loc[part["value"] > 0, "value"]
         low, high = (positive.min(), positive.max()) if len(positive) else (1e-8, 1e-6)
         decades = max(1.0, np.log10(high / low))
-        left, edge, right = low * 10 ** (-0.47 * decades - 0.3), low * 10 ** (-0.12 * decades), high * 10**0.12
+        left, edge, right = low / 10 ** (0.47 * decades + 0.3), low / 10 ** (0.12 * decades), high * 10**0.12
         log_scale(ax)
-        ax.set_xlim(left, right)
-        ax.xaxis.get_major_locator().set_params(numticks=5)
-        ax.set_xticks([tick for tick in ax.get_xticks() if tick > edge] if len(positive) else [])
+        ticks = [tick for tick in ax.get_xticks() if edge < tick < right] if len(positive) else []
+        ax.set_xticks(ticks[:: 1 + len(ticks) // 4])
         ax.set_xlim(left, right)
         ax.axvspan(left, edge, color=GRID, alpha=0.55, lw=0)
+        middle = np.sqrt(left * edge)
         for y, some in enumerate(values.values()):
             if (some == 0).any():
-                ax.text(np.sqrt(left * edge), y, f"{(some == 0).sum()} of {len(some)}", ha="center", va="center")
+                ax.text(middle, y, f"{(some == 0).sum()} of {len(some)}", ha="center", va="center")
+        ax.annotate("bit-equal", (middle, -0.5), (0, 4), textcoords="offset points", ha="center", fontsize=9)
         ax.set_xlabel(unit)
-        ax.annotate(
-            "bit-equal", (np.sqrt(left * edge), -0.5), (0, 4), textcoords="offset points", ha="center", fontsize=9
-        )
     return figure
 
 

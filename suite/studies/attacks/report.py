@@ -13,7 +13,7 @@ from PIL import Image
 from suite.attacks.audit_lines import LINES, SCOPE
 from suite.metrics.statistics import wilson_interval
 from suite.report.figures import draw_curve, draw_sides, draw_strips, legend, log_scale
-from suite.report.pictures import Picture, load, newer, photo_grid, save_png, signed_methods, titles_of
+from suite.report.pictures import Picture, newer, photo_grid, save_png, saved, signed_methods
 from suite.report.sections import (
     Plot,
     Section,
@@ -370,12 +370,9 @@ def _moved(table: pd.DataFrame) -> Figure:
 
 
 def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
-    titles, signed = titles_of(manifest), signed_methods(manifest)
-    pictures = []
-    for source in sorted((run_dir / "images").glob("*/attacks-*.npz")):
-        arrays = load(source)
+    signed, pictures = signed_methods(manifest), []
+    for source, model, arrays in saved(run_dir, "attacks-*.npz", manifest):
         words = {name: str(arrays[name]) for name in ("id", "title", "before", "after")}
-        model = titles.get(source.parent.name, source.parent.name)
         path = source.with_suffix(".png")
         if not newer(path, source):
             photo, adversarial = (arrays[name].astype(np.float32) / 255 for name in ("photo", "adversarial"))

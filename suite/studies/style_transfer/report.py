@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from suite.report.figures import draw_sides
-from suite.report.pictures import Picture, load, newer, save_png
+from suite.report.pictures import Picture, newer, save_png, saved
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, summarise
 from suite.report.style import COLOURS, PALETTE, Figure, canvas, label
 from suite.report.tiles import SIDE, Tile, sheet
@@ -153,8 +153,7 @@ def _alike(table: pd.DataFrame) -> Figure:
 
 def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     pictures = []
-    for source in sorted((run_dir / "images").glob("*/style-*.npz")):
-        arrays = load(source)
+    for source, _, arrays in saved(run_dir, "style-*.npz", manifest):
         photo, painting, note, model, form, steps = (
             str(arrays[name]) for name in ("id", "style", "note", "model", "form", "steps")
         )
