@@ -88,14 +88,14 @@ def _draw_row(
         _write(draw, (x, y), tile.title, 14 if side >= SIDE else 12, side, lines=1, bold=True)
         canvas.paste(picture, (x, top))
         draw.rectangle((x - 1, top - 1, x + picture.width, top + picture.height), outline=EMPTY)
-        under = top + picture.height + 5
+        under = top + picture.height + 5 * bool(tile.below)
         if tile.limit:
             signed = tile.kind == "signed map"
             ramp = np.tile(np.linspace(-signed, 1, picture.width, dtype=np.float32), (6, 1))
             colours = overlay(np.full((*ramp.shape, 3), 128, np.uint8), ramp, 1, signed=signed)
             canvas.paste(Image.fromarray(colours), (x, under))
             under += 9
-        bottom = max(bottom, under - 5, _write(draw, (x, under), tile.below, 13, side))
+        bottom = max(bottom, _write(draw, (x, under), tile.below, 13, side))
         photo = picture if tile.kind == "photo" and not isinstance(tile.pixels, str) else photo
     return bottom + GAP, photo
 

@@ -6,7 +6,6 @@ import pytest
 
 from suite.metrics.cards import CARDS, PLACEBOS
 from suite.metrics.statistics import paired_test
-from suite.report.sections import seeds_with_interval
 from suite.studies.scores import report as report
 from suite.studies.shortcut import report as shortcut
 
@@ -213,34 +212,6 @@ def test_a_map_that_is_no_better_is_seldom_called_so():
             frames.append(rows(some, metric, "composites" if metric in PLACE else ""))
         wrong += report.BETTER in set(judged(*frames)["verdict"])
     assert wrong / trials <= 0.05
-
-
-def seeds(generator, share, spread, count=3, pictures=100):
-    """0 or 1 a picture, with an intraclass correlation of `spread` within a seed."""
-    scale = 1 / spread - 1
-    hits = generator.random((count, pictures)) < generator.beta(share * scale, (1 - share) * scale, (count, 1))
-    return pd.Series(hits.ravel().astype(float)), pd.Series(np.repeat(np.arange(count), pictures))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("spread", [0.05, 0.2])
-@pytest.mark.parametrize("share", [0.3, 0.5])
-def test_shares_of_few_seeds_cover(share, spread):
-    generator, hits, trials = np.random.default_rng(1), 0, 1000
-    for _ in range(trials):
-        found = seeds_with_interval("x", *seeds(generator, share, spread))
-        hits += found["x_low"] <= share <= found["x_high"]
-    assert hits / trials >= 0.90
-
-
-def test_pictures_of_one_training_are_no_interval():
-    hits, seed = seeds(np.random.default_rng(0), 0.5, 0.2)
-    found = seeds_with_interval("x", hits[seed < 2], seed[seed < 2])
-    assert np.isnan([found["x_low"], found["x_high"]]).all()
-    assert (found["n"], found["seeds"]) == (200, 2)
-    same = seeds_with_interval("x", pd.Series(np.ones(30)), pd.Series(np.repeat([0, 1, 2], 10)))
-    assert 0.8 < same["x_low"] < 0.95  # three equal seeds of ten pictures are not certainty
-    assert same["x_high"] == 1
 
 
 def planted(detection, alarm, gate=1.0):
