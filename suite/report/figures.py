@@ -94,17 +94,9 @@ def draw_matrix(values: pd.DataFrame, cell: float, fontsize: float, **look: Any)
     side, names = cell * len(values), [label(name, 24) for name in values.index]
     figure, ax = canvas(side + 1.5, width=side + 3)
     sns.heatmap(
-        values,
-        annot=True,
-        fmt=".2f",
-        ax=ax,
-        square=True,
-        cbar=False,
-        xticklabels=False,
-        yticklabels=False,
-        annot_kws={"fontsize": fontsize},
-        **look,
-    )
+        values, annot=True, fmt=".2f", ax=ax, square=True, cbar=False, xticklabels=False, yticklabels=False,
+        annot_kws={"fontsize": fontsize}, **look,
+    )  # fmt: skip
     for text in ax.texts:
         text.set_in_layout(False)  # they lie inside their cells; measuring hundreds of them takes seconds
     ax.grid(False)

@@ -2,10 +2,9 @@
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -42,15 +41,11 @@ def signed_methods(manifest: dict[str, Any]) -> dict[str, bool]:
     return {label: bool(info.get("signed")) for label, info in manifest.get("methods", {}).items()}
 
 
-@dataclass(frozen=True)
-class Photo:
+class Photo(NamedTuple):
     """One photo of one network, and the maps that were saved of it.
 
     Attributes:
-        source: its arrays. Beside them lie `full`, the sheet, and `strip`: the photo and then a column a method, a row
-            each of `SIDES`, without gaps.
-        image: the photo's name.
-        model: the network.
+        source: its arrays; beside them lie the sheet and the strip.
         label: its class, or else its name.
         sees: what the network sees in it, in words.
         methods: label -> whether there is a reference beside it.
@@ -69,10 +64,12 @@ class Photo:
 
     @property
     def full(self) -> Path:
+        """The sheet, a PNG."""
         return self.source.with_suffix(".png")
 
     @property
     def strip(self) -> Path:
+        """A WebP of all tiles without gaps: the photo and then a column a method, a row each of `SIDES`."""
         return self.source.with_suffix(".webp")
 
 
@@ -172,12 +169,10 @@ def photo_grid(lines: list[tuple[str, str, Arrays]], signed: dict[str, bool]) ->
     labels = list(dict.fromkeys(key[4:] for *_, arrays in lines for key in arrays if key.startswith("own|")))
     rows: list[Row] = []
     for title, words, arrays in lines:
-        tiles: list[Tile | None] = [Tile("", arrays["photo"])]
-        for label in labels:
-            values = arrays.get(f"own|{label}")
-            tiles.append(None if values is None else map_tile("" if rows else label, values, signed.get(label)))
-        rows.append((f"{title}\n{words}", tiles))
-    return sheet(rows, side=GRID_SIDE)
+        maps = [(label, arrays.get(f"own|{label}")) for label in labels]
+        tiles = [None if values is None else map_tile("", values, signed.get(label)) for label, values in maps]
+        rows.append((f"{title}\n{words}", [Tile("", arrays["photo"]), *tiles]))
+    return sheet(rows, columns=["", *labels], side=GRID_SIDE)
 
 
 def load(path: Path, *names: str) -> Arrays:

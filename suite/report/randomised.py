@@ -63,10 +63,8 @@ def _cascade(arrays: Arrays, signed: dict[str, bool], title: str) -> Image.Image
     stages = sorted({(int(count), name) for count, name, _ in keys})
     rows: list[Row] = []
     for method in dict.fromkeys(method for *_, method in keys):
-        tiles: list[Tile | None] = [Tile("" if rows else "photo", arrays["photo"])]
-        for count, name in stages:
-            values, words = arrays.get(f"{count}|{name}|{method}"), f"{count}: {name}" if count else name
-            is_signed = signed.get(method, False)
-            tiles.append(None if values is None else map_tile("" if rows else words, values, is_signed))
-        rows.append((method, tiles))
-    return sheet(rows, title=f"{title}; each map in its own scale", side=_SIDE)
+        maps = [arrays.get(f"{count}|{name}|{method}") for count, name in stages]
+        tiles = [None if values is None else map_tile("", values, signed.get(method, False)) for values in maps]
+        rows.append((method, [Tile("", arrays["photo"]), *tiles]))
+    columns = ["photo", *(f"{count}: {name}" if count else name for count, name in stages)]
+    return sheet(rows, title=f"{title}; each map in its own scale", columns=columns, side=_SIDE)

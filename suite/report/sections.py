@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,15 +17,8 @@ Tables = dict[str, pd.DataFrame]
 Captions = Mapping[tuple[str, str], tuple[str, str]]  # (network, photo) -> the photo's label, what the network sees
 
 
-@dataclass(frozen=True)
-class Plot:
-    """One figure.
-
-    Attributes:
-        name: its file's, under plots/; what no file may be called is replaced.
-        text: one sentence that says what it shows: the page's caption and alternative text.
-        draw: makes it, inside `style.figure_style`.
-    """
+class Plot(NamedTuple):
+    """One figure: its file's name under plots/, a sentence that says what it shows, and what draws it."""
 
     name: str
     text: str

@@ -60,14 +60,24 @@ def map_tile(title: str, values: NDArray[Any], signed: bool | None = None, *, li
     return Tile(title, values, "signed map" if signed else "map", below, limit)
 
 
-def sheet(rows: Sequence[Row], *, title: str = "", notes: Sequence[str] = (), side: int = SIDE) -> Image.Image:
-    """Rows of tiles below each other, photos `side` pixels on their longer side; `title` stands above all of them."""
+def sheet(
+    rows: Sequence[Row], *, title: str = "", columns: Sequence[str] = (), notes: Sequence[str] = (), side: int = SIDE
+) -> Image.Image:
+    """Rows of tiles below each other, photos `side` pixels on their longer side.
+
+    `title` stands above all, `columns` are names above the first row, `notes` stand below all.
+    """
     left = MARGIN + (LABEL if any(label for label, _ in rows) else 0)
     width = left + max(len(tiles) for _, tiles in rows) * (side + GAP) - GAP + MARGIN
     lines = [*rows, *((f"\n{note}", ()) for note in notes)]
     canvas = Image.new("RGB", (width, (len(lines) + 1) * (HEAD + side + FOOT)), PAPER)
     y, photo = MARGIN, Image.new("RGB", (side, side), INK)
-    for label, tiles in [(title, ()), *lines] if title else lines:
+    if title:
+        y, photo = _draw_row(canvas, y, title, (), photo, width)
+    for k, name in enumerate(columns):
+        _write_title(canvas, (left + k * (side + GAP), y), name, side)
+    y += HEAD * bool(columns)
+    for label, tiles in lines:
         y, photo = _draw_row(canvas, y, label, tiles, photo, left if tiles else width)
     return canvas.crop((0, 0, width, y - GAP + MARGIN))
 
@@ -85,7 +95,7 @@ def _draw_row(
         if tile is None:
             continue
         x, picture = left + k * (side + GAP), tile.draw(photo, side)
-        _write(draw, (x, y), tile.title, 14 if side >= SIDE else 12, side, lines=1, bold=True)
+        _write_title(canvas, (x, y), tile.title, side)
         canvas.paste(picture, (x, top))
         draw.rectangle((x - 1, top - 1, x + picture.width, top + picture.height), outline=EMPTY)
         under = top + picture.height + 5 * bool(tile.below)
@@ -152,3 +162,7 @@ def _write(
     for k, part in enumerate(parts):
         draw.text((at[0], at[1] + k * (size + 4)), part, INK if bold else QUIET, font)
     return at[1] + len(parts) * (size + 4)
+
+
+def _write_title(canvas: Image.Image, at: tuple[int, int], text: str, side: int) -> None:
+    _write(ImageDraw.Draw(canvas), at, text, 14 if side >= SIDE else 12, side, lines=1, bold=True)

@@ -29,6 +29,10 @@ def test_words_take_their_room() -> None:
     assert titled.height == bare.height + HEAD
     assert labelled.width == bare.width + LABEL
     assert below.height > bare.height
+    columns = sheet([("", [None, Tile("", RED)])], columns=["one", "two"])
+    assert columns.height == titled.height
+    heads = np.asarray(columns)[MARGIN : MARGIN + HEAD - 3]
+    assert [(heads[:, x : x + SIDE] < 128).any() for x in (MARGIN, MARGIN + SIDE + GAP)] == [True, True]
     more = sheet([("", [Tile("", RED)])], title="above", notes=["below"])
     assert more.height > bare.height + 40
     assert colour(more, MARGIN + 50, MARGIN + 50) == (200, 0, 0)

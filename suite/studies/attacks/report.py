@@ -36,25 +36,21 @@ def strip(photo: NDArray[Any], adversarial: NDArray[Any], before: str, after: st
     """Photo, adversarial image, their difference, and the difference magnified ten times, side by side.
 
     Args:
-        photo: (H, W, 3) in [0, 1].
+        photo: (H, W, 3) in 0..255.
         adversarial: likewise.
         before: what the network sees in the photo.
         after: what it sees in the other.
         words: lines below.
     """
-    difference = np.asarray(adversarial, np.float32) - photo
-    largest = f"largest change {np.abs(difference).max() * 255:.1f} of 255"
+    difference = np.asarray(adversarial, float) - photo
+    once, tenfold = (np.clip(127.5 + times * difference, 0, 255).round().astype(np.uint8) for times in (1, 10))
     tiles = [
-        Tile("photo", _bytes(photo), below=before),
-        Tile("adversarial", _bytes(adversarial), below=after),
-        Tile("difference", _bytes(0.5 + difference), below="grey is no change"),
-        Tile("difference × 10", _bytes(0.5 + 10 * difference), below=largest),
+        Tile("photo", photo, below=before),
+        Tile("adversarial", adversarial, below=after),
+        Tile("difference", once, below="grey is no change"),
+        Tile("difference × 10", tenfold, below=f"largest change {np.abs(difference).max():.1f} of 255"),
     ]
     return sheet([("", tiles)], notes=words)
-
-
-def _bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.asarray((np.clip(pixels, 0, 1) * 255).round(), np.uint8)
 
 
 TEXTS = {
@@ -372,24 +368,23 @@ def _moved(table: pd.DataFrame) -> Figure:
 def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     signed, pictures = signed_methods(manifest), []
     for source, model, arrays in saved(run_dir, "attacks-*.npz", manifest):
-        words = {name: str(arrays[name]) for name in ("id", "title", "before", "after")}
+        image, title, before, after = (str(arrays[name]) for name in ("id", "title", "before", "after"))
         path = source.with_suffix(".png")
         if not newer(path, source):
-            photo, adversarial = (arrays[name].astype(np.float32) / 255 for name in ("photo", "adversarial"))
-            below = [f"{words['title']} · {model} · {words['id']}"]
-            save_png(strip(photo, adversarial, words["before"], words["after"], below), path)
-        alt = f"{words['id']}: {words['before']}; after the attack ({words['title']}) {words['after']}."
-        pictures.append((path, f"{words['title']} · {model}", alt))
+            words = [f"{title} · {model} · {image}"]
+            save_png(strip(arrays["photo"], arrays["adversarial"], before, after, words), path)
+        alt = f"{image}: {before}; after the attack ({title}) {after}."
+        pictures.append((path, f"{title} · {model}", alt))
         lines = []
-        for when, name in (("before", "photo"), ("after", "adversarial")):
-            maps = {f"own|{k[len(when) + 1 :]}": values for k, values in arrays.items() if k.startswith(f"{when}|")}
-            lines.append((when, words[when], maps | {"photo": arrays[name]}))
-        if len(lines[0][2]) > 1:
-            beside = path.with_name(f"{path.stem}-maps.png")
-            if not newer(beside, source):
-                save_png(photo_grid(lines, signed), beside)
-            alt = f"{words['id']}: maps of the class {words['before'].rpartition(',')[0]} before and after the attack."
-            pictures.append((beside, f"Maps before and after · {words['title']} · {model}", alt))
+        for when, words_of, name in (("before", before, "photo"), ("after", after, "adversarial")):
+            maps = {key.replace(when, "own", 1): arrays[key] for key in arrays if key.startswith(f"{when}|")}
+            lines.append((when, words_of, maps | {"photo": arrays[name]}))
+        if any(key.startswith("before|") for key in arrays):
+            path = path.with_name(f"{path.stem}-maps.png")
+            if not newer(path, source):
+                save_png(photo_grid(lines, signed), path)
+            alt = f"{image}: maps of the class {before.rpartition(',')[0]} before and after the attack."
+            pictures.append((path, f"Maps before and after · {title} · {model}", alt))
     return pictures
 
 

@@ -28,12 +28,8 @@ def sheet(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence
         columns: names.
         rows: name and a picture a column, None where there is none.
     """
-    lines: list[tiles.Row] = []
-    for name, pictures in rows:
-        heads = [""] * len(columns) if lines else columns
-        pairs = zip(heads, pictures, strict=True)
-        lines.append((name, [made and tiles.Tile(head, made[0], below=made[1]) for head, made in pairs]))
-    return tiles.sheet(lines, title=title)
+    lines = [(name, [made and tiles.Tile("", made[0], below=made[1]) for made in pictures]) for name, pictures in rows]
+    return tiles.sheet(lines, title=title, columns=columns)
 
 
 TEXTS = {
