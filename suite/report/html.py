@@ -18,19 +18,13 @@ from suite.report.pictures import SIDES, Photo, Picture, thumbnail
 from suite.report.present import columns_shown, display, is_numeric, texts
 from suite.report.sections import MARKS, Section, Tables, headline, records, sections
 from suite.report.style import GRID, INK, PAPER, slug
-from suite.report.words import as_words, number
+from suite.report.words import number
 
 PICTURES_SHOWN, ROWS_SHOWN = 24, 400
 PLOTS_BYTES, PICTURES_BYTES = 3_000_000, 4_000_000
 _ELSE = "And besides"
 Plots = dict[str, list[tuple[Path, str]]]
 Part = dict[str, Any]  # what the template shows of one thing: a table, a figure, a study, a photo, a method
-STATUS = {
-    "done": "Finished.",
-    "running": "Still running: this page shows what is done so far.",
-    "interrupted": "Interrupted: this page shows what was done. The same command goes on from here.",
-    "failed": "Ended with a failure: this page shows what was done.",
-}
 # What the colours of the plots become in the dark.
 _DARK = {INK: "#e4e8eb", GRID: "#3d464d", PAPER: "#171b1f"}
 
@@ -60,7 +54,6 @@ def write_html(
     failures = tables.get("failures", pd.DataFrame({"status": []}))
     page = environment.get_template("report.html.j2").render(
         manifest=manifest,
-        status=STATUS.get(manifest["status"], manifest["status"]),
         took=_took(manifest),
         chapters=chapters,
         questions=_questions(chapters),
@@ -71,7 +64,6 @@ def write_html(
         tables=shown,
         n_failed=int((failures["status"] == "failed").sum()),
         config=yaml.safe_dump(manifest["config"], sort_keys=False, allow_unicode=True),
-        environment=_environment(manifest),
         style=Markup(style),
         script=Markup(script),
         style_digest=_digest(style),
@@ -211,15 +203,3 @@ def _plot(run_dir: Path, path: Path, text: str) -> Part:
 def _thumbnail(run_dir: Path, path: Path, title: str, alt: str) -> Part:
     data = _embed(thumbnail(path).read_bytes(), "webp")
     return {"title": title, "alt": alt, "data": data, "link": _link(run_dir, path)}
-
-
-def _environment(manifest: dict[str, Any]) -> list[tuple[str, str]]:
-    known = ("id", "config_digest", "commit", "seed", "threads", "started", "finished")
-    plain = {key: manifest.get(key) for key in known}
-    data = {f"data {key}": value for key, value in manifest.get("data", {}).items() if key != "files"}
-    parts = plain | data | manifest.get("hardware", {}) | manifest.get("versions", {})
-    return [
-        (as_words(key), number(value if isinstance(value, int | float) else str(value)))
-        for key, value in parts.items()
-        if value not in (None, "")
-    ]

@@ -5,17 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from suite.report.sections import (
-    Captions,
-    Section,
-    Tables,
-    by_metric,
-    ok,
-    records,
-    share_with_interval,
-    summarise,
-    unreadable,
-)  # fmt: skip
+from suite.report.sections import Section, Tables, by_metric, ok, records, share_with_interval, summarise, unreadable
 from suite.report.words import class_name
 
 TEXTS = {
@@ -58,7 +48,7 @@ def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
     return summarise(rows[rows["image"] != ""], ["model"], line)
 
 
-def _captions(tables: Tables) -> Captions:
+def _captions(tables: Tables) -> dict[tuple[str, str], tuple[str, str]]:
     lines = records(tables["predictions"]) if "predictions" in tables else []
     return {(line["model"], line["image"]): (line["label"], _sees(line)) for line in lines}
 
