@@ -127,8 +127,8 @@ def summarise(
     frame: pd.DataFrame, by: Sequence[str], of: Callable[[pd.DataFrame], Mapping[str, Any] | None]
 ) -> pd.DataFrame:
     """A line a group: its keys and then what `of` makes of it; a group of which it makes None has no line."""
-    made = ((key if len(by) > 1 else (key,), of(group)) for key, group in groups(frame, *by))
-    return pd.DataFrame([dict(zip(by, key, strict=True)) | dict(line) for key, line in made if line is not None])
+    lines = ((key if len(by) > 1 else (key,), of(group)) for key, group in groups(frame, *by))
+    return pd.DataFrame([dict(zip(by, key, strict=True)) | dict(line) for key, line in lines if line is not None])
 
 
 def square(pairs: pd.DataFrame, first: str, second: str, value: str) -> pd.DataFrame:

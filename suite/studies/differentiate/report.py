@@ -138,11 +138,11 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
     for model, table in groups(tables.get("differentiate_linearity", pd.DataFrame()), "model"):
         text = f"{model}: what the gradient misses of the score's change as the radius grows: median and middle half."
         yield Plot(f"differentiate-linearity-{model}", text, partial(_linearity, table))
-    for model, mine in groups(ok(rows), "model"):
+    for model, of_model in groups(ok(rows), "model"):
         text = f"{model}: norm of each gradient over that of the score's, against confidence, a mark a photo."
-        yield Plot(f"differentiate-vanishing-{model}", text, partial(_vanishing, mine))
+        yield Plot(f"differentiate-vanishing-{model}", text, partial(_vanishing, of_model))
         text = f"{model}: what the gradient leaves out by saturation (left) and by interactions (right), a dot a photo."
-        yield Plot(f"differentiate-limits-{model}", text, partial(_limits, mine))
+        yield Plot(f"differentiate-limits-{model}", text, partial(_limits, of_model))
 
 
 def _log_log(across: str, up: str) -> tuple[Figure, Axes]:

@@ -131,8 +131,8 @@ def _floor(tables: Tables, model: str, stage: str) -> float | None:
     table = tables.get("speed_floor", pd.DataFrame())
     if "four_maps_passes" not in table:
         return None
-    found = table[(table["model"] == model) & (table["stage"] == stage)]["floor"]
-    return float(found.iloc[0]) if len(found) else None
+    floors = table[(table["model"] == model) & (table["stage"] == stage)]["floor"]
+    return float(floors.iloc[0]) if len(floors) else None
 
 
 def _cost(table: pd.DataFrame, floor: float | None) -> Figure:

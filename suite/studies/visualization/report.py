@@ -17,10 +17,10 @@ from suite.report.style import PALETTE, Figure, canvas, label
 
 CLEAR = 0.94  # a confidence from which a picture counts as seen
 
-Made = tuple[NDArray[Any], str]  # (H, W, 3) uint8, and what stands below it
+Shown = tuple[NDArray[Any], str]  # (H, W, 3) uint8, and what stands below it
 
 
-def sheet(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Made | None]]]) -> Image.Image:
+def sheet(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Shown | None]]]) -> Image.Image:
     """Pictures under their columns' names, beside their rows', each with a line below.
 
     Args:
@@ -28,7 +28,7 @@ def sheet(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence
         columns: names.
         rows: name and a picture a column, None where there is none.
     """
-    lines = [(name, [made and tiles.Tile("", made[0], below=made[1]) for made in pictures]) for name, pictures in rows]
+    lines = [(name, [one and tiles.Tile("", one[0], below=one[1]) for one in pictures]) for name, pictures in rows]
     return tiles.sheet(lines, title=title, columns=columns)
 
 
@@ -183,7 +183,7 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
 def _sheet(job: str, found: dict[str, dict[str, NDArray[Any]]]) -> Image.Image:
     """Networks stand side by side where that leaves few columns, else below each other."""
     words = ("row", "column", "below")
-    pictures: dict[tuple[str, str, str], Made] = {}
+    pictures: dict[tuple[str, str, str], Shown] = {}
     for model, arrays in found.items():
         for pixels, row, column, below in zip(arrays["pixels"], *(arrays[k].tolist() for k in words), strict=True):
             pictures[row, column, model] = pixels, below
