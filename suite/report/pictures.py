@@ -120,7 +120,7 @@ def _sides(arrays: Arrays, label: str, signed: dict[str, bool]) -> Iterator[Tile
             is_signed = signed.get(label, bool((maps["own"] < 0).any()))
             yield map_tile(label * (side == "own"), values, is_signed, limit=limit)
         elif values.any():
-            yield map_tile("", values, False, limit=float(values.max()))
+            yield map_tile("", values, False, limit=float(np.nan_to_num(values.max(), posinf=0)))
         else:
             yield Tile("", "equal to the last bit")
 

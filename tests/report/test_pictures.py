@@ -79,3 +79,19 @@ def test_arrays_can_be_read_by_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.arange(3), y=np.arange(2))
     assert list(load(tmp_path / "a.npz", "x")) == ["x"]
     assert set(load(tmp_path / "a.npz")) == {"x", "y"}
+
+
+def test_a_reference_that_is_not_finite_is_said_in_words(tmp_path: Path) -> None:
+    run = make_run(tmp_path, photos=2, methods=("saliency",), studies=())
+    path = next((run / "images").rglob("*.npz"))
+    arrays: dict[str, Any] = dict(np.load(path))
+    for side in ("captum", "difference"):
+        arrays[f"{side}|saliency"] = np.full_like(arrays["own|saliency"], np.nan)
+    np.savez(path, **arrays)
+    (photo,) = draw_pictures(run, {}, read_manifest(run))
+    strip = np.asarray(Image.open(photo.strip)).astype(int)
+    side = strip.shape[1] // 2
+    own, captum, difference = (strip[k * side + 5 : (k + 1) * side - 5, side + 5 :] for k in range(3))
+    assert own.std() > 15
+    assert np.abs(captum - difference).max() < 30  # the same words on both
+    assert np.median(captum) > 220

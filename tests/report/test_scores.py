@@ -256,3 +256,35 @@ def test_interval_and_p_of_a_table_never_disagree():
     test = paired_test(some["control_noise"], some["m0"])
     line = main.set_index("method").loc["m0"]
     assert (line["over"], line["over_low"], line["over_high"]) == (test.mean, test.low, test.high)
+
+
+def test_the_heat_table_shows_each_number_with_its_rank_and_greys_what_failed_its_self_test():
+    some = {"map": 0.1 + WIGGLE, "other": 0.3 + WIGGLE, **controls(0.5)}
+    main = judged(rows(some), rows({name: 1 - v for name, v in some.items()}, "insertion"))
+    main = main.assign(trusted=main["metric"] == "deletion")
+    ax = report._heat(main).axes[0]
+    words = [text.get_text().partition("\n")[0] for text in ax.texts]
+    assert len(words) == len(main)
+    assert {"0.100  #1", "0.300  #2", "0.900  #1"} <= set(words)
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["deletion ↓", "insertion ↑"]
+    assert [text.get_text() for text in ax.get_yticklabels()][:2] == ["map", "other"]  # controls come last
+    blue, grey = (mesh.get_facecolors()[mesh.get_array().mask.ravel() == 0] for mesh in ax.collections)
+    assert (blue[:, 2] > blue[:, 0]).any()
+    np.testing.assert_allclose(grey[:, 0], grey[:, 2], atol=1e-6)
+
+
+def test_curves_of_controls_are_dashed():
+    steps = [rows({"map": 0.9 - 0.1 * x + WIGGLE, **controls(0.5)}, "deletion_curve").assign(x=x) for x in range(4)]
+    figure = report._curves(pd.concat(steps).assign(other="mean"))
+    looks = {line.get_label(): line.get_linestyle() for line in figure.axes[0].lines}
+    assert looks.pop("map") == "-"
+    assert set(looks.values()) == {"--"}
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [0.9, 0.8, 0.7, 0.6])
+
+
+def test_cost_beside_quality_names_each_method():
+    ranks = pd.Series({"a": 1.0, "b": 2.0})
+    ax = report._cost(pd.Series({"a": 1.0, "b": 100.0}), ranks).axes[0]
+    assert [text.get_text() for text in ax.texts] == ["a", "b"]
+    assert ax.yaxis_inverted()
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "100"]
