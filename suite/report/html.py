@@ -190,7 +190,8 @@ def _table(name: str, table: pd.DataFrame) -> Part:
 
 def _plot(run_dir: Path, path: Path, text: str) -> Part:
     """An SVG that follows the reader's light or dark setting by itself."""
-    light, dark = ("".join(f"--c{i}:{pair[k]};" for i, pair in enumerate(_DARK.items())) for k in (0, 1))
+    light = "".join(f"--c{i}:{colour};" for i, colour in enumerate(_DARK))
+    dark = "".join(f"--c{i}:{colour};" for i, colour in enumerate(_DARK.values()))
     rules = f"<style>:root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
     svg = path.read_text(encoding="utf-8")
     for i, colour in enumerate(_DARK):
