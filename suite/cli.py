@@ -201,7 +201,8 @@ def attack(
     )
     numbers = found.numbers
     line = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in numbers.items() if v != "")
-    strip(found.photo, found.adversarial, found.before, found.after, [f"{method}: {image.name}"]).save(
+    photo, adversarial = ((255 * pixels).round().astype("uint8") for pixels in (found.photo, found.adversarial))
+    strip(photo, adversarial, found.before, found.after, [f"{method}: {image.name}"]).save(
         out / f"{image.stem}-{method}-figure.png"
     )
     print(_json(numbers) if as_json else line)

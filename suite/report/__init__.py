@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -12,13 +13,14 @@ from suite.report.html import write_html
 from suite.report.pictures import draw_pictures
 from suite.report.plots import draw_plots
 from suite.report.present import display, texts, write_tables
-from suite.report.sections import MARKS, Tables, headline, sections
+from suite.report.sections import MARKS, Section, Tables, headline, sections
 from suite.report.tables import build_tables
 from suite.results import read, read_manifest
 
 __all__ = ["build", "build_with_tables", "terminal_summary"]
 
 
+_STYLES = {"good": "green", "bad": "bold red", "plain": "blue"}
 _NEEDED = {"config": dict, "models": dict, "status": str}
 _MAY_BE = {"methods": dict, "data": dict, "class_names": dict}
 
@@ -47,38 +49,41 @@ def build_with_tables(run_dir: Path | str) -> tuple[Path, Tables]:
     pictures = {section.study: section.draw(run_dir, manifest) for section in sections()}
     leading = [section.study for section in sections() if section.beside and pictures[section.study]]
     pictures = {study: pictures[study] for study in leading or pictures}
-    maps = draw_pictures(run_dir, tables.get("predictions"), manifest)
-    return write_html(run_dir, manifest, tables, plots, pictures, maps), tables
+    captions = {key: words for section in sections() for key, words in section.captions(tables).items()}
+    photos = draw_pictures(run_dir, captions, manifest)
+    return write_html(run_dir, manifest, tables, plots, pictures, photos), tables
 
 
 def terminal_summary(tables: Tables) -> Group:
-    """The verdicts, the speed and what failed, for a rich console. Names are shown as they are, never as markup."""
-    judging = {section.verdicts: section for section in sections()}
+    """The verdicts, what studies say after a run, and what failed, for a rich console. Names are never markup."""
     shown: list[Table | Text] = []
-    for name in (*judging, "accuracy", "speed", "speed_floor", "failures"):
-        if name not in tables:
-            continue
-        table = tables[name]
-        if name in judging:
-            table = headline(table)
-            wanted = ["model", "method", "verdict", "stability", "reason"]
-            table = table[[c for c in wanted if c in table]]
-        elif name == "speed":
-            wanted = ["model", "stage", "method", "own_passes", "captum_passes", "captum_over_own", "own_seconds"]
-            table = table[[c for c in table.columns if c.removesuffix("_low").removesuffix("_high") in wanted]]
-        elif name == "failures":
-            table = table[table["status"] != "not_applicable"]  # that is on the page
-            if table.empty:
-                continue
-        text = display(table, name)
-        title = Text(judging[name].title if name in judging else texts()[name][0], style="bold")
-        made = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        for column in text.columns:
-            made.add_column(Text(column), overflow="fold")
-        for line in text.to_dict("records"):
-            tone = judging[name].tone(line["verdict"]) if name in judging else ""
-            style = {"good": "green", "bad": "bold red", "plain": "blue"}.get(tone, "")
-            marked = line | ({"verdict": f"{MARKS[tone]} {line['verdict']}"} if tone else {})
-            made.add_row(*(Text(cell, style if column == "verdict" else "") for column, cell in marked.items()))
-        shown += [made, Text()]
+    for section in sections():
+        if section.verdicts in tables:
+            verdicts = headline(tables[section.verdicts])
+            verdicts = verdicts.filter(["model", "method", "verdict", "stability", "reason"])
+            shown += [_summary(verdicts, section.verdicts, section), Text()]
+    for section in sections():
+        for name, columns in section.terminal.items():
+            if name in tables:
+                ends = [f"{column}{end}" for column in columns for end in ("", "_low", "_high")]
+                table = tables[name].filter(ends) if columns else tables[name]
+                shown += [_summary(table, name), Text()]
+    failures = tables.get("failures", pd.DataFrame({"status": []})).query("status != 'not_applicable'")  # on the page
+    if len(failures):
+        shown += [_summary(failures, "failures"), Text()]
     return Group(*shown)
+
+
+def _summary(table: pd.DataFrame, name: str, judged_by: Section | None = None) -> Table:
+    """A table as text; its verdicts are marked where a section judges by them."""
+    text = display(table, name)
+    title = Text(judged_by.title if judged_by else texts()[name][0], style="bold")
+    summary = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in text.columns:
+        summary.add_column(Text(column), overflow="fold")
+    for line in text.to_dict("records"):
+        if judged_by:
+            tone = judged_by.tone(line["verdict"])
+            line["verdict"] = Text(f"{MARKS[tone]} {line['verdict']}", _STYLES[tone])
+        summary.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in line.values()))
+    return summary

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from suite.errors import SuiteError
-from suite.report.overlay import draw_map, scale
 from suite.report.pictures import save_png
 from suite.report.style import slug
+from suite.report.tiles import map_tile
 
 
 def write_explained(
@@ -33,16 +33,16 @@ def write_explained(
     except OSError as error:
         raise SuiteError(f"{folder} cannot be written ({error.strerror}); give another --out") from None
     shown = Image.fromarray(photo)
-    made = {"photo": shown}
+    pictures = {"photo": shown}
     for name, values in maps.items():
-        made[slug(name)] = draw_map(values, shown, scale(values), signed[name])
+        pictures[slug(name)] = map_tile(name, values, signed[name]).draw(shown, max(shown.size))
         box = boxes[name]
         if crop and box is not None:
-            made[f"{slug(name)}-crop"] = shown.crop(box)
+            pictures[f"{slug(name)}-crop"] = shown.crop(box)
         if mask:
-            made[f"{slug(name)}-mask"] = Image.fromarray(masks[name].astype(np.uint8) * 255)
-    for name, picture in made.items():
+            pictures[f"{slug(name)}-mask"] = Image.fromarray(masks[name].astype(np.uint8) * 255)
+    for name, picture in pictures.items():
         save_png(picture, folder / f"{name}.png")
     arrays = {slug(name): values for name, values in maps.items()}
     np.savez_compressed(folder / "maps.npz", allow_pickle=False, **arrays)
-    return [*(folder / f"{name}.png" for name in made), folder / "maps.npz"]
+    return [*(folder / f"{name}.png" for name in pictures), folder / "maps.npz"]

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,94 +11,35 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
 from suite.core.atomic import write_bytes
-from suite.report.pictures import Picture, Tiles, thumbnail
-from suite.report.plots import Drawn
+from suite.report.pictures import SIDES, Photo, Picture, thumbnail
 from suite.report.present import columns_shown, display, is_numeric, texts
 from suite.report.sections import MARKS, Section, Tables, headline, records, sections
 from suite.report.style import GRID, INK, PAPER, slug
-from suite.report.words import as_words, number
+from suite.report.words import number
 
 PICTURES_SHOWN, ROWS_SHOWN = 24, 400
 PLOTS_BYTES, PICTURES_BYTES = 3_000_000, 4_000_000
 _ELSE = "And besides"
-STATUS = {
-    "done": "Finished.",
-    "running": "Still running: this page shows what is done so far.",
-    "interrupted": "Interrupted: this page shows what was done. The same command goes on from here.",
-    "failed": "Ended with a failure: this page shows what was done.",
-}
+Plots = dict[str, list[tuple[Path, str]]]
+Part = dict[str, Any]  # what the template shows of one thing: a table, a figure, a study, a photo, a method
 # What the colours of the plots become in the dark.
 _DARK = {INK: "#e4e8eb", GRID: "#3d464d", PAPER: "#171b1f"}
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture in the page: `data` is embedded, `link` is the relative address of the full size."""
-
-    title: str
-    alt: str
-    data: str
-    link: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as text, with what its columns sort by."""
-
-    name: str
-    title: str
-    note: str
-    headers: list[tuple[str, bool]]
-    rows: list[list[tuple[str, str]]]
-    left_out: int
-    columns: list[str]
-
-
-@dataclass(frozen=True)
-class Chapter:
-    """One study on the page."""
-
-    section: Section
-    verdicts: list[dict[str, str]]
-    tables: list[Table]
-    plots: list[Figure]
-    more_plots: list[Figure]
-    pictures: list[Figure]
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A photo's tiles: `data` holds them all, and each is a window on it, in units of a tile's width."""
-
-    data: str
-    link: str
-    tiles: Tiles
-
-
-@dataclass(frozen=True)
-class Method:
-    """Where the page gathers what is known of a method; `photos` are pairs of a photo and the tile's column."""
-
-    anchor: str
-    label: str
-    info: dict[str, Any]
-    verdicts: list[dict[str, str]]
-    photos: list[tuple[int, int]]
 
 
 def write_html(
     run_dir: Path,
     manifest: dict[str, Any],
     tables: Tables,
-    plots: list[Drawn],
+    plots: Plots,
     pictures: dict[str, list[Picture]],
-    maps: list[Tiles],
+    photos: list[Photo],
 ) -> Path:
     """Writes report.html, under 10 MB whatever the run: what does not fit is linked, and said to be.
 
-    Tables are by name, `pictures` by study, `maps` those of the photos; links are relative to `run_dir`.
+    Tables are by name, plots and pictures by study, `photos` those with maps; links are relative to `run_dir`.
     """
     loader = PackageLoader("suite.report", "templates")
     environment = Environment(
@@ -109,23 +49,21 @@ def write_html(
     style, script = (loader.get_source(environment, name)[0] for name in ("report.css", "report.js"))
     shown = {name: _table(name, table) for name, table in tables.items()}
     chapters = _chapters(run_dir, tables, shown, plots, pictures)
-    photos = _photos(run_dir, maps)
-    methods = _methods(manifest, [line for chapter in chapters for line in chapter.verdicts], photos)
+    photos_shown = _photos(run_dir, photos)
+    methods = _methods(manifest, [line for chapter in chapters for line in chapter["verdicts"]], photos_shown)
+    failures = tables.get("failures", pd.DataFrame({"status": []}))
     page = environment.get_template("report.html.j2").render(
         manifest=manifest,
-        status=STATUS.get(manifest["status"], manifest["status"]),
         took=_took(manifest),
         chapters=chapters,
         questions=_questions(chapters),
         methods=methods,
-        anchors={number(method.label): method.anchor for method in methods},
-        photos=photos,
-        photos_left_out=len(maps) - len(photos),
+        anchors={number(method["label"]): method["anchor"] for method in methods},
+        photos=photos_shown,
+        photos_left_out=len(photos) - len(photos_shown),
         tables=shown,
-        accuracy=tables["accuracy"].to_dict("records") if "accuracy" in tables else [],
-        n_failed=int((tables["failures"]["status"] == "failed").sum()) if "failures" in tables else 0,
+        n_failed=int((failures["status"] == "failed").sum()),
         config=yaml.safe_dump(manifest["config"], sort_keys=False, allow_unicode=True),
-        environment=_environment(manifest),
         style=Markup(style),
         script=Markup(script),
         style_digest=_digest(style),
@@ -137,25 +75,25 @@ def write_html(
 
 
 def _chapters(
-    run_dir: Path, tables: Tables, shown: dict[str, Table], plots: list[Drawn], pictures: dict[str, list[Picture]]
-) -> list[Chapter]:
+    run_dir: Path, tables: Tables, shown: dict[str, Part], plots: Plots, pictures: dict[str, list[Picture]]
+) -> list[Part]:
     """The studies that left anything, in the order of the page; plots are embedded up to a size, in all."""
-    chapters, taken = [], 0
+    chapters, size = [], 0
     for section in sections():
-        embedded, linked = list[Figure](), list[Figure]()
-        for figure in (_plot(run_dir, plot) for plot in plots if plot.study == section.study):
-            fits = taken + len(figure.data) <= PLOTS_BYTES
+        embedded, linked = list[Part](), list[Part]()
+        for figure in (_plot(run_dir, *plot) for plot in plots.get(section.study, [])):
+            fits = size + len(figure["data"]) <= PLOTS_BYTES
             (embedded if fits else linked).append(figure)
-            taken += len(figure.data) if fits else 0
-        mine = [shown[name] for name in section.texts if name in shown and not _said_already(section, name, tables)]
-        drawn = [_thumbnail(run_dir, *picture) for picture in pictures.get(section.study, [])[: section.shown]]
-        if mine or embedded or linked or drawn:
-            lines = _verdicts(section, tables, mine)
-            chapters.append(Chapter(section, lines, mine, embedded, linked, drawn))
+            size += len(figure["data"]) if fits else 0
+        own = [shown[name] for name in section.texts if name in shown and not _on_first_page(section, name, tables)]
+        thumbnails = [_thumbnail(run_dir, *picture) for picture in pictures.get(section.study, [])[: section.shown]]
+        if own or embedded or linked or thumbnails:
+            chapter = {"section": section, "verdicts": _verdicts(section, tables, own), "tables": own}
+            chapters.append(chapter | {"plots": embedded, "more_plots": linked, "pictures": thumbnails})
     return chapters
 
 
-def _said_already(section: Section, name: str, tables: Tables) -> bool:
+def _on_first_page(section: Section, name: str, tables: Tables) -> bool:
     """Whether a table of verdicts holds nothing beyond what stands at the top of the page."""
     table = tables[name]
     return name == section.verdicts and len(table.columns) <= 5 and len(table) == len(headline(table))
@@ -184,96 +122,85 @@ def _took(manifest: dict[str, Any]) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _verdicts(section: Section, tables: Tables, shown: list[Table]) -> list[dict[str, str]]:
+def _verdicts(section: Section, tables: Tables, shown: list[Part]) -> list[Part]:
     """What the page says first of a study, and where its evidence is."""
-    table = tables.get(section.verdicts)
-    judged = [] if table is None else records(headline(table))
-    lines: list[dict[str, str]] = []
-    for found in (*section.findings(tables), *judged):
-        line = {key: number(value) for key, value in found.items()}
+    judged = records(headline(tables[section.verdicts])) if section.verdicts in tables else []
+    evidence = shown[0]["name"] if shown else f"study-{section.study}"
+    lines = []
+    for record in (*section.findings(tables), *judged):
+        line = {"stability": "", "control": "no", "measure": ""} | {key: number(value) for key, value in record.items()}
         tone = section.tone(line["verdict"])
-        mark = MARKS[tone] if "measure" in found else ""  # a finding judges nothing
-        evidence = shown[0].name if shown else f"study-{section.study}"
-        lines.append(
-            {"stability": "", "control": "no", "measure": ""}
-            | line
-            | {"tone": tone, "mark": mark, "sentence": section.sentences.get(line["verdict"], "")}
-            | {"study": section.study, "evidence": evidence}
-        )
+        mark = MARKS[tone] if "measure" in record else ""  # a finding judges nothing
+        line |= {"tone": tone, "mark": mark, "sentence": section.sentences.get(line["verdict"], "")}
+        lines.append(line | {"study": section.study, "evidence": evidence})
     return lines
 
 
-def _questions(chapters: list[Chapter]) -> list[tuple[str, list[Chapter]]]:
+def _questions(chapters: list[Part]) -> list[tuple[str, list[Part]]]:
     """The questions that have an answer, with the studies that give it."""
-    found: dict[str, list[Chapter]] = {section.question: [] for section in sections() if section.question}
-    found[_ELSE] = []
+    answers = {section.question or _ELSE: list[Part]() for section in sections()}
+    answers[_ELSE] = answers.pop(_ELSE)
     for chapter in chapters:
-        if chapter.verdicts and not chapter.section.beside:  # which has its own place
-            found[chapter.section.question or _ELSE].append(chapter)
-    return [(question, some) for question, some in found.items() if some]
+        if chapter["verdicts"] and not chapter["section"].beside:  # which is shown by itself
+            answers[chapter["section"].question or _ELSE].append(chapter)
+    return [(question, some) for question, some in answers.items() if some]
 
 
-def _photos(run_dir: Path, maps: list[Tiles]) -> list[Photo]:
-    """As many photos as are shown and fit."""
-    photos, taken = list[Photo](), 0
-    for tiles in maps[:PICTURES_SHOWN]:
-        data = _embed(tiles.path.read_bytes(), "webp")
-        taken += len(data)
-        if photos and taken > PICTURES_BYTES:
+def _photos(run_dir: Path, photos: list[Photo]) -> list[Part]:
+    """As many photos as are shown and fit: `data` holds a photo's tiles, `ratio` is a tile's height over its width."""
+    shown, size = list[Part](), 0
+    for photo in photos[:PICTURES_SHOWN]:
+        data = _embed(photo.strip.read_bytes(), "webp")
+        size += len(data)
+        if shown and size > PICTURES_BYTES:
             break
-        photos.append(Photo(data, _link(run_dir, tiles.full), tiles))
-    return photos
+        with Image.open(photo.strip) as image:
+            ratio = (image.height / len(SIDES)) / (image.width / (1 + len(photo.methods)))
+        shown.append({"data": data, "link": _link(run_dir, photo.full), "ratio": ratio, "photo": photo})
+    return shown
 
 
-def _methods(manifest: dict[str, Any], lines: list[dict[str, str]], photos: list[Photo]) -> list[Method]:
-    made = []
+def _methods(manifest: dict[str, Any], lines: list[Part], photos: list[Part]) -> list[Part]:
+    """What is gathered of each method; `tiles` are pairs of a photo and the tile's column."""
+    methods = []
     for i, (label, info) in enumerate(manifest.get("methods", {}).items()):
-        mine = [line for line in lines if line["method"] == number(label)]
-        columns = [list(photo.tiles.methods) for photo in photos]
-        places = [(k, names.index(label)) for k, names in enumerate(columns) if label in names]
-        made.append(Method(f"method-{i}-{slug(label)}", label, info, mine, places))
-    return made
+        columns = [list(shown["photo"].methods) for shown in photos]
+        method = {"anchor": f"method-{i}-{slug(label)}", "label": label, "info": info}
+        method |= {"verdicts": [line for line in lines if line["method"] == number(label)]}
+        method |= {"tiles": [(k, names.index(label)) for k, names in enumerate(columns) if label in names]}
+        methods.append(method)
+    return methods
 
 
-def _table(name: str, table: pd.DataFrame) -> Table:
+def _table(name: str, table: pd.DataFrame) -> Part:
+    """A table as text: headers with whether they are numeric, and rows of cells, each with what it sorts by."""
     title, note = texts()[name]
     if "method" in table and name != "failures" and table.get("model", pd.Series()).nunique() == 1:
         table = table.drop(columns="model")  # the same in every line
-    shown = display(table.head(ROWS_SHOWN), name)
-    columns = columns_shown(table)
+    left_out, table = max(0, len(table) - ROWS_SHOWN), table.head(ROWS_SHOWN)
+    shown, columns, cells = display(table, name), columns_shown(table), []
     numeric = [is_numeric(table[column]) for column in columns]
-    keys = [[str(value) if pd.notna(value) else "" for value in table[column].head(ROWS_SHOWN)] for column in columns]
-    rows = [
-        [(cell, key[i] if is_number else cell) for cell, key, is_number in zip(line, keys, numeric, strict=True)]
-        for i, line in enumerate(shown.itertuples(index=False, name=None))
-    ]
-    heads = list(zip(shown.columns, numeric, strict=True))
-    return Table(name, title, note, heads, rows, max(0, len(table) - ROWS_SHOWN), columns)
+    for k, column in enumerate(columns):
+        keys = [str(value) if pd.notna(value) else "" for value in table[column]] if numeric[k] else shown.iloc[:, k]
+        cells.append(list(zip(shown.iloc[:, k], keys, strict=True)))
+    heads, rows = list(zip(shown.columns, numeric, strict=True)), list(zip(*cells, strict=True))
+    part = {"name": name, "title": title, "note": note, "headers": heads, "columns": columns}
+    return part | {"rows": rows, "left_out": left_out}
 
 
-def _plot(run_dir: Path, plot: Drawn) -> Figure:
+def _plot(run_dir: Path, path: Path, text: str) -> Part:
     """An SVG that follows the reader's light or dark setting by itself."""
-    light, dark = ("".join(f"--c{i}:{pair[k]};" for i, pair in enumerate(_DARK.items())) for k in (0, 1))
+    light = "".join(f"--c{i}:{colour};" for i, colour in enumerate(_DARK))
+    dark = "".join(f"--c{i}:{colour};" for i, colour in enumerate(_DARK.values()))
     rules = f"<style>:root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
-    svg = plot.path.read_text(encoding="utf-8")
+    svg = path.read_text(encoding="utf-8")
     for i, colour in enumerate(_DARK):
         svg = svg.replace(colour, f"var(--c{i})")
     head = svg.index(">", svg.index("<svg")) + 1
     data = _embed((svg[:head] + rules + svg[head:]).encode(), "svg+xml")
-    return Figure(plot.text, plot.text, data, _link(run_dir, plot.path))
+    return {"title": text, "alt": text, "data": data, "link": _link(run_dir, path)}
 
 
-def _thumbnail(run_dir: Path, path: Path, title: str, alt: str) -> Figure:
-    return Figure(title, alt, _embed(thumbnail(path).read_bytes(), "webp"), _link(run_dir, path))
-
-
-def _environment(manifest: dict[str, Any]) -> list[tuple[str, str]]:
-    known = ("id", "config_digest", "commit", "seed", "threads", "started", "finished")
-    plain = {key: manifest.get(key) for key in known}
-    data = {f"data {key}": value for key, value in manifest.get("data", {}).items() if key != "files"}
-    parts = plain | data | manifest.get("hardware", {}) | manifest.get("versions", {})
-    return [
-        (as_words(key), number(value if isinstance(value, int | float) else str(value)))
-        for key, value in parts.items()
-        if value not in (None, "")
-    ]
+def _thumbnail(run_dir: Path, path: Path, title: str, alt: str) -> Part:
+    data = _embed(thumbnail(path).read_bytes(), "webp")
+    return {"title": title, "alt": alt, "data": data, "link": _link(run_dir, path)}

@@ -5,7 +5,6 @@ from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -15,38 +14,34 @@ from suite.report.style import figure_style, save, slug
 from suite.report.tables import Rows, rows_of
 
 
-class Drawn(NamedTuple):
-    """A figure on disk: the study it belongs to, the SVG, and its text."""
+def draw_plots(rows: Rows, tables: Tables, folder: Path) -> dict[str, list[tuple[Path, str]]]:
+    """Draws what the rows allow into `folder`; a figure that was made of the same by the same code is kept.
 
-    study: str
-    path: Path
-    text: str
-
-
-def draw_plots(rows: Rows, tables: Tables, folder: Path) -> list[Drawn]:
-    """Draws what the rows allow into `folder`; a figure that was made of the same by the same code is kept."""
-    drawn = []
+    Returns:
+        Study -> SVGs, each with its text.
+    """
+    drawn: dict[str, list[tuple[Path, str]]] = {}
     for section in sections():
-        mine = rows_of(rows, [section.study])
+        of_study = rows_of(rows, [section.study])
         own = {name: tables[name] for name in section.texts if name in tables}
-        plots = list(section.plots(mine, own)) if len(mine) else []
-        made_of = _digest(mine, own) if plots else ""
+        plots = list(section.plots(of_study, own)) if len(of_study) else []
+        made_of = _digest(of_study, own) if plots else ""
         for plot in plots:
             path = folder / f"{slug(plot.name)}.svg"
             if not (path.exists() and f">{made_of}<".encode() in path.read_bytes()):
                 with figure_style():
                     save(plot.draw(), path, made_of)
-            drawn.append(Drawn(section.study, path, plot.text))
+            drawn.setdefault(section.study, []).append((path, plot.text))
     return drawn
 
 
 def _digest(rows: pd.DataFrame, tables: Tables) -> str:
     """Names what a study's figures are made of: rows, tables and the code that draws."""
-    found = hashlib.blake2b(_code(), digest_size=16)
+    digest = hashlib.blake2b(_code(), digest_size=16)
     for frame in (rows, *tables.values()):
-        found.update(repr(list(frame.columns)).encode())
-        found.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
-    return found.hexdigest()
+        digest.update(repr(list(frame.columns)).encode())
+        digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 @cache

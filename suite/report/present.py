@@ -1,10 +1,8 @@
 """How tables read: words for columns, numbers as text, and CSV, Markdown and LaTeX files. No torch, no HTML."""
 
-import html
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -14,38 +12,30 @@ from suite.report.sections import sections
 from suite.report.words import as_words, number
 
 # file name -> (title, what the numbers mean and which direction is better)
-_TEXTS: Mapping[str, tuple[str, str]] = {
-    "accuracy": (
-        "Accuracy",
-        "Share of labelled photos whose label comes first, or among the first five. In brackets: Wilson's 95% "
-        "interval, wide where the photos are few.",
-    ),
-    "predictions": ("Predictions", "What the network sees in each photo. Confidence is the softmax of its top class."),
+_TEXTS = {
     "methods": ("Methods", "What stands behind each label."),
     "networks": ("Networks", "Where the networks came from."),
     "failures": ("Failures", "What could not be done, by reason. Not applicable: mathematics leaves it undefined."),
 }
 
-_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-}  # fmt: skip
-_HEADERS = {"metric": "measure", "top1": "top-1", "top5": "top-5"}
+_MARKDOWN = str.maketrans({"|": "\\|", "&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 @cache
 def texts() -> Mapping[str, tuple[str, str]]:
     """Table -> (title, what the numbers mean and which direction is better)."""
-    return MappingProxyType({**_TEXTS, **{name: text for part in sections() for name, text in part.texts.items()}})
+    return _TEXTS | {name: text for part in sections() for name, text in part.texts.items()}
 
 
 @cache
-def _headers_of_sections() -> Mapping[str, Mapping[str, str]]:
-    return MappingProxyType({name: part.headers for part in sections() for name in part.texts})
+def _headers(table: str) -> Mapping[str, str]:
+    of_section = (part.headers for part in sections() if table in part.texts)
+    return {"metric": "measure", **next(of_section, {})}
 
 
 def header(column: str, table: str) -> str:
     """The words for a column of the table of that name."""
-    return (_HEADERS | dict(_headers_of_sections().get(table, {}))).get(column, as_words(column))
+    return _headers(table).get(column, as_words(column))
 
 
 def is_numeric(values: "pd.Series[Any]") -> bool:
@@ -81,25 +71,18 @@ def display(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return pd.DataFrame(shown, dtype=object)
 
 
-def _markdown(text: str) -> str:
-    return html.escape(text, quote=False).replace("|", "\\|")
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in text)
-
-
 def write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
     """Writes each table as .csv (all digits), .md and .tex (as shown, escaped)."""
     for name, table in tables.items():
         shown = display(table, name)
         align = ["right" if is_numeric(table[column]) else "left" for column in columns_shown(table)]
-        marked = shown.map(_markdown).rename(columns=_markdown)
-        markdown = marked.to_markdown(index=False, disable_numparse=True, colalign=align)
-        heads, *lines = ([_latex(cell) for cell in line] for line in (shown.columns, *shown.to_numpy()))
-        body = "".join(f"{' & '.join(line)} \\\\\n" for line in lines)
-        latex = f"\\begin{{tabular}}{{{''.join(side[0] for side in align)}}}\n\\toprule\n{' & '.join(heads)} \\\\\n"
-        latex += f"\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
-        files = {"csv": table.to_csv(index=False, lineterminator="\n"), "md": markdown + "\n", "tex": latex}
+        look: Any = {"index": False, "disable_numparse": True, "colalign": align}
+        escaped = shown.map(_markdown).rename(columns=_markdown)
+        files = {"csv": table.to_csv(index=False, lineterminator="\n"), "md": escaped.to_markdown(**look) + "\n"}
+        files["tex"] = shown.to_markdown(tablefmt="latex_booktabs", **look) + "\n"
         for suffix, text in files.items():
             write_bytes(folder / f"{name}.{suffix}", text.encode("utf-8", "backslashreplace"))
+
+
+def _markdown(text: str) -> str:
+    return text.translate(_MARKDOWN)

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from suite.metrics.statistics import crossed_mean
-from suite.report.overlay import PAPER, draw_map, fit_photo, scale, write
-from suite.report.pictures import Picture, load, newer, save_png, signed_methods
+from suite.report.pictures import Arrays, Picture, newer, save_png, saved, signed_methods
 from suite.report.sections import with_ends
+from suite.report.tiles import Row, Tile, map_tile, sheet
 from suite.sanity import verdict as judging
 
 CELL = judging.HEADLINE[2]
@@ -36,7 +36,7 @@ HEADERS = {
     "x": "blocks random",
     "other": "with",
 }
-_TILE, _GAP, _LEFT = 112, 8, 132
+_SIDE = 112
 
 
 def mean_similarity(name: str, values: judging.Array) -> dict[str, float]:
@@ -48,35 +48,23 @@ def mean_similarity(name: str, values: judging.Array) -> dict[str, float]:
 
 def draw_cascades(run_dir: Path, manifest: dict[str, Any], study: str, title: str) -> list[Picture]:
     """The paper's picture: methods down, stages across, the maps of one photo."""
-    drawn = []
-    for model, about in manifest.get("models", {}).items():
-        for source in sorted((run_dir / "images" / about["folder"]).glob(f"{study}-*.npz")):
-            path = source.with_suffix(".png")
-            arrays = load(source)
-            if not newer(path, source):
-                save_png(_cascade(arrays, signed_methods(manifest), title), path)
-            alt = f"Maps of {arrays['id']} on {model}: methods down; across: {title}."
-            drawn.append((path, f"{title} · {model}", alt))
-    return drawn
+    pictures = []
+    for source, model, arrays in saved(run_dir, f"{study}-*.npz", manifest):
+        path = source.with_suffix(".png")
+        if not newer(path, source):
+            save_png(_cascade(arrays, signed_methods(manifest), title), path)
+        alt = f"Maps of {arrays['id']} on {model}: methods down; across: {title}."
+        pictures.append((path, f"{title} · {model}", alt))
+    return pictures
 
 
-def _cascade(arrays: dict[str, Any], signed: dict[str, bool], title: str) -> Image.Image:
+def _cascade(arrays: Arrays, signed: dict[str, bool], title: str) -> Image.Image:
     keys = [key.split("|", 2) for key in arrays if "|" in key]
     stages = sorted({(int(count), name) for count, name, _ in keys})
-    methods = list(dict.fromkeys(method for *_, method in keys))
-    photo = fit_photo(arrays, _TILE)
-    step = _TILE + _GAP
-    image = Image.new("RGB", (_LEFT + (len(stages) + 1) * step + _GAP, 64 + len(methods) * step), PAPER)
-    draw = ImageDraw.Draw(image)
-    for column, text in enumerate(["photo", *(name if count == 0 else f"{count}: {name}" for count, name in stages)]):
-        write(draw, (_LEFT + column * step, 40), text, 12, width=_TILE, bold=True)
-    write(draw, (_GAP, 12), f"{title}; each map in its own scale", 13)
-    for row, method in enumerate(methods):
-        y = 60 + row * step
-        write(draw, (_GAP, y + photo.height / 2), method, 12, width=_LEFT - 2 * _GAP, anchor="lm")
-        image.paste(photo, (_LEFT, y))
-        for column, (count, name) in enumerate(stages, start=1):
-            if (values := arrays.get(f"{count}|{name}|{method}")) is not None:
-                tile = draw_map(values, photo, scale(values), signed.get(method, False))
-                image.paste(tile, (_LEFT + column * step, y))
-    return image
+    rows: list[Row] = []
+    for method in dict.fromkeys(method for *_, method in keys):
+        maps = [arrays.get(f"{count}|{name}|{method}") for count, name in stages]
+        tiles = [None if values is None else map_tile("", values, signed.get(method, False)) for values in maps]
+        rows.append((method, [Tile("", arrays["photo"]), *tiles]))
+    columns = ["photo", *(f"{count}: {name}" if count else name for count, name in stages)]
+    return sheet(rows, title=f"{title}; each map in its own scale", columns=columns, side=_SIDE)

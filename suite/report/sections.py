@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,17 +14,11 @@ from suite.registry import studies, study_part
 from suite.report.style import Figure
 
 Tables = dict[str, pd.DataFrame]
+Captions = Mapping[tuple[str, str], tuple[str, str]]  # (network, photo) -> the photo's label, what the network sees
 
 
-@dataclass(frozen=True)
-class Plot:
-    """One figure.
-
-    Attributes:
-        name: its file's, under plots/; what no file may be called is replaced.
-        text: one sentence that says what it shows: the page's caption and alternative text.
-        draw: makes it, inside `style.figure_style`.
-    """
+class Plot(NamedTuple):
+    """One figure: its file's name under plots/, a sentence that says what it shows, and what draws it."""
 
     name: str
     text: str
@@ -87,6 +81,8 @@ class Section:
         question: what people ask that this study answers, as the first page says it; "" for what comes after these.
         overview: (all tables, manifest) -> tables made of the other studies' tables.
         compared: how `suite compare` reads its rows.
+        captions: (all tables) -> the words beside photos.
+        terminal: tables that a terminal shows after a run -> their columns there, all where none is named.
         beside: number of a verdict -> plots of other studies that are shown beside it. A section that has them stands
             first on the page, and the other sections' pictures are files only.
     """
@@ -108,6 +104,8 @@ class Section:
     of_network: bool = False
     question: str = ""
     overview: Callable[[Tables, dict[str, Any]], Tables] = lambda tables, manifest: {}
+    captions: Callable[[Tables], Captions] = lambda tables: {}
+    terminal: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     compared: Compared = Compared()
 
@@ -154,11 +152,6 @@ def groups(frame: pd.DataFrame, *by: str) -> Iterator[tuple[Any, pd.DataFrame]]:
         yield from frame.groupby(by[0] if len(by) == 1 else list(by), sort=False, dropna=False)
 
 
-def methods_in(table: pd.DataFrame | None, model: str) -> list[str]:
-    """A network's methods, in the order of a table."""
-    return [] if table is None else list(dict.fromkeys(table.loc[table["model"] == model, "method"]))
-
-
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The lines of a table, each by column."""
     return [{str(column): value for column, value in line.items()} for line in table.to_dict("records")]
@@ -168,8 +161,8 @@ def summarise(
     frame: pd.DataFrame, by: Sequence[str], of: Callable[[pd.DataFrame], Mapping[str, Any] | None]
 ) -> pd.DataFrame:
     """A line a group: its keys and then what `of` makes of it; a group of which it makes None has no line."""
-    made = ((key if len(by) > 1 else (key,), of(group)) for key, group in groups(frame, *by))
-    return pd.DataFrame([dict(zip(by, key, strict=True)) | dict(line) for key, line in made if line is not None])
+    lines = ((key if len(by) > 1 else (key,), of(group)) for key, group in groups(frame, *by))
+    return pd.DataFrame([dict(zip(by, key, strict=True)) | dict(line) for key, line in lines if line is not None])
 
 
 def square(pairs: pd.DataFrame, first: str, second: str, value: str) -> pd.DataFrame:

@@ -6,12 +6,10 @@ A number with an interval takes three columns: `name`, `name_low`, `name_high`. 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from suite.registry import studies
-from suite.report.sections import Tables, by_metric, ok, records, sections, share_with_interval, summarise, unreadable
-from suite.report.words import class_name
+from suite.report.sections import Tables, records, sections, summarise
 
 Rows = pd.DataFrame | Callable[[Sequence[str]], pd.DataFrame]  # all of them, or what reads those of some studies
 
@@ -25,8 +23,7 @@ def build_tables(rows: Rows, manifest: dict[str, Any]) -> Tables:
     """Every table that this run has rows for, by file name: verdicts first, then the run's own, then by section."""
     made: Tables = {}
     with_section = {section.study for section in sections()}
-    seen = rows_of(rows, [name for name in studies() if name not in with_section])
-    undone = [seen]
+    undone = [rows_of(rows, [name for name in studies() if name not in with_section])]
     for section in sections():
         mine = rows_of(rows, [section.study, *section.also])
         own = mine["study"] == section.study
@@ -36,9 +33,9 @@ def build_tables(rows: Rows, manifest: dict[str, Any]) -> Tables:
     for section in sections():
         made |= section.overview(made, manifest)
     verdicts = {s.verdicts: made.pop(s.verdicts) for s in sections() if s.verdicts in made}
-    made = verdicts | made | {"accuracy": accuracy(seen), "predictions": predictions(seen, manifest)}
-    made |= {"methods": methods(manifest), "networks": networks(seen, manifest)}
-    made["failures"] = failures(pd.concat(undone))
+    not_ok = pd.concat(undone)
+    made = verdicts | made | {"methods": methods(manifest), "networks": networks(not_ok, manifest)}
+    made["failures"] = failures(not_ok)
     return {name: _ordered(name, table, manifest) for name, table in made.items() if len(table)}
 
 
@@ -55,37 +52,6 @@ def _ordered(name: str, table: pd.DataFrame, manifest: dict[str, Any]) -> pd.Dat
         return column if known is None else column.map(lambda label: known.get(label, len(known)))
 
     return table.sort_values(keys, key=rank, kind="stable", ignore_index=True)
-
-
-def predictions(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
-    """What the network says of each photo. `label` is empty where none was given: the top class is then explained."""
-
-    def line(group: pd.DataFrame) -> dict[str, Any]:
-        values, target = ok(group).set_index("metric")["value"], group["target"].dropna()
-        return {
-            "label": class_name(target.iloc[0], manifest) if "correct" in values and len(target) else "",
-            "top1": class_name(values["top1"], manifest) if "top1" in values else "",
-            "confidence": values.get("confidence", np.nan),
-            "correct": {1.0: "yes", 0.0: "no"}.get(values.get("correct", np.nan), ""),
-            "status": "failed" if (group["status"] == "failed").any() else "ok",
-            "note": "; ".join(filter(None, group["message"].unique())),
-        }
-
-    study = rows[(rows["study"] == "predictions") & (rows["image"] != "")]
-    return summarise(study, ["model", "image"], line)
-
-
-def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
-    """Share of the labelled photos whose label is the top class, or among the five highest; Wilson's 95% interval."""
-
-    def line(group: pd.DataFrame) -> dict[str, float]:
-        values, nothing = by_metric(ok(group)), pd.Series(dtype=float)
-        made = {"photos": group["image"].nunique()} | share_with_interval("top1", values.get("correct", nothing))
-        n = made["n"]
-        made |= share_with_interval("top5", values.get("correct_top5", nothing)) | {"n": n}
-        return made | {"failed": len(unreadable(rows, group["model"].iloc[0]))}
-
-    return summarise(rows[(rows["study"] == "predictions") & (rows["image"] != "")], ["model"], line)
 
 
 def methods(manifest: dict[str, Any]) -> pd.DataFrame:

@@ -10,22 +10,15 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
 from report_fixture import EVIL, METHODS, make_run, photo_names
 from rich.console import Console
 
 from suite.errors import SuiteError
 from suite.report import build, terminal_summary
-from suite.report.overlay import overlay, scale
 from suite.report.pictures import PICTURE_BYTES
-from suite.report.plots import draw_plots
 from suite.report.tables import build_tables
 from suite.results import read, read_manifest, write_manifest, write_shard
-from suite.studies.sanity import report as sanity_report
 
 pytestmark = pytest.mark.slow  # whole pages with all their plots
 
@@ -104,7 +97,7 @@ def test_the_policy_admits_this_script_and_this_style_only(page: Page) -> None:
 
 
 def test_verdicts_come_first_then_the_rest_in_order(page: Page) -> None:
-    order = ("verdicts", "seen", "study-agreement", "study-speed", "pictures", "by-method")
+    order = ("verdicts", "study-predictions", "study-agreement", "study-speed", "pictures", "by-method")
     places = [page.source.index(f'id="{name}"') for name in order]
     places += [page.source.index("What could not be done"), page.source.index('id="configuration"')]
     assert places == sorted(places)
@@ -171,7 +164,7 @@ def test_a_section_without_rows_is_absent(tmp_path: Path, studies: tuple[str, ..
     assert "4 of 10 items are done" in re.sub(r"\s+", " ", page.text)
     assert ('id="verdicts"' in page.source) == bool({"agreement", "speed"} & set(studies))
     assert ('id="t-comparison"' in page.source) == ("comparison" in studies)
-    assert re.findall('id="study-(.*?)"', page.source) == [name for name in studies if name != "predictions"]
+    assert re.findall('id="study-(.*?)"', page.source) == list(studies)
     assert 'id="pictures"' not in page.source
 
 
@@ -202,72 +195,6 @@ def test_a_manifest_that_no_run_wrote_is_one_clear_line(manifest: dict[str, Any]
         build(tmp_path)
 
 
-def test_damaged_arrays_are_one_clear_line(tmp_path: Path) -> None:
-    run = make_run(tmp_path, photos=2, studies=("predictions",))
-    path = next((run / "images").rglob("*.npz"))
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(SuiteError, match=rf"{path.name} holds no readable arrays"):
-        build(run)
-
-
-def test_plots_leave_the_settings_of_matplotlib_alone(tmp_path: Path) -> None:
-    run = make_run(tmp_path, photos=2, studies=("speed",))
-    before = dict(mpl.rcParams)
-    mpl.rcParams["axes.facecolor"] = "red"  # nor do a user's settings reach the plots
-    try:
-        tables = build_tables(read(run), read_manifest(run))
-        drawn = draw_plots(read(run), tables, tmp_path / "plots")
-    finally:
-        mpl.rcParams["axes.facecolor"] = before["axes.facecolor"]
-    assert dict(mpl.rcParams) == before
-    path = next(plot.path for plot in drawn if plot.path.stem == "cost-squeezenet1_1-batch")
-    assert "#ff0000" not in path.read_text()
-
-
-def test_zero_stays_visible_on_the_log_axis(tmp_path: Path) -> None:
-    run = make_run(tmp_path, photos=5, studies=("agreement",))
-    tables = build_tables(read(run), read_manifest(run))
-    (plot,) = draw_plots(read(run), tables, tmp_path / "plots")
-    svg, text = plot.path.read_text(), plot.text
-    assert {"4 of 4", "3 of 4", "bit-equal"} <= set(re.findall(">([^<]+)</text>", svg))
-    assert "exactly equal" in text
-
-
-def test_overlay_by_hand() -> None:
-    photo = np.full((1, 3, 3), 100, np.uint8)
-    signed = overlay(photo, np.array([[-2.0, 0.0, 1.0]], np.float32), 1.0, signed=True)[0].astype(int)
-    assert set(signed[1]) <= {54, 55}  # 0 shows the darkened grey photo alone: 0.55 * 100
-    assert signed[0][2] > signed[0][0]  # below 0 is blue
-    assert signed[2][0] > signed[2][2]  # above 0 is orange
-    plain = overlay(photo, np.array([[0.0, 0.5, 1.0]], np.float32), 1.0, signed=False)[0].astype(int)
-    assert plain[0].sum() < plain[1].sum() < plain[2].sum()
-
-
-def test_scale_clips_outliers_but_never_to_nothing() -> None:
-    values = np.zeros((100, 100), np.float32)
-    assert scale(values) == 0
-    values[0, 0] = 5
-    assert scale(values) == 5  # more than 99% are 0: the maximum then
-    values = np.linspace(-1, 1, 10001, dtype=np.float32)
-    values[0] = -1000
-    assert scale(values) == pytest.approx(0.99, abs=1e-3)
-    assert scale(np.array([np.nan, 1.0], np.float32)) == 0
-
-
-def test_a_captum_map_beside_an_empty_own_one_is_drawn(tmp_path: Path) -> None:
-    run = make_run(tmp_path, photos=2, methods=("saliency",), studies=("predictions",))
-    path = next((run / "images").rglob("*.npz"))
-    arrays: dict[str, Any] = dict(np.load(path))
-    arrays["own|saliency"] = np.zeros_like(arrays["own|saliency"])
-    np.savez(path, **arrays)
-    build(run)
-    tile = np.asarray(Image.open(path.with_suffix(".png")))
-    left, top = 22 + 224 + 88, 22 + 30
-    own, captum = tile[top : top + 224, left : left + 224], tile[top + 258 : top + 482, left : left + 224]
-    assert len(np.unique(own.reshape(-1, 3), axis=0)) < 300  # words on an empty tile
-    assert len(np.unique(captum.reshape(-1, 3), axis=0)) > 1000
-
-
 def test_terminal_summary_shows_names_as_they_are(run_dir: Path) -> None:
     console = Console(file=StringIO(), width=160)
     console.print(terminal_summary(build_tables(read(run_dir), read_manifest(run_dir))))
@@ -275,12 +202,3 @@ def test_terminal_summary_shows_names_as_they_are(run_dir: Path) -> None:
     ratio = build_tables(read(run_dir), read_manifest(run_dir))["speed"]["captum_over_own"].iloc[-1]
     for words in ("✓ equal", "✗ differs", "✓ within tolerance", f"{ratio:.3g}", "<img src=x"):
         assert words in text
-
-
-def test_a_cascade_holds_more_methods_than_there_are_colours() -> None:
-    numbers = ("similarity", "similarity_low", "similarity_high", "null_low", "null_high")
-    line = {"metric": "spearman_abs", "order": "cascade_top", "x": 1, **dict.fromkeys(numbers, 0.5)}
-    table = pd.DataFrame([line | {"method": f"method {k}"} for k in range(12)])
-    nulls = pd.DataFrame(columns=["metric", "kind", "method", "similarity"])
-    figure = sanity_report._similarity(table, nulls, "cascade_top", "blocks")
-    assert len(figure.axes[0].lines) == 12

@@ -6,7 +6,6 @@ import pytest
 
 from suite.metrics.cards import CARDS, PLACEBOS
 from suite.metrics.statistics import paired_test
-from suite.report.sections import seeds_with_interval
 from suite.studies.scores import report as report
 from suite.studies.shortcut import report as shortcut
 
@@ -215,34 +214,6 @@ def test_a_map_that_is_no_better_is_seldom_called_so():
     assert wrong / trials <= 0.05
 
 
-def seeds(generator, share, spread, count=3, pictures=100):
-    """0 or 1 a picture, with an intraclass correlation of `spread` within a seed."""
-    scale = 1 / spread - 1
-    hits = generator.random((count, pictures)) < generator.beta(share * scale, (1 - share) * scale, (count, 1))
-    return pd.Series(hits.ravel().astype(float)), pd.Series(np.repeat(np.arange(count), pictures))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("spread", [0.05, 0.2])
-@pytest.mark.parametrize("share", [0.3, 0.5])
-def test_shares_of_few_seeds_cover(share, spread):
-    generator, hits, trials = np.random.default_rng(1), 0, 1000
-    for _ in range(trials):
-        found = seeds_with_interval("x", *seeds(generator, share, spread))
-        hits += found["x_low"] <= share <= found["x_high"]
-    assert hits / trials >= 0.90
-
-
-def test_pictures_of_one_training_are_no_interval():
-    hits, seed = seeds(np.random.default_rng(0), 0.5, 0.2)
-    found = seeds_with_interval("x", hits[seed < 2], seed[seed < 2])
-    assert np.isnan([found["x_low"], found["x_high"]]).all()
-    assert (found["n"], found["seeds"]) == (200, 2)
-    same = seeds_with_interval("x", pd.Series(np.ones(30)), pd.Series(np.repeat([0, 1, 2], 10)))
-    assert 0.8 < same["x_low"] < 0.95  # three equal seeds of ten pictures are not certainty
-    assert same["x_high"] == 1
-
-
 def planted(detection, alarm, gate=1.0):
     """Rows of the shortcut study, 20 pictures a seed; a share a seed."""
     base = {"study": "shortcut", "model": "m", "status": "ok", "control": False}
@@ -285,3 +256,35 @@ def test_interval_and_p_of_a_table_never_disagree():
     test = paired_test(some["control_noise"], some["m0"])
     line = main.set_index("method").loc["m0"]
     assert (line["over"], line["over_low"], line["over_high"]) == (test.mean, test.low, test.high)
+
+
+def test_the_heat_table_shows_each_number_with_its_rank_and_greys_what_failed_its_self_test():
+    some = {"map": 0.1 + WIGGLE, "other": 0.3 + WIGGLE, **controls(0.5)}
+    main = judged(rows(some), rows({name: 1 - v for name, v in some.items()}, "insertion"))
+    main = main.assign(trusted=main["metric"] == "deletion")
+    ax = report._heat(main).axes[0]
+    words = [text.get_text().partition("\n")[0] for text in ax.texts]
+    assert len(words) == len(main)
+    assert {"0.100  #1", "0.300  #2", "0.900  #1"} <= set(words)
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["deletion ↓", "insertion ↑"]
+    assert [text.get_text() for text in ax.get_yticklabels()][:2] == ["map", "other"]  # controls come last
+    blue, grey = (mesh.get_facecolors()[mesh.get_array().mask.ravel() == 0] for mesh in ax.collections)
+    assert (blue[:, 2] > blue[:, 0]).any()
+    np.testing.assert_allclose(grey[:, 0], grey[:, 2], atol=1e-6)
+
+
+def test_curves_of_controls_are_dashed():
+    steps = [rows({"map": 0.9 - 0.1 * x + WIGGLE, **controls(0.5)}, "deletion_curve").assign(x=x) for x in range(4)]
+    figure = report._curves(pd.concat(steps).assign(other="mean"))
+    looks = {line.get_label(): line.get_linestyle() for line in figure.axes[0].lines}
+    assert looks.pop("map") == "-"
+    assert set(looks.values()) == {"--"}
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [0.9, 0.8, 0.7, 0.6])
+
+
+def test_cost_beside_quality_names_each_method():
+    ranks = pd.Series({"a": 1.0, "b": 2.0})
+    ax = report._cost(pd.Series({"a": 1.0, "b": 100.0}), ranks).axes[0]
+    assert [text.get_text() for text in ax.texts] == ["a", "b"]
+    assert ax.yaxis_inverted()
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "100"]

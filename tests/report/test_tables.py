@@ -1,17 +1,13 @@
 """Verdicts and tables against numbers worked out by hand, with faults planted."""
 
 import math
-import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from report_fixture import METHODS, make_run
 
-from suite.report.present import display, number, write_tables
-from suite.report.sections import sections
 from suite.report.tables import build_tables
 from suite.results import as_table, read, read_manifest
 from suite.studies.agreement.report import agreement_verdicts
@@ -213,26 +209,6 @@ def test_comparison_takes_a_pair_without_its_order_and_a_photo_once() -> None:
     assert (line["unrelated_mean"], line["unrelated_p95"]) == (pytest.approx(0.5), pytest.approx(0.95))
 
 
-def test_predictions_and_accuracy_by_hand() -> None:
-    def photo(image: str, target: int, top: int, **correct: Any) -> list[dict[str, Any]]:
-        base = {"study": "predictions", "image": image, "target": target}
-        rows = [base | {"metric": "top1", "value": top}, base | {"metric": "confidence", "value": 0.25}]
-        return rows + [base | {"metric": name} | correct for name in ("correct", "correct_top5")]
-
-    unlabelled = {"status": "not_applicable", "value": math.nan, "message": "no label"}
-    rows = photo("a", 1, 1, value=1) + photo("b", 1, 7, value=0) + photo("c", 7, 7, **unlabelled)
-    tables = build_tables(frame(*rows), {"class_names": {"1": "snail"}})
-    a, b, c = tables["predictions"].to_dict("records")
-    assert (a["label"], a["top1"], a["correct"]) == ("snail", "snail", "yes")
-    assert (b["label"], b["top1"], b["correct"]) == ("snail", "class 7", "no")
-    assert (c["label"], c["top1"], c["correct"], c["note"]) == ("", "class 7", "", "no label")
-    accuracy = tables["accuracy"].iloc[0]
-    assert (accuracy["photos"], accuracy["n"], accuracy["top1"]) == (3, 2, 0.5)
-    nothing = build_tables(frame(*photo("c", 7, 7, **unlabelled)), {})["accuracy"].iloc[0]
-    assert nothing["n"] == 0
-    assert math.isnan(nothing["top1"])
-
-
 def test_failures_are_grouped_and_failed_comes_first() -> None:
     rows = [undone(name, "not_applicable", "flat") for name in "abcd"] + [undone("e", "failed", "boom")]
     table = build_tables(frame(*rows), {})["failures"]
@@ -241,75 +217,8 @@ def test_failures_are_grouped_and_failed_comes_first() -> None:
     assert table["such_as"][1] == "a, b, c"
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.0, "0"), (1.0, "1"), (0.99999, "1.00"), (-0.5, "-0.500"), (2e-7, "2.00e-07"), (1234.5, "1234"), (3, "3"),
-        (math.nan, "–"), (None, "–"), (math.inf, "inf"), (True, "yes"), (np.int64(5), "5"), (1e9, "1.00e+09"),
-        ("two\nlines", "two lines"), ("\N{RIGHT-TO-LEFT OVERRIDE}x", "\N{REPLACEMENT CHARACTER}x"),
-    ],
-)  # fmt: skip
-def test_numbers_as_text(value: Any, text: str) -> None:
-    assert number(value) == text
-
-
-def test_interval_and_value_share_a_cell() -> None:
-    table = pd.DataFrame({"mean": [0.5, 0.5], "mean_low": [0.25, math.nan], "mean_high": [0.75, math.nan]})
-    assert list(display(table, "comparison")["mean [95%]"]) == ["0.500 [0.250, 0.750]", "0.500"]
-
-
-@pytest.mark.slow
-def test_files_hold_all_digits_and_escape_what_is_hostile(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run")
-    tables = build_tables(read(run), read_manifest(run))
-    write_tables(tables, tmp_path)
-    assert {path.stem for path in tmp_path.glob("*.csv")} == set(tables)
-    for name, table in tables.items():
-        again = pd.read_csv(tmp_path / f"{name}.csv", keep_default_na=True)
-        for column in table.select_dtypes("float"):
-            np.testing.assert_array_equal(again[column].to_numpy(float), table[column].to_numpy(float))
-        markdown = (tmp_path / f"{name}.md").read_text()
-        assert not re.search("<script|<img", markdown)
-        bars = {len(line.replace("\\|", "").split("|")) for line in markdown.splitlines()}
-        assert len(bars) == 1, name
-    latex = (tmp_path / "predictions.tex").read_text()
-    assert r"squeezenet1\_1" in latex
-    assert r"\$x\_1\$ | 100\%" in latex
-    assert "guided_grad_cam" not in (tmp_path / "agreement_verdicts.tex").read_text()
-
-
 def test_methods_stand_in_the_order_of_the_configuration(tmp_path: Path) -> None:
     run = make_run(tmp_path, studies=("agreement", "speed"))
     tables = build_tables(read(run), read_manifest(run))
     assert list(tables["agreement_verdicts"]["method"]) == list(METHODS)
     assert list(tables["speed"]["method"]) == [*METHODS, "all methods"] * 2
-
-
-def test_every_section_has_the_page_of_docs_that_the_report_names() -> None:
-    docs = Path(__file__).parents[2] / "docs" / "studies"
-    named = {section.page or f"studies/{section.study}" for section in sections()}
-    pages = [path for path in docs.glob("*.md") if path.stem != "verdicts"]
-    assert named == {f"studies/{path.stem}" for path in pages} | {"coursework"}
-    assert (docs.parent / "coursework.md").exists()
-    for path in pages:
-        text = path.read_text(encoding="utf-8")
-        assert not [part for part in ("**Question", "**How to read", "**Limits", "**Sources") if part not in text], path
-        for module in re.findall(r"`(suite/[a-z_/]+(?:\.py)?)`", text):
-            assert (docs.parents[1] / module).exists(), module
-
-
-def test_the_page_of_verdicts_names_tests_that_there_are() -> None:
-    root = Path(__file__).parents[2]
-    page = (root / "docs" / "studies" / "verdicts.md").read_text(encoding="utf-8")
-    tests = {
-        path.relative_to(root / "tests").as_posix(): path.read_text(encoding="utf-8")
-        for path in (root / "tests").rglob("test_*.py")
-    }
-    named = re.findall(r"`([\w/]*test_\w+\.py)?(?:::)?(test_\w+)?`", page)
-    assert sum(bool(file) or bool(test) for file, test in named) > 12
-    for file, test in named:
-        assert not file or file in tests
-        assert not test or f"def {test}(" in (tests[file] if file else "".join(tests.values())), test
-    judging = [part for part in sections() if part.study in ("agreement", "sanity", "labels", "shortcut", "scores")]
-    words = {word for part in judging for word in part.good | part.bad} - {"failed"}
-    assert not {word for word in words if word.split(" than ")[0].lower() not in page.lower()}

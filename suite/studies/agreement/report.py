@@ -7,25 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from suite.report.sections import (
-    Compared,
-    Plot,
-    Section,
-    Tables,
-    by_metric,
-    groups,
-    methods_in,
-    ok,
-    summarise,
-    unreadable,
-)
-from suite.report.style import COLOURS, GRID, Figure, canvas, methods_down
+from suite.report.figures import draw_strips, log_scale
+from suite.report.sections import Compared, Plot, Section, Tables, by_metric, groups, ok, summarise, unreadable
+from suite.report.style import GRID, Figure, canvas
 
 # What a row of agreement promises: the first to the bit, the second up to a stated tolerance.
 PROMISES = ("bit_equal", "within_tolerance")
 OTHER_FORMAT = "contiguous"  # rows of a channels_last run, beside the maps of the usual memory format
 COLUMNS = ("model", "method", "measure", "verdict", "reason")
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 TEXTS = {
     "agreement_verdicts": ("Verdicts", "Is the handwritten method the same as the reference?"),
     "agreement": (
@@ -157,43 +146,38 @@ def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
 
 
 def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
-    for model, group in groups(ok(rows[rows["implementation"] != OTHER_FORMAT]), "model"):
+    own = ok(rows[rows["implementation"] != OTHER_FORMAT])
+    for model, table in groups(tables.get("agreement_verdicts", pd.DataFrame()), "model"):
         text = f"How far own and Captum's maps differ on {model}, a dot a photo; dots in the band are exactly equal."
-        yield Plot(f"difference-{model}", text, partial(_difference, group, methods_in(tables.get("agreement"), model)))
+        yield Plot(f"difference-{model}", text, partial(_difference, own[own["model"] == model], list(table["method"])))
 
 
-def _difference(rows: pd.DataFrame, order: list[str]) -> Figure:
+def _difference(rows: pd.DataFrame, methods: list[str]) -> Figure:
     """A dot a photo on a log axis; exact zeros stand in a labelled band at the left, with their count."""
-    figure, axes = canvas(1.5 + 0.42 * len(order), 1, 2, sharey=True)
+    figure, axes = canvas(1.5 + 0.42 * len(methods), 1, 2, sharey=True)
     units = {
         "max_abs_difference": "max |own − Captum|\n(score per pixel unit)",
         "relative_l2": "‖own − Captum‖ / ‖Captum‖\n(no unit)",
     }
-    rng = np.random.default_rng(0)
     for ax, (metric, unit) in zip(axes, units.items(), strict=True):
         part = rows[rows["metric"] == metric]
+        values = {method: part.loc[part["method"] == method, "value"] for method in methods}
+        draw_strips(ax, {method: some[some > 0] for method, some in values.items()}, middle=False)
         positive = part.loc[part["value"] > 0, "value"]
         low, high = (positive.min(), positive.max()) if len(positive) else (1e-8, 1e-6)
         decades = max(1.0, np.log10(high / low))
-        edge = low / 10 ** (0.12 * decades)
-        left, right = edge / 10 ** (0.35 * decades + 0.3), high * 10 ** (0.12 * decades)
-        ax.set_xscale("log")
+        left, edge, right = low / 10 ** (0.47 * decades + 0.3), low / 10 ** (0.12 * decades), high * 10**0.12
+        log_scale(ax)
+        ticks = [tick for tick in ax.get_xticks() if edge < tick < right] if len(positive) else []
+        ax.set_xticks(ticks[:: 1 + len(ticks) // 4])
         ax.set_xlim(left, right)
         ax.axvspan(left, edge, color=GRID, alpha=0.55, lw=0)
-        band = np.sqrt(left * edge)
-        for y, method in enumerate(order):
-            values = part.loc[part["method"] == method, "value"].to_numpy(float)
-            there = values[values != 0]
-            ax.scatter(there, y + rng.uniform(-0.2, 0.2, len(there)), s=20, color=COLOURS["own"], alpha=0.7, lw=0)
-            if len(there) < len(values):
-                ax.text(band, y, f"{len(values) - len(there)} of {len(values)}", ha="center", va="center")
+        middle = np.sqrt(left * edge)
+        for y, some in enumerate(values.values()):
+            if (some == 0).any():
+                ax.text(middle, y, f"{(some == 0).sum()} of {len(some)}", ha="center", va="center")
+        ax.annotate("bit-equal", (middle, -0.5), (0, 4), textcoords="offset points", ha="center", fontsize=9)
         ax.set_xlabel(unit)
-        ax.annotate("bit-equal", (band, -0.5), (0, 4), textcoords="offset points", ha="center", fontsize=9)
-        powers = np.arange(np.ceil(np.log10(edge)), np.floor(np.log10(right)) + 1) if len(positive) else np.array([])
-        powers = powers[:: max(1, int(np.ceil(len(powers) / 5)))]
-        ax.set_xticks(10.0**powers, [f"10{str(int(power)).translate(_SUPERSCRIPT)}" for power in powers])
-        ax.minorticks_off()
-        methods_down(ax, order)
     return figure
 
 

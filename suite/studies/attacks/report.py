@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from suite.attacks.audit_lines import LINES, SCOPE
 from suite.metrics.statistics import wilson_interval
-from suite.report.overlay import INK as DARK
-from suite.report.overlay import PAPER, QUIET, TILE, write, write_lines
-from suite.report.pictures import Picture, load, newer, photo_grid, save_png, signed_methods, titles_of
+from suite.report.figures import draw_curve, draw_sides, draw_strips, legend, log_scale
+from suite.report.pictures import Picture, newer, photo_grid, save_png, saved, signed_methods
 from suite.report.sections import (
     Compared,
     Plot,
@@ -29,38 +28,30 @@ from suite.report.sections import (
     summarise,
     with_ends,
 )  # fmt: skip
-from suite.report.style import COLOURS, INK, MARKERS, PALETTE, Figure, canvas, draw_sides, label, methods_down
+from suite.report.style import COLOURS, MARKERS, PALETTE, Figure, canvas, label
+from suite.report.tiles import Tile, sheet
 from suite.report.words import class_name, number
-
-MARGIN, GAP = 22, 14
 
 
 def strip(photo: NDArray[Any], adversarial: NDArray[Any], before: str, after: str, words: Sequence[str]) -> Image.Image:
     """Photo, adversarial image, their difference, and the difference magnified ten times, side by side.
 
     Args:
-        photo: (H, W, 3) in [0, 1].
+        photo: (H, W, 3) in 0..255.
         adversarial: likewise.
         before: what the network sees in the photo.
         after: what it sees in the other.
         words: lines below.
     """
-    difference = np.asarray(adversarial, np.float32) - photo
-    tiles = [photo, adversarial, 0.5 + difference, 0.5 + 10 * difference]
-    titles = ["photo", "adversarial", "difference", "difference × 10"]
-    below = [before, after, "grey is no change", f"largest change {np.abs(difference).max() * 255:.1f} of 255"]
-    canvas = Image.new("RGB", (2 * MARGIN + 4 * TILE + 3 * GAP, 2 * MARGIN + TILE + 66 + 18 * len(words)), PAPER)
-    draw = ImageDraw.Draw(canvas)
-    for k, (tile, title, text) in enumerate(zip(tiles, titles, below, strict=True)):
-        x = MARGIN + k * (TILE + GAP)
-        write(draw, (x, MARGIN), title, 14, bold=True)
-        drawn = Image.fromarray((np.clip(tile, 0, 1) * 255).round().astype(np.uint8))
-        method = Image.Resampling.NEAREST if drawn.width < 100 else Image.Resampling.BILINEAR
-        canvas.paste(drawn.resize((TILE, TILE), method), (x, MARGIN + 22))
-        write_lines(draw, (x, MARGIN + 28 + TILE), text, 13, TILE, 2, 17, bold=k < 2, colour=DARK if k < 2 else QUIET)
-    for line, text in enumerate(words):
-        write(draw, (MARGIN, MARGIN + TILE + 68 + 18 * line), text, 12, colour=QUIET)
-    return canvas
+    difference = np.asarray(adversarial, float) - photo
+    once, tenfold = (np.clip(127.5 + times * difference, 0, 255).round().astype(np.uint8) for times in (1, 10))
+    tiles = [
+        Tile("photo", photo, below=before),
+        Tile("adversarial", adversarial, below=after),
+        Tile("difference", once, below="grey is no change"),
+        Tile("difference × 10", tenfold, below=f"largest change {np.abs(difference).max():.1f} of 255"),
+    ]
+    return sheet([("", tiles)], notes=words)
 
 
 TEXTS = {
@@ -340,43 +331,31 @@ _NORMS = {"linf": "the largest change of a pixel (Linf)", "l2": "L2"}
 def _curve(table: pd.DataFrame, norm: str) -> Figure:
     figure, ax = canvas(3.4)
     scale = 255 if norm == "linf" else 1
-    positive = table.loc[table["epsilon"] > 0, "epsilon"] * scale
     for k, (method, part) in enumerate(groups(table, "method")):
-        x = part["epsilon"] * scale
-        control = bool(part["control"].any())
-        colour, line = (COLOURS["bare"], ":") if control else (PALETTE[k % 10], "-")
-        ax.plot(x, part["success"], line, marker=MARKERS[k % 5], ms=5, color=colour, label=label(method))
-        ax.fill_between(x, part["success_low"], part["success_high"], color=colour, alpha=0.12, lw=0)
-    if len(positive):
-        ticks = [0, *sorted(set(positive))]
-        ax.set_xscale("symlog", base=2, linthresh=float(positive.min()))
-        ax.set_xticks(ticks, map(number, ticks), fontsize=8)
+        colour, line = (COLOURS["bare"], ":") if part["control"].any() else (PALETTE[k % 10], "-")
+        look = {"color": colour, "ls": line, "marker": MARKERS[k % 5], "ms": 5}
+        ends = part["success_low"], part["success_high"]
+        draw_curve(ax, part["epsilon"] * scale, part["success"], ends, label(method), **look)
+    positive = sorted(set(table.loc[table["epsilon"] > 0, "epsilon"] * scale))
+    if positive:
+        ax.set_xscale("symlog", base=2, linthresh=positive[0])
+        ax.set_xticks([0, *positive], map(number, [0, *positive]), fontsize=8)
         ax.minorticks_off()
     ax.set_ylim(-0.03, 1.03)
     ax.set_xlabel("epsilon in 255ths" if norm == "linf" else "epsilon, L2 in pixels of [0, 1]")
     ax.set_ylabel("share fooled")
-    figure.legend(loc="outside upper left", ncols=3)
+    legend(figure, 3)
     return figure
 
 
 def _least(table: pd.DataFrame, norm: str) -> Figure:
-    from matplotlib.ticker import LogLocator
-
-    methods = list(dict.fromkeys(table["method"]))
-    figure, ax = canvas(1.3 + 0.5 * len(methods))
-    rng = np.random.default_rng(0)
-    for y, method in enumerate(methods):
-        values = table.loc[table["method"] == method, "value"].dropna() * (255 if norm == "linf" else 1)
-        ax.scatter(values, y + rng.uniform(-0.15, 0.15, len(values)), s=22, color=COLOURS["own"], alpha=0.7, lw=0)
-        ax.vlines(values.median(), y - 0.3, y + 0.3, color=INK, lw=2)
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.minorticks_off()
-    methods_down(ax, methods)
-    ax.set_xlabel(
-        f"smallest epsilon that fools{' in 255ths' if norm == 'linf' else ', L2'}; the bar is the median; log axis"
-    )
+    scale, unit = (255, " in 255ths") if norm == "linf" else (1, ", L2")
+    strips = {method: part["value"].dropna() * scale for method, part in groups(table, "method")}
+    figure, ax = canvas(1.3 + 0.5 * len(strips))
+    draw_strips(ax, strips)
+    log_scale(ax)
+    ax.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
+    ax.set_xlabel(f"smallest epsilon that fools{unit}; the bar is the median; log axis")
     return figure
 
 
@@ -388,29 +367,25 @@ def _moved(table: pd.DataFrame) -> Figure:
 
 
 def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
-    titles, signed = titles_of(manifest), signed_methods(manifest)
-    pictures = []
-    for source in sorted((run_dir / "images").glob("*/attacks-*.npz")):
-        arrays = load(source)
-        words = {name: str(arrays[name]) for name in ("id", "title", "before", "after")}
-        model = titles.get(source.parent.name, source.parent.name)
+    signed, pictures = signed_methods(manifest), []
+    for source, model, arrays in saved(run_dir, "attacks-*.npz", manifest):
+        image, title, before, after = (str(arrays[name]) for name in ("id", "title", "before", "after"))
         path = source.with_suffix(".png")
         if not newer(path, source):
-            photo, adversarial = (arrays[name].astype(np.float32) / 255 for name in ("photo", "adversarial"))
-            below = [f"{words['title']} · {model} · {words['id']}"]
-            save_png(strip(photo, adversarial, words["before"], words["after"], below), path)
-        alt = f"{words['id']}: {words['before']}; after the attack ({words['title']}) {words['after']}."
-        pictures.append((path, f"{words['title']} · {model}", alt))
+            words = [f"{title} · {model} · {image}"]
+            save_png(strip(arrays["photo"], arrays["adversarial"], before, after, words), path)
+        alt = f"{image}: {before}; after the attack ({title}) {after}."
+        pictures.append((path, f"{title} · {model}", alt))
         lines = []
-        for when, name in (("before", "photo"), ("after", "adversarial")):
-            maps = {f"own|{k[len(when) + 1 :]}": values for k, values in arrays.items() if k.startswith(f"{when}|")}
-            lines.append((when, words[when], maps | {"photo": arrays[name]}))
-        if len(lines[0][2]) > 1:
-            beside = path.with_name(f"{path.stem}-maps.png")
-            if not newer(beside, source):
-                save_png(photo_grid(lines, signed), beside)
-            alt = f"{words['id']}: maps of the class {words['before'].rpartition(',')[0]} before and after the attack."
-            pictures.append((beside, f"Maps before and after · {words['title']} · {model}", alt))
+        for when, words_of, name in (("before", before, "photo"), ("after", after, "adversarial")):
+            maps = {key.replace(when, "own", 1): arrays[key] for key in arrays if key.startswith(f"{when}|")}
+            lines.append((when, words_of, maps | {"photo": arrays[name]}))
+        if any(key.startswith("before|") for key in arrays):
+            path = path.with_name(f"{path.stem}-maps.png")
+            if not newer(path, source):
+                save_png(photo_grid(lines, signed), path)
+            alt = f"{image}: maps of the class {before.rpartition(',')[0]} before and after the attack."
+            pictures.append((path, f"Maps before and after · {title} · {model}", alt))
     return pictures
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from suite.metrics.statistics import paired_test
-from suite.report.pictures import GRID_ROWS, Picture, load, photo_grid, save_png
+from suite.report.figures import MEASURES, draw_pairs, draw_parts, legend
+from suite.report.pictures import GRID_ROWS, Picture, load, photo_grid, save_png, signed_methods, titles_of
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, records, with_ends
-from suite.report.similarity import MEASURES, draw_pairs
-from suite.report.style import INK, WIDTH, Figure, canvas, draw_parts, label, slug
+from suite.report.style import INK, WIDTH, Figure, canvas, label, slug
 from suite.report.words import as_words
 
 SHARPER = {"entropy": -1, "gini": 1, "largest_component_mass": 1}  # the sign that says sharper
@@ -125,29 +125,29 @@ def _differences(table: pd.DataFrame) -> Figure:
         ax.set_xlabel(_AXES[metric])
         ax.margins(x=0.12)
         ax.locator_params(axis="x", nbins=4)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    legend(figure, 2, axes[0])
     return figure
 
 
 def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     """A page a method: the first photos that all networks have maps of, a column a network."""
-    folders = {model: run_dir / "images" / about["folder"] for model, about in manifest["models"].items()}
+    folders = {model: run_dir / "images" / folder for folder, model in titles_of(manifest).items()}
     stems = {model: {path.stem for path in folder.glob("[0-9]*.npz")} for model, folder in folders.items()}
     models = [model for model in folders if stems[model]]
-    asked = manifest["config"].get("studies", {}).get("between_networks") is not None
-    if len(models) < 2 or not asked:
+    configured = manifest["config"].get("studies", {}).get("between_networks") is not None
+    if len(models) < 2 or not configured:
         return []
     common = sorted(set.intersection(*(stems[model] for model in models)))[:GRID_ROWS]
     photos = [{model: load(folders[model] / f"{stem}.npz") for model in models} for stem in common]
     pages = []
-    for method, about in manifest["methods"].items():
+    for method, signed in signed_methods(manifest).items():
         lines = []
-        for found in photos:
-            first = found[models[0]]
-            maps = {f"own|{m}": arrays[f"own|{method}"] for m, arrays in found.items() if f"own|{method}" in arrays}
+        for arrays in photos:
+            first = arrays[models[0]]
+            maps = {f"own|{m}": some[f"own|{method}"] for m, some in arrays.items() if f"own|{method}" in some}
             lines.append((str(first["id"]), "", {"photo": first["photo"], **maps}))
         path = run_dir / "plots" / f"between-networks-maps-{slug(method)}.png"
-        save_png(photo_grid(lines, dict.fromkeys(models, bool(about.get("signed")))), path)
+        save_png(photo_grid(lines, dict.fromkeys(models, signed)), path)
         pages.append((path, f"{method}: photos by networks", f"A row a photo, a column a network: its {method} map."))
     return pages
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from suite.report.figures import MEASURES, draw_matrix, draw_pairs
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, square, summarise
-from suite.report.similarity import MEASURES, draw_pairs
-from suite.report.style import INK, PAPER, Figure, canvas, draw_matrix, label
+from suite.report.style import INK, PAPER, Figure
 from suite.report.words import as_words
 
 TEXTS = {
@@ -61,17 +61,14 @@ def _heatmap(pairs: pd.DataFrame, metric: str) -> Figure:
     values = square(pairs, "method", "other", "mean")
     distance = np.nan_to_num(1 - values.to_numpy(), nan=2.0)  # without a value: as far apart as any pair can be
     tree = linkage(squareform(np.clip(distance, 0, None), checks=False), method="average", optimal_ordering=True)
-    side = 0.62 * len(values)
-    figure, ax = canvas(side + 1.5, width=side + 3.6)
-    branches = ax.inset_axes((1.01, 0, 0.6 / side, 1))
+    order = leaves_list(tree)
+    low, colours = (0, "cividis") if metric.endswith("overlap") else (-1, "vlag")
+    look = {"vmin": low, "vmax": 1, "cmap": colours, "linewidths": 1.5, "linecolor": PAPER}
+    figure, ax = draw_matrix(values.iloc[order, order], 0.62, 9, **look)
+    branches = ax.inset_axes((1.01, 0, 1 / len(values), 1))
     dendrogram(tree, orientation="right", ax=branches, no_labels=True, link_color_func=lambda _: INK)
     branches.axis("off")
     branches.invert_yaxis()
-    order = leaves_list(tree)
-    values = values.iloc[order, order]
-    low, colours = (0, "cividis") if metric.endswith("overlap") else (-1, "vlag")
-    look = {"vmin": low, "vmax": 1, "cmap": colours, "linewidths": 1.5, "linecolor": PAPER}
-    draw_matrix(ax, values.to_numpy(), [label(name, 24) for name in values.index], 9, **look)
     ax.set_title(f"{MEASURES.get(metric, as_words(metric))}: mean over photos")
     return figure
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from suite.report.figures import draw_curve, draw_strips, legend, log_scale
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, median_with_quartiles, ok
-from suite.report.style import COLOURS, GRID, INK, Axes, Figure, canvas
+from suite.report.style import COLOURS, INK, Axes, Figure, canvas
 from suite.report.words import number
 
 MIXES, VANISHES = 0.05, 0.1  # median share through other classes; norm of the most confident photo's over the score's
@@ -137,18 +138,18 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
     for model, table in groups(tables.get("differentiate_linearity", pd.DataFrame()), "model"):
         text = f"{model}: what the gradient misses of the score's change as the radius grows: median and middle half."
         yield Plot(f"differentiate-linearity-{model}", text, partial(_linearity, table))
-    for model, mine in groups(ok(rows), "model"):
+    for model, of_model in groups(ok(rows), "model"):
         text = f"{model}: norm of each gradient over that of the score's, against confidence, a mark a photo."
-        yield Plot(f"differentiate-vanishing-{model}", text, partial(_vanishing, mine))
+        yield Plot(f"differentiate-vanishing-{model}", text, partial(_vanishing, of_model))
         text = f"{model}: what the gradient leaves out by saturation (left) and by interactions (right), a dot a photo."
-        yield Plot(f"differentiate-limits-{model}", text, partial(_limits, mine))
+        yield Plot(f"differentiate-limits-{model}", text, partial(_limits, of_model))
 
 
 def _log_log(across: str, up: str) -> tuple[Figure, Axes]:
     figure, ax = canvas(3.6)
-    ax.set(xscale="log", yscale="log", xlabel=across, ylabel=up)
-    ax.minorticks_off()
-    ax.yaxis.set_major_formatter("{x:g}")
+    log_scale(ax)
+    log_scale(ax, "y")
+    ax.set(xlabel=across, ylabel=up)
     ax.grid(axis="both")
     return figure, ax
 
@@ -157,12 +158,12 @@ def _linearity(table: pd.DataFrame) -> Figure:
     figure, ax = _log_log("radius in grey levels (1/255)", "share of the change missed")
     for (directions, part), (marker, colour) in zip(groups(table, "directions"), _MARKERS.values(), strict=False):
         part = part.sort_values("radius")
-        ax.fill_between(part["radius"], part["missed_low"], part["missed_high"], color=colour, alpha=0.22, lw=0)
-        ax.plot(part["radius"], part["missed"], marker=marker, color=colour, lw=1.6, label=directions)
+        ends = part["missed_low"], part["missed_high"]
+        draw_curve(ax, part["radius"], part["missed"], ends, directions, color=colour, marker=marker)
     ax.axhline(1, color=INK, lw=1, ls=":", label="as wrong as predicting no change")
     radii = sorted(set(table["radius"]))
     ax.set_xticks(radii, [_level(radius / 255) for radius in radii])
-    figure.legend(loc="outside upper left", ncols=3)
+    legend(figure, 3)
     return figure
 
 
@@ -178,7 +179,7 @@ def _vanishing(rows: pd.DataFrame) -> Figure:
     ax.invert_xaxis()  # surer to the right
     nines = range(1, 1 + int(-np.log10(besides["other_probability"].clip(lower=1e-12).min())))
     ax.set_xticks([1, 0.5, *(0.1**n for n in nines)], ["0", "0.5", *(f"{1 - 0.1**n:.{n}f}" for n in nines)])
-    figure.legend(loc="outside upper left", ncols=3)
+    legend(figure, 3)
     return figure
 
 
@@ -186,27 +187,17 @@ def _limits(rows: pd.DataFrame) -> Figure:
     figure, (left, right) = canvas(2.3, 1, 2)
     parts = _values(rows, "share_of_change", "stage", "method")
     names = [name for stage, name in parts if stage == "photo"]
-    _strip(left, [parts["photo", name] for name in names], [parts.get(("toy", name)) for name in names], 1)
-    left.set_yticks(range(len(names)), [_NAMES[name] for name in names])
+    draw_strips(left, {_NAMES[name]: parts["photo", name] for name in names})
+    for y, name in enumerate(names):
+        toy = parts.get(("toy", name), ())
+        left.scatter(toy, [y] * len(toy), marker="x", s=60, color=COLOURS["captum"], lw=2.2, zorder=3)
     left.set_xlabel("share of f(x) − f(black);\n1: all of it, ×: 1 − ReLU(1 − x)")
-    shares = list(_values(rows, "interaction", "metric").values())
-    _strip(right, shares, [None] * len(shares), 0)
-    right.set_yticks([0], ["squares"])
+    draw_strips(right, dict(zip(["squares"], _values(rows, "interaction", "metric").values(), strict=False)))
     right.set_xlabel("share that no sum of pixels carries;\n0: additive")
+    for ax, ideal in ((left, 1), (right, 0)):
+        ax.axvline(ideal, color=INK, lw=1, ls=":")
     right.set_xlim(left=-0.02)
     return figure
-
-
-def _strip(ax: Axes, strips: list["pd.Series[float]"], toys: list["pd.Series[float] | None"], ideal: float) -> None:
-    jitter = np.random.default_rng(0)
-    ax.axvline(ideal, color=INK, lw=1, ls=":")
-    for y, (values, toy) in enumerate(zip(strips, toys, strict=True)):
-        ax.hlines(y, *values.quantile([0.25, 0.75]), color=GRID, lw=12, zorder=0.5)
-        ax.scatter(values, y + jitter.uniform(-0.22, 0.22, len(values)), s=18, color=COLOURS["own"], alpha=0.75, lw=0)
-        ax.vlines(values.median(), y - 0.3, y + 0.3, color=INK, lw=1.6)
-        if toy is not None:
-            ax.scatter(toy, [y] * len(toy), marker="x", s=60, color=COLOURS["captum"], lw=2.2, zorder=3)
-    ax.set_ylim(len(strips) - 0.4, -0.6)
 
 
 SECTION = Section(

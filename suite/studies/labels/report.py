@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from suite.metrics.statistics import wilson_interval
+from suite.report.figures import methods_down
 from suite.report.randomised import BAD, CELL, GOOD, HEADERS, SENTENCES, WITHHELD, draw_cascades, mean_similarity
 from suite.report.sections import Plot, Section, Tables, groups, records, with_ends
-from suite.report.style import INK, PALETTE, Figure, canvas, methods_down
+from suite.report.style import INK, PALETTE, Figure, canvas
 from suite.report.words import as_words
 from suite.sanity import verdict as judging
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from suite.metrics.cards import CARDS
 from suite.metrics.statistics import (
@@ -27,8 +26,8 @@ from suite.metrics.statistics import (
     pairs_needed,
     smallest_effect,
 )  # fmt: skip
-from suite.report.overlay import PAPER, draw_map, fit_photo, scale, write
-from suite.report.pictures import Picture, load, newer, save_png, signed_methods
+from suite.report.figures import draw_curve, draw_matrix, legend, log_scale
+from suite.report.pictures import Picture, load, newer, save_png, signed_methods, titles_of
 from suite.report.sections import (
     Compared,
     Plot,
@@ -43,7 +42,8 @@ from suite.report.sections import (
     unreadable,
     with_ends,
 )  # fmt: skip
-from suite.report.style import COLOURS, PALETTE, Figure, canvas, draw_matrix, label, methods_down, slug
+from suite.report.style import COLOURS, PALETTE, Figure, canvas, label, slug
+from suite.report.tiles import Row, Tile, map_tile, sheet
 from suite.report.words import as_words, number
 
 BETTER, MIXED, UNSHOWN, NO_BETTER, WORSE, FEW = (
@@ -476,12 +476,12 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
         decided = table[table["verdict"].isin(COUNTED)]
         if len(passes) and len(decided):
             text = f"Cost beside quality on {model}: mean rank over the measures that decide, against passes an image."
-            ranks = decided.assign(place=decided.groupby("measure")["rank"].rank()).groupby("method")["place"].mean()
+            ranks = decided.groupby("measure")["rank"].rank().groupby(decided["method"]).mean()
             yield Plot(f"scores-cost-{model}", text, partial(_cost, passes, ranks))
 
 
 def _heat(table: pd.DataFrame) -> Figure:
-    from matplotlib import colormaps
+    import seaborn as sns
 
     table = _by_card(table)
     controls = table.groupby("method", sort=False)["control"].any().sort_values(kind="stable")
@@ -489,63 +489,60 @@ def _heat(table: pd.DataFrame) -> Figure:
     panels = [measures[i : i + ACROSS] for i in range(0, len(measures), ACROSS)]
     across, height = min(ACROSS, len(measures)), (1.5 + 0.4 * len(controls)) * len(panels)
     figure, axes = canvas(height, len(panels), width=2 + 1.1 * across, squeeze=False)
+    signs = table.drop_duplicates("measure").set_index("measure")["metric"].map(_sign)
     for ax, names in zip(axes[:, 0], panels, strict=True):
-        there = set(table.loc[table["measure"].isin(names), "method"])  # a control may stand in some measures alone
-        methods = [method for method in controls.index if method in there]
-        methods_down(ax, methods, 24)
-        ax.set_xlim(-0.5, across - 0.5)
-        ticks = []
-        for j, name in enumerate(names):
-            column = table[table["measure"] == name].set_index("method")
-            sign, trusted = _sign(column["metric"].iloc[0]), bool(column.get("trusted", pd.Series([False])).any())
-            value = sign * column["mean"]
-            shade = ((value - value.min()) / (value.max() - value.min())).fillna(0.5).reindex(methods)
-            colours = colormaps["Blues" if trusted else "Greys"]
-            ax.imshow(shade.to_numpy()[:, None], colours, extent=(j - 0.5, j + 0.5, len(methods) - 0.5, -0.5),
-                      vmin=-0.1, vmax=2.0 if trusted else 3.0, aspect="auto")  # fmt: skip
-            for method, line in column.iterrows():
-                text = f"{number(line['mean'])}  #{line['rank']:g}"
-                if pd.notna(line["mean_low"]):
-                    text += f"\n[{number(line['mean_low'])}, {number(line['mean_high'])}]"
-                ax.text(j, methods.index(str(method)), text, ha="center", va="center", fontsize=7.5, color=DARK)
-            ticks.append(f"{label(name)} {'↑' if sign > 0 else '↓'}")
-        ax.axhline(int((~controls).sum()) - 0.5, color=DARK, lw=1.2)
+        part = table[table["measure"].isin(names)]
+        methods = [method for method in controls.index if method in set(part["method"])]
+        cells = part.assign(text=[_cell(line) for line in records(part)]).pivot(index="method", columns="measure")
+        cells = cells.reindex(index=methods)
+        value = cells["mean"][names] * signs[names]
+        shade = (value - value.min()) / (value.max() - value.min())
+        shade = shade.mask(value.notna(), shade.fillna(0.5))  # a measure of which all values are equal
+        trusted = part.groupby("measure")["trusted"].any().astype(bool)[names]
+        for colours, top, which in (("Blues", 2.0, trusted), ("Greys", 3.0, ~trusted)):
+            sns.heatmap(
+                shade.where(np.tile(which, (len(methods), 1))), annot=cells["text"][names], fmt="", cmap=colours,
+                vmin=-0.1, vmax=top, cbar=False, annot_kws={"fontsize": 7.5, "color": DARK}, ax=ax,
+            )  # fmt: skip
+        ax.set(xlim=(0, across), xlabel="", ylabel="")
+        ax.axhline(sum(not controls[method] for method in methods), color=DARK, lw=1.2)
         ax.grid(False)
-        ax.set_xticks(range(len(names)), ticks, rotation=20, ha="right", rotation_mode="anchor")
+        ticks = [f"{label(name)} {'↑' if signs[name] > 0 else '↓'}" for name in names]
+        ax.set_xticks(np.arange(len(names)) + 0.5, ticks, rotation=20, ha="right", rotation_mode="anchor")
+        ax.set_yticks(np.arange(len(methods)) + 0.5, [label(method, 24) for method in methods], rotation=0)
         ax.tick_params(length=0)
     return figure
 
 
+def _cell(line: dict[str, Any]) -> str:
+    text = f"{number(line['mean'])}  #{line['rank']:g}"
+    if pd.notna(line["mean_low"]):
+        text += f"\n[{number(line['mean_low'])}, {number(line['mean_high'])}]"
+    return text
+
+
 def _curves(curves: pd.DataFrame) -> Figure:
-    panels = sorted(dict.fromkeys(zip(curves["metric"], curves["other"], strict=True)))
+    panels = list(groups(curves.sort_values(["metric", "other"], kind="stable"), "metric", "other"))
     figure, axes = canvas(0.9 + 2.7 * len(panels), len(panels), squeeze=False)
-    methods = list(curves.groupby("method", sort=False)["control"].any().sort_values(kind="stable").index)
-    colours = {method: PALETTE[k % 10] for k, method in enumerate(methods)}
-    for ax, (metric, other) in zip(axes[:, 0], panels, strict=True):
-        panel = curves[(curves["metric"] == metric) & (curves["other"] == other)]
-        for method, one in panel.groupby("method"):
-            at = one.groupby("x")["value"]
-            ends = np.array([mean_interval(values.to_numpy(float)) for _, values in at])
-            dashed = "--" if one["control"].any() else "-"
-            ax.fill_between(list(at.groups), ends[:, 0], ends[:, 1], color=colours[str(method)], alpha=0.1, lw=0)
-            ax.plot(at.mean(), dashed, color=colours[str(method)], lw=1.6, label=label(str(method)))
-        words = {"deletion_curve": "share deleted", "insertion_curve": "share inserted", "road_curve": "share imputed"}
+    controls = curves.groupby("method", sort=False)["control"].any().sort_values(kind="stable")
+    words = {"deletion_curve": "share deleted", "insertion_curve": "share inserted", "road_curve": "share imputed"}
+    for ax, ((metric, other), panel) in zip(axes[:, 0], panels, strict=True):
+        for k, (method, control) in enumerate(controls.items()):
+            at = panel[panel["method"] == method].groupby("x")["value"]
+            ends = pd.DataFrame([mean_interval(values.to_numpy(float)) for _, values in at], columns=["low", "high"])
+            look = {"color": PALETTE[k % 10], "ls": "--" if control else "-", "lw": 1.6}
+            draw_curve(ax, list(at.groups), at.mean(), (ends["low"], ends["high"]), label(str(method)), **look)
         ax.set_xlabel(f"{words[metric]}, highest first" + (f" ({other})" if other else ""))
         ax.set_ylabel("probability of the target")
         ax.set_ylim(bottom=0)
         ax.grid(True, axis="both")
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    kept = dict(zip(names, handles, strict=True))
-    figure.legend([kept[label(m)] for m in methods], [label(m) for m in methods], loc="outside upper left", ncols=3)
+    legend(figure, 3, axes[0, 0])
     return figure
 
 
 def _pairs(table: pd.DataFrame) -> Figure:
     values = square(table, "measure", "with", "spearman")
-    side = 0.5 * len(values)
-    figure, ax = canvas(side + 1.6, width=side + 2.4)
-    draw_matrix(ax, values.to_numpy(), [label(name) for name in values.index], 7.5, vmin=-1, vmax=1, cmap="vlag")
-    return figure
+    return draw_matrix(values, 0.5, 7.5, vmin=-1, vmax=1, cmap="vlag")[0]
 
 
 def _cost(passes: "pd.Series[float]", ranks: "pd.Series[float]") -> Figure:
@@ -554,10 +551,9 @@ def _cost(passes: "pd.Series[float]", ranks: "pd.Series[float]") -> Figure:
     ax.scatter(passes, ranks, s=36, color=COLOURS["own"])
     for method, at in zip(ranks.index, zip(passes, ranks, strict=True), strict=True):
         ax.annotate(label(method, 24), at, (6, 4), textcoords="offset points", fontsize=9)
-    ax.set_xscale("log")
+    log_scale(ax)
     shown = sorted(set(passes.dropna()))
-    ax.set_xticks(shown, [number(value) for value in shown])
-    ax.minorticks_off()
+    ax.set_xticks(shown, map(number, shown))
     ax.margins(x=0.25, y=0.15)
     ax.invert_yaxis()
     ax.set_xlabel("passes an image, forwards and backwards")
@@ -567,47 +563,36 @@ def _cost(passes: "pd.Series[float]", ranks: "pd.Series[float]") -> Figure:
 
 def _pictures(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     """A sheet a network: each method's best and worst photo with its map."""
-    drawn: list[Picture] = []
+    pictures: list[Picture] = []
     shards = list((run_dir / "rows" / "scores").glob("*"))
-    for model, about in manifest.get("models", {}).items() if shards else ():
-        path = run_dir / "plots" / f"scores-photos-{slug(model)}.png"
-        if not newer(path, *shards, *(run_dir / "images" / about["folder"]).glob("[0-9]*.npz")):
-            if (sheet := _sheet(run_dir, manifest, model)) is None:
-                continue
-            save_png(sheet, path)
+    for folder, model in titles_of(manifest).items() if shards else ():
+        path, maps = run_dir / "plots" / f"scores-photos-{slug(model)}.png", run_dir / "images" / folder
+        if not newer(path, *shards, *maps.glob("[0-9]*.npz")):
+            if not (rows := _best_and_worst(run_dir, maps, manifest, model)):
+                continue  # no map of these photos was saved
+            save_png(sheet(rows, side=150), path)
         title = f"{model}: best and worst photo of each method"
-        drawn.append((path, title, "A row a method: photo and map, twice."))
-    return drawn
+        pictures.append((path, title, "A row a method: photo and map, twice."))
+    return pictures
 
 
-def _sheet(run_dir: Path, manifest: dict[str, Any], model: str) -> Image.Image | None:
-    """None where no map of these photos was saved."""
+def _best_and_worst(run_dir: Path, maps: Path, manifest: dict[str, Any], model: str) -> list[Row]:
     from suite.results import read
 
-    rows = read(run_dir, ("scores",))
-    lines, signed = _photos(_named(rows[rows["model"] == model])), signed_methods(manifest)
-    folder, tile, left = run_dir / "images" / manifest["models"][model]["folder"], 150, 190
+    rows, signed = read(run_dir, ("scores",)), signed_methods(manifest)
     files = enumerate(manifest.get("data", {}).get("files", []))
-    saved = {file["id"]: path for i, file in files if (path := folder / f"{i:06d}.npz").is_file()}
-    if lines.empty or not lines[["best", "worst"]].isin(saved.keys()).any(axis=None):
-        return None
-    sheet = Image.new("RGB", (left + 4 * (tile + 10) + 20, 40 + len(lines) * (tile + 34)), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    for row, line in enumerate(records(lines)):
-        method, top = line["method"], 40 + row * (tile + 34)
-        write(draw, (12, top + tile / 2), method, 14, width=left - 20, bold=True)
-        for k, end in enumerate(("best", "worst")):
-            if line[end] not in saved:
-                continue
-            arrays = load(saved[line[end]])
-            photo, values, x = fit_photo(arrays, tile), arrays.get(f"own|{method}"), left + 2 * k * (tile + 10)
-            words = f"{end}: {line['measure']} {number(line[f'{end}_value'])}, {line[end]}"
-            write(draw, (x, top - 17), words, 12, width=2 * tile)
-            sheet.paste(photo, (x, top))
-            if values is not None:
-                shown = draw_map(values, photo, scale(values), signed.get(method, bool((values < 0).any())))
-                sheet.paste(shown, (x + tile + 10, top))
-    return sheet
+    saved = {file["id"]: path for i, file in files if (path := maps / f"{i:06d}.npz").is_file()}
+    lines: list[Row] = []
+    for line in records(_photos(_named(rows[rows["model"] == model]))):
+        tiles: list[Tile | None] = []
+        for end in ("best", "worst"):
+            arrays = load(saved[line[end]]) if line[end] in saved else {}
+            words = f"{line['measure']} {number(line[f'{end}_value'])}, {line[end]}"
+            values, method = arrays.get(f"own|{line['method']}"), line["method"]
+            tiles.append(Tile(end, arrays["photo"], below=words) if arrays else None)
+            tiles.append(None if values is None else map_tile("", values, signed.get(method)))
+        lines += [(method, tiles)] if any(tiles) else []
+    return lines
 
 
 SECTION = Section(

@@ -5,8 +5,9 @@ from functools import partial
 
 import pandas as pd
 
+from suite.report.figures import draw_parts, legend
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, summarise
-from suite.report.style import Figure, canvas, draw_parts, label
+from suite.report.style import Figure, canvas, label
 from suite.report.words import as_words
 
 TEXTS = {
@@ -38,7 +39,7 @@ def _sharpness(table: pd.DataFrame, metric: str) -> Figure:
     figure, ax = canvas(1.4 + 0.16 * len(methods) * (1.5 + len(models)))
     draw_parts(ax, methods, {label(model): table[table["model"] == model] for model in models})
     ax.set_xlabel(f"{as_words(metric)}: mean over photos and 95% interval")
-    figure.legend(loc="outside upper left", ncols=2)
+    legend(figure, 2)
     return figure
 
 

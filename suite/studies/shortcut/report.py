@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from suite.report.figures import draw_sides
 from suite.report.randomised import BAD, GOOD, SENTENCES, WITHHELD
 from suite.report.sections import Plot, Section, Tables, groups, ok, seeds_with_interval, share_with_interval
-from suite.report.style import INK, Figure, draw_sides
+from suite.report.style import INK, Figure
 from suite.sanity import verdict as judging
 
 TEXTS = {

@@ -7,18 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from suite.report.sections import (
-    Compared,
-    Plot,
-    Section,
-    Tables,
-    groups,
-    median_with_quartiles,
-    methods_in,
-    ok,
-    summarise,
-)
-from suite.report.style import COLOURS, INK, PAPER, Figure, canvas, label
+from suite.report.figures import draw_sides, log_scale
+from suite.report.sections import Compared, Plot, Section, Tables, groups, median_with_quartiles, ok, summarise
+from suite.report.style import INK, Figure
 from suite.report.words import as_words, number
 
 FOUR_MAPS = {"saliency", "guided_backprop", "grad_cam", "guided_grad_cam"}
@@ -115,10 +106,9 @@ def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
 
 
 def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
-    for (model, stage), group in groups(rows[rows["metric"] == "passes"], "model", "stage"):
-        text = f"Cost of each method on {model} ({as_words(stage)}) in bare passes: medians, whiskers the middle half."
-        order = methods_in(tables.get("speed"), model)
-        yield Plot(f"cost-{model}-{stage}", text, partial(_cost, group, order, _floor(tables, model, stage)))
+    for (model, stage), table in groups(tables.get("speed", pd.DataFrame()), "model", "stage"):
+        text = f"Cost of each method on {model} ({as_words(stage)}) in bare passes: medians and the middle half."
+        yield Plot(f"cost-{model}-{stage}", text, partial(_cost, table, _floor(tables, model, stage)))
 
 
 def _findings(tables: Tables) -> Iterable[dict[str, Any]]:
@@ -141,49 +131,27 @@ def _floor(tables: Tables, model: str, stage: str) -> float | None:
     table = tables.get("speed_floor", pd.DataFrame())
     if "four_maps_passes" not in table:
         return None
-    found = table[(table["model"] == model) & (table["stage"] == stage)]["floor"]
-    return float(found.iloc[0]) if len(found) else None
+    floors = table[(table["model"] == model) & (table["stage"] == stage)]["floor"]
+    return float(floors.iloc[0]) if len(floors) else None
 
 
-def _cost(rows: pd.DataFrame, order: list[str], floor: float | None) -> Figure:
-    import seaborn as sns
-
-    data = rows[rows["implementation"].isin(_SIDES)]
-    order = [method for method in order if method in set(data["method"])]
-    figure, ax = canvas(1.6 + 0.52 * len(order))
-    sides = [side for side in _SIDES if side in set(data["implementation"])]
-    sns.barplot(
-        data, y="method", x="value", hue="implementation", order=order, hue_order=sides, palette=COLOURS, ax=ax,
-        width=0.74, saturation=1, legend=False,
-        estimator="median", errorbar=("pi", 50), err_kws={"color": INK, "linewidth": 1.2},
-    )  # fmt: skip
-    for k, (side, bars) in enumerate(zip(sides, ax.containers, strict=False)):
-        values = data[data["implementation"] == side].groupby("method")["value"]
-        medians, upper = values.median(), values.quantile(0.75)
-        for y, (bar, method) in enumerate(zip(bars, order, strict=False)):
-            bar.set_hatch("////" if side == "captum" else "")
-            bar.set_edgecolor(PAPER)
-            if method in medians:
-                at = float(upper[method]), y + 0.37 * (k - (len(sides) - 1) / 2)
-                ax.annotate(f"{medians[method]:.2f}", at, (5, 0), textcoords="offset points", va="center", fontsize=9)
-        bars.set_label({"own": "own (handwritten)", "captum": "Captum"}[side])
-    ax.axvline(1, color=INK, lw=1, ls=":", label="one bare pass")
-    if floor is not None and "all methods" in order:
-        y = order.index("all methods")
-        ax.vlines(floor, y - 0.48, y + 0.48, color=INK, lw=2, label=f"floor of the four maps, 2 − f = {floor:.2f}")
-    ax.set_yticks(range(len(order)), [label(method) for method in order])
-    ax.set(xlabel="bare passes (forward and gradient at the input); fewer is cheaper", ylabel="")
-    ax.margins(x=0.08)
+def _cost(table: pd.DataFrame, floor: float | None) -> Figure:
+    words = {"own_passes": ("own (handwritten)", "own", "o"), "captum_passes": ("Captum", "captum", "s")}
+    sides = {column: look for column, look in words.items() if column in table}
+    figure, ax = draw_sides(table, sides, numbers=True)
+    ax.axvline(1, color=INK, lw=1, ls=":")
+    methods = list(table["method"])
+    if floor is not None and "all methods" in methods:
+        y = methods.index("all methods")
+        ax.vlines(floor, y - 0.48, y + 0.48, color=INK, lw=2)
+        ax.annotate(f"floor {floor:.2f}", (floor, y + 0.48), (-4, 2), textcoords="offset points", ha="right")
+    ax.set_xlabel("bare passes (forward and gradient at the input); fewer is cheaper; dotted: one")
+    ax.margins(x=0.12)
     ax.set_xlim(left=0)
-    if data["value"].max() > 25 * data["value"].min():
-        ax.set_xscale("log")
-        ax.set_xlim(0.6 * min(1, data["value"].min()), 2 * data["value"].max())
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.minorticks_off()
-        ax.set_xlabel(f"{ax.get_xlabel()}; log axis")
-    handles, texts = ax.get_legend_handles_labels()
-    first = sorted(range(len(texts)), key=lambda i: not texts[i].startswith(("own", "Captum")))
-    figure.legend([handles[i] for i in first], [texts[i] for i in first], loc="outside upper left", ncols=2)
+    least, most = (of(table[list(sides)].to_numpy(float)) for of in (np.nanmin, np.nanmax))
+    if most > 25 * least:
+        log_scale(ax)
+        ax.set_xlim(0.6 * min(1, least), 2 * most)
     return figure
 
 
@@ -204,6 +172,10 @@ SECTION = Section(
         of_machine=True,
         margin=0.1,
     ),
+    terminal={
+        "speed": ("model", "stage", "method", "own_passes", "captum_passes", "captum_over_own", "own_seconds"),
+        "speed_floor": (),
+    },
     headers={
         "x": "photos",
         "own_passes": "own (passes)",

@@ -7,15 +7,14 @@ from typing import Any
 
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from suite.report.overlay import PAPER, QUIET, TILE, typeface, wrap, write
-from suite.report.pictures import Picture, load, newer, save_png
+from suite.report.figures import draw_sides
+from suite.report.pictures import Picture, newer, save_png, saved
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, summarise
-from suite.report.style import COLOURS, PALETTE, Figure, canvas, draw_sides, label
+from suite.report.style import COLOURS, PALETTE, Figure, canvas, label
+from suite.report.tiles import SIDE, Tile, sheet
 from suite.report.words import class_name
-
-MARGIN, GAP = 22, 14
 
 
 def strip(
@@ -30,32 +29,9 @@ def strip(
         words: lines below.
     """
     *_, result = snapshots.values()
-    width = 2 * MARGIN + 3 * int(1.5 * TILE) + 2 * GAP
-    lines = [
-        ([("photo", content), ("painting", style), ("result", result)], int(1.5 * TILE)),
-        (list(snapshots.items()), (width - 2 * MARGIN - (len(snapshots) - 1) * GAP) // len(snapshots)),
-    ]
-    drawn = [[(name, _fitted(picture, side, 2 * TILE)) for name, picture in line] for line, side in lines]
-    tall = [max(picture.height for _, picture in line) for line in drawn]
-    below = [part for text in words for part in wrap(text, typeface(13), width - 2 * MARGIN, 2)]
-    canvas = Image.new("RGB", (width, 2 * MARGIN + sum(tall) + 2 * 40 + 18 * len(below)), PAPER)
-    draw, y = ImageDraw.Draw(canvas), MARGIN
-    for row, ((_, side), pictures) in enumerate(zip(lines, drawn, strict=True)):
-        for k, (name, picture) in enumerate(pictures):
-            x = MARGIN + k * (side + GAP)
-            write(draw, (x, y), name, 14 if row == 0 else 12, bold=row == 0)
-            canvas.paste(picture, (x, y + 22))
-        y += tall[row] + 40
-    for k, text in enumerate(below):
-        write(draw, (MARGIN, y + 18 * k), text, 13, colour=QUIET)
-    return canvas
-
-
-def _fitted(picture: NDArray[Any], width: int, height: int) -> Image.Image:
-    image = Image.fromarray(picture)
-    factor = min(width / image.width, height / image.height)
-    size = max(1, int(image.width * factor)), max(1, int(image.height * factor))
-    return image.resize(size, Image.Resampling.BICUBIC)
+    pictures = {"photo": content, "painting": style, "result": result}
+    rows = [("", [Tile(name, pixels) for name, pixels in some.items()]) for some in (pictures, snapshots)]
+    return sheet(rows, notes=words, side=round(1.5 * SIDE))
 
 
 TEXTS = {
@@ -177,8 +153,7 @@ def _alike(table: pd.DataFrame) -> Figure:
 
 def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     pictures = []
-    for source in sorted((run_dir / "images").glob("*/style-*.npz")):
-        arrays = load(source)
+    for source, _, arrays in saved(run_dir, "style-*.npz", manifest):
         photo, painting, note, model, form, steps = (
             str(arrays[name]) for name in ("id", "style", "note", "model", "form", "steps")
         )

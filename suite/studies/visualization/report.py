@@ -8,46 +8,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from suite.report.overlay import EMPTY, PAPER, QUIET, write, write_lines
+from suite.report import tiles
 from suite.report.pictures import Picture, load, newer, save_png, titles_of
 from suite.report.sections import Plot, Section, Tables, groups, ok, summarise
 from suite.report.style import PALETTE, Figure, canvas, label
 
-MARGIN, GAP, SIDE, HEAD, BELOW = 20, 10, 224, 26, 24
 CLEAR = 0.94  # a confidence from which a picture counts as seen
 
-Tile = tuple[NDArray[Any], str]  # (H, W, 3) uint8, and what stands below it
+Shown = tuple[NDArray[Any], str]  # (H, W, 3) uint8, and what stands below it
 
 
-def sheet(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Tile | None]]]) -> Image.Image:
+def sheet(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Shown | None]]]) -> Image.Image:
     """Pictures under their columns' names, beside their rows', each with a line below.
 
     Args:
         title: above all.
         columns: names.
-        rows: name and a tile a column, None where there is none.
+        rows: name and a picture a column, None where there is none.
     """
-    left = MARGIN + (110 if any(name for name, _ in rows) else 0)
-    wide = left + len(columns) * (SIDE + GAP) - GAP + MARGIN
-    image = Image.new("RGB", (wide, MARGIN + 2 * HEAD + len(rows) * (SIDE + BELOW + GAP) + MARGIN // 2), PAPER)
-    draw = ImageDraw.Draw(image)
-    write(draw, (MARGIN, MARGIN - 6), title, 15, width=wide - 2 * MARGIN, bold=True)
-    for k, name in enumerate(columns):
-        write(draw, (left + k * (SIDE + GAP), MARGIN + HEAD), name, 14, width=SIDE)
-    for j, (name, tiles) in enumerate(rows):
-        y = MARGIN + 2 * HEAD + j * (SIDE + BELOW + GAP)
-        write_lines(draw, (MARGIN, y), name, 14, 100, 4, 18, bold=True)
-        for k, tile in enumerate(tiles):
-            if tile is not None:
-                x = left + k * (SIDE + GAP)
-                picture = Image.fromarray(tile[0])
-                few = Image.Resampling.NEAREST if picture.width < 100 else Image.Resampling.LANCZOS
-                image.paste(picture.resize((SIDE, SIDE), few) if picture.size != (SIDE, SIDE) else picture, (x, y))
-                draw.rectangle((x - 1, y - 1, x + SIDE, y + SIDE), outline=EMPTY)  # a white picture has an edge too
-                write(draw, (x, y + SIDE + 5), tile[1], 12, width=SIDE, colour=QUIET)
-    return image
+    lines = [(name, [one and tiles.Tile("", one[0], below=one[1]) for one in pictures]) for name, pictures in rows]
+    return tiles.sheet(lines, title=title, columns=columns)
 
 
 TEXTS = {
@@ -201,21 +183,21 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
 def _sheet(job: str, found: dict[str, dict[str, NDArray[Any]]]) -> Image.Image:
     """Networks stand side by side where that leaves few columns, else below each other."""
     words = ("row", "column", "below")
-    tiles: dict[tuple[str, str, str], Tile] = {}
+    pictures: dict[tuple[str, str, str], Shown] = {}
     for model, arrays in found.items():
         for pixels, row, column, below in zip(arrays["pixels"], *(arrays[k].tolist() for k in words), strict=True):
-            tiles[row, column, model] = pixels, below
-    rows, columns = (list(dict.fromkeys(key[k] for key in tiles)) for k in (0, 1))
+            pictures[row, column, model] = pixels, below
+    rows, columns = (list(dict.fromkeys(key[k] for key in pictures)) for k in (0, 1))
     title = f"{job} · {' and '.join(found)}"
     if len(found) == 1 and len(columns) == 1:
         (model,) = found
-        return sheet(f"{title} · {columns[0]}", rows, [("", [tiles[row, columns[0], model] for row in rows])])
+        return sheet(f"{title} · {columns[0]}", rows, [("", [pictures[row, columns[0], model] for row in rows])])
     across = len(found) > 1 and len(columns) * len(found) <= 6
     over = [(c, m) for c in columns for m in found] if across else [(c, "") for c in columns]
     down = [(r, "") for r in rows] if across or len(found) == 1 else [(r, m) for r in rows for m in found]
     lines = []
     for r, m in down:
-        line = [tiles.get((r, c, m or n or next(iter(found)))) for c, n in over]
+        line = [pictures.get((r, c, m or n or next(iter(found)))) for c, n in over]
         lines.append((" · ".join(filter(None, (r, m))), line))
     return sheet(title, [" · ".join(filter(None, pair)) for pair in over], lines)
 
