@@ -18,7 +18,7 @@ from suite.core.draws import generator_for
 from suite.core.layers import body_of, find_layer
 from suite.core.network import Network
 from suite.core.passes import tapped
-from suite.core.pixels import luminance
+from suite.core.pixels import luminance, neighbour_differences
 from suite.core.state import in_use
 from suite.errors import ConfigError, NetworkError, SuiteError, did_you_mean
 from suite.registry import check_parameters
@@ -44,8 +44,8 @@ def style_loss(features: Tensor, target: Tensor) -> Tensor:
 
 def total_variation(images: Tensor) -> Tensor:
     """(B, C, H, W) -> (B,): the sum of squared differences of neighbours, down and across."""
-    down, across = images.diff(dim=2), images.diff(dim=3)
-    return down.square().flatten(1).sum(1) + across.square().flatten(1).sum(1)
+    down, across = neighbour_differences(images)
+    return down.square().sum(1) + across.square().sum(1)
 
 
 class _Enough(Exception):
@@ -62,10 +62,10 @@ def features(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[st
     """
 
     def enough(_module: nn.Module, _inputs: Any, _output: Any) -> None:
-        if len(found) == len(set(layers)):
+        if len(outputs) == len(set(layers)):
             raise _Enough
 
-    with in_use(model), tapped(model, layers) as found:
+    with in_use(model), tapped(model, layers) as outputs:
         handles = [find_layer(model, name).register_forward_hook(enough) for name in set(layers)]
         try:
             model(images)
@@ -79,10 +79,10 @@ def features(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[st
         finally:
             for handle in handles:
                 handle.remove()
-    for name in layers:
-        if found[name].ndim != 4:
-            raise NetworkError(f"layer {name!r}: gives {tuple(found[name].shape)}, expected (B, C, h, w); name another")
-    return dict(found)
+    for name, output in outputs.items():
+        if output.ndim != 4:
+            raise NetworkError(f"layer {name!r}: gives {tuple(output.shape)}, expected (B, C, h, w); name another")
+    return dict(outputs)
 
 
 def default_layers(model: nn.Module, images: Tensor) -> tuple[str, tuple[str, ...]]:
@@ -167,8 +167,8 @@ class StyleTransfer:
         """With the layers of this network, and a weight for each."""
         content, style = self.content_layer, self.style_layers
         if not (content and style):
-            found = default_layers(model, images)
-            content, style = content or found[0], style or found[1]
+            own_content, own_style = default_layers(model, images)
+            content, style = content or own_content, style or own_style
         weights = self.style_weights
         if len(weights) == 1:
             weights = weights * len(style) if self.form == "raw" else (weights[0] / len(style),) * len(style)
@@ -179,24 +179,21 @@ _RAW = StyleTransfer(
     form="raw", content_layer="features.3", style_layers=tuple(f"features.{i}" for i in (1, 4, 6, 7)),
     rate=3.0, decayed_rate=0.1, decay_at=0.9, steps=200, scales=(1.0,),
 )  # fmt: skip
-# The assignments' weights; beside them, what makes a painting where every layer's loss has its own scale.
+
+
+def _presets(normalised: float, **raw: Any) -> dict[Form, StyleTransfer]:
+    """The assignment's weights; beside them, what makes a painting where every layer's loss has its own scale."""
+    return {"raw": replace(_RAW, **raw), "normalised": StyleTransfer(style_weights=(normalised,))}
+
+
 PRESETS: dict[str, dict[Form, StyleTransfer]] = {
-    "composition_vii": {
-        "raw": replace(
-            _RAW, content_weight=5e-2, style_weights=(2e4, 500, 12, 1), tv_weight=5e-2, style_scale=512 / 192
-        ),
-        "normalised": StyleTransfer(style_weights=(30.0,)),
-    },
-    "the_scream": {
-        "raw": replace(
-            _RAW, content_weight=3e-2, style_weights=(2e5, 800, 12, 1), tv_weight=2e-2, style_scale=224 / 192
-        ),
-        "normalised": StyleTransfer(),
-    },
-    "starry_night": {
-        "raw": replace(_RAW, content_weight=6e-2, style_weights=(3e5, 1000, 15, 3), tv_weight=2e-2),
-        "normalised": StyleTransfer(),
-    },
+    "composition_vii": _presets(
+        30.0, content_weight=5e-2, style_weights=(2e4, 500, 12, 1), tv_weight=5e-2, style_scale=512 / 192
+    ),
+    "the_scream": _presets(
+        15.0, content_weight=3e-2, style_weights=(2e5, 800, 12, 1), tv_weight=2e-2, style_scale=224 / 192
+    ),
+    "starry_night": _presets(15.0, content_weight=6e-2, style_weights=(3e5, 1000, 15, 3), tv_weight=2e-2),
 }
 
 
@@ -232,27 +229,27 @@ class Losses:
         self.model, self.settings = model, settings
         self.content = features(model, content, [settings.content_layer])[settings.content_layer].detach()
         paintings = features(model, style, settings.style_layers)
-        self.grams = {layer: gram(found.detach()) for layer, found in paintings.items()}
-        targets = {"content": self.content} | {f"style {layer}": found for layer, found in self.grams.items()}
+        self.grams = {layer: gram(output.detach()) for layer, output in paintings.items()}
+        targets = {"content": self.content} | {f"style {layer}": matrix for layer, matrix in self.grams.items()}
         self.scales = dict.fromkeys(targets, 1.0)
         if settings.form == "normalised":
-            self.scales = {term: float(found.square().sum()) for term, found in targets.items()}
-            for term, scale in self.scales.items():
-                if scale == 0:
-                    raise NetworkError(f"{term}: gives nothing but zeros for this picture, so its loss has no scale")
+            self.scales = {term: float(target.square().sum()) for term, target in targets.items()}
+        if 0 in self.scales.values():
+            term = next(term for term, scale in self.scales.items() if scale == 0)
+            raise NetworkError(f"{term}: gives nothing but zeros for this picture, so its loss has no scale")
 
     def __call__(self, images: Tensor, variable: Tensor | None = None) -> dict[str, Tensor]:
         """Term -> its weighted loss, a number. TV is of `variable`, the pixels that are optimised."""
-        wanted = self.settings
-        found = features(self.model, images, [*wanted.style_layers, wanted.content_layer])
-        content = content_loss(found[wanted.content_layer], self.content).sum()
-        terms = {"content": wanted.content_weight * content / self.scales["content"]}
-        for layer, weight in zip(wanted.style_layers, wanted.style_weights, strict=True):
-            loss = style_loss(found[layer], self.grams[layer]).sum()
+        settings = self.settings
+        outputs = features(self.model, images, [*settings.style_layers, settings.content_layer])
+        content = content_loss(outputs[settings.content_layer], self.content).sum()
+        terms = {"content": settings.content_weight * content / self.scales["content"]}
+        for layer, weight in zip(settings.style_layers, settings.style_weights, strict=True):
+            loss = style_loss(outputs[layer], self.grams[layer]).sum()
             terms[f"style {layer}"] = weight * loss / self.scales[f"style {layer}"]
         pixels = images if variable is None else variable
-        count = pixels.numel() if wanted.form == "normalised" else 1
-        return terms | {"tv": wanted.tv_weight * total_variation(pixels).sum() / count}
+        count = pixels.numel() if settings.form == "normalised" else 1
+        return terms | {"tv": settings.tv_weight * total_variation(pixels).sum() / count}
 
 
 @dataclass(frozen=True)
@@ -316,11 +313,10 @@ def transfer(model: nn.Module, content: Tensor, style: Tensor, settings: StyleTr
     photo = content
     if settings.keep_colours:
         style, content = matched_grey(style, content)
-    image: Tensor | None = None
     for size, share in enumerate(settings.scales):
         small = resized(content, share)
         losses = Losses(model, small, resized(style, share), settings)
-        if image is not None:
+        if size:
             image = F.interpolate(image, small.shape[2:], mode="bilinear", align_corners=False)
             variable = (image - shift) / scale
         elif settings.init == "noise":
@@ -434,10 +430,10 @@ def judged(model: nn.Module, content: Tensor, style: Tensor, picture: Tensor) ->
     losses = Losses(model, content, style, settings)
     stretched = F.interpolate(style, content.shape[2:], mode="bilinear", antialias=True, align_corners=False)
     with torch.no_grad():
-        found, photo, painting = ({k: float(v) for k, v in losses(x).items()} for x in (picture, content, stretched))
-
-    def styles(terms: dict[str, float]) -> float:
-        return sum(value for term, value in terms.items() if term.startswith("style "))
-
-    pairs = {"content": (found["content"], painting["content"]), "style": (styles(found), styles(photo))}
+        own, photo, painting = (_content_and_style(losses(image)) for image in (picture, content, stretched))
+    pairs = {"content": (own[0], painting[0]), "style": (own[1], photo[1])}
     return {name: value / most if most else math.nan for name, (value, most) in pairs.items()}
+
+
+def _content_and_style(terms: Mapping[str, Tensor]) -> tuple[float, float]:
+    return float(terms["content"]), sum(float(value) for term, value in terms.items() if term.startswith("style "))

@@ -1,96 +1,86 @@
 """One picture painted from the command line: files in; the picture as PNG and the numbers out."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from suite.core.pixels import pixels, write_png
-from suite.data.pictures import find_picture, load_picture
+from suite.data.pictures import PictureResult, find_picture, load_picture
 from suite.errors import SuiteError
 from suite.models.load import load_model
 from suite.synthesis.style_transfer import Painting, Step, judged, make_settings, thinned, transfer
 
 
 @dataclass(frozen=True)
-class Stylized:
-    """What `stylize` leaves; all pictures (H, W, 3) in 0..255.
+class PictureToPaint:
+    """What is painted, and how.
 
     Attributes:
-        content, style: as read.
-        snapshots: words -> picture, the result last.
-        numbers: for JSON.
+        content, style: paths, or names of pictures that scikit-image ships.
+        preset: see `style_transfer.PRESETS`.
+        parameters: fields of `StyleTransfer` instead of the preset's.
+        model: the network.
+        size: pixels of the photo's shorter side.
     """
 
-    content: NDArray[np.uint8]
-    style: NDArray[np.uint8]
-    snapshots: dict[str, NDArray[np.uint8]]
-    numbers: dict[str, Any]
+    content: str
+    style: str
+    preset: str = "starry_night"
+    parameters: Mapping[str, Any] | None = None
+    model: str = "squeezenet1_1"
+    size: int = 192
 
 
-def stylize(
-    content: str,
-    style: str,
-    out: Path,
-    *,
-    preset: str = "starry_night",
-    model: str = "squeezenet1_1",
-    size: int = 192,
-    parameters: dict[str, Any] | None = None,
-    begin: Callable[[int], None] = lambda steps: None,
-    watch: Callable[[Step], None] = lambda step: None,
-) -> Stylized:
+def stylize(picture: PictureToPaint, out: Path, watch: Callable[[int, int, str], None]) -> PictureResult:
     """Paints, and writes `out/<content>-<style>.png`. Ctrl-C ends it early and keeps what there is.
 
     Args:
-        content: a path, or the name of a picture that scikit-image ships.
-        style: likewise.
+        picture: what is painted.
         out: the folder.
-        preset: see `style_transfer.PRESETS`.
-        model: the network.
-        size: pixels of the photo's shorter side.
-        parameters: fields of `StyleTransfer` instead of the preset's.
-        begin: told how many pictures there will be.
-        watch: told each step.
+        watch: called at each step with the pictures so far, all there will be, and the losses in words.
 
     Raises:
         SuiteError: one line.
         KeyboardInterrupt: before there was a picture.
     """
-    settings = make_settings(preset, parameters)
-    files = [find_picture(given) for given in (content, style)]
-    sides = (size, round(size * settings.style_scale))
-    (photo, *_), (painting, *_) = read = [load_picture(file, side) for file, side in zip(files, sides, strict=True)]
-    network = load_model(model).requires_grad_(False)
+    settings = make_settings(picture.preset, picture.parameters)
+    files = [find_picture(name) for name in (picture.content, picture.style)]
+    sides = (picture.size, round(picture.size * settings.style_scale))
+    (photo, *_), (style, *_) = read = [load_picture(file, side) for file, side in zip(files, sides, strict=True)]
+    network = load_model(picture.model).requires_grad_(False)
     settings = settings.on(network, photo)
-    found = Painting(settings)
-    begin(found.expected)
+    painting = Painting(settings)
+
+    def note(step: Step) -> None:
+        total = sum(value for term, value in step.terms.items() if term.startswith("style "))
+        text = f"content {step.terms['content']:.4g}, style {total:.4g}, tv {step.terms['tv']:.4g}"
+        watch(len(painting.curve), painting.expected, text)
+
     try:
-        found.follow(transfer(network, photo, painting, settings), watch)
+        painting.follow(transfer(network, photo, style, settings), note)
     except KeyboardInterrupt:
-        if found.last is None:
+        if painting.last is None:
             raise
-        found.stopped = "interrupted"
-    if found.last is None:
-        raise SuiteError(found.stopped)
+        painting.stopped = "interrupted"
+    if painting.last is None:
+        raise SuiteError(painting.stopped)
     file = out / f"{files[0].stem}-{files[1].stem}.png"
-    apart = judged(network, photo, painting, write_png(found.last.image[0], file))
+    distances = judged(network, photo, style, write_png(painting.last.image[0], file))
     numbers = {
         "content": files[0].name,
         "style": files[1].name,
         "notes": [note for _, note in read if note],
-        "model": model,
-        "preset": preset,
-        "settings": settings.__dict__,
-        "steps": found.taken(found.last),
-        "stopped": found.stopped,
-        "content_distance": apart["content"],
-        "style_distance": apart["style"],
-        "curve": [{"size": size, "step": step} | terms for size, step, terms in thinned(found.curve)],
+        "model": picture.model,
+        "preset": picture.preset,
+        "settings": asdict(settings),
+        "steps": painting.taken(painting.last),
+        "stopped": painting.stopped,
+        "content_distance": distances["content"],
+        "style_distance": distances["style"],
+        "curve": [{"size": size, "step": step} | terms for size, step, terms in thinned(painting.curve)],
         "picture": str(file),
     }
-    shown = {words: pixels(step.image[0]) for words, step in found.strip()}
-    return Stylized(pixels(photo[0]), pixels(painting[0]), shown, numbers)
+    frames = [("photo", pixels(photo[0]), ""), ("painting", pixels(style[0]), "")]
+    frames += [(name, pixels(step.image[0]), "") for name, step in painting.strip()]
+    return PictureResult(file, frames, numbers, painting.stopped and f"stopped early: {painting.stopped}")

@@ -384,11 +384,12 @@ def test_bad_configurations_are_one_line_before_anything_runs(tmp_path, monkeypa
 
 
 def test_figure_magnifies_ten_times() -> None:
-    photo = np.full((20, 20, 3), 0.5, np.float32)
-    drawn = np.asarray(strip(photo, photo + 0.02, "cat", "dog", ["a line"]))
+    photo = np.full((20, 20, 3), 128, np.uint8)
+    drawn = np.asarray(strip(photo, photo + 4, "cat", "dog", ["a line"])).astype(float)
     assert drawn[100, 60].tolist() == [128] * 3
-    assert drawn[100, 60 + 2 * 238].tolist() == [133] * 3
-    assert drawn[100, 60 + 3 * 238].tolist() == [178] * 3
+    assert drawn[100, 60 + 238].tolist() == [132] * 3
+    assert drawn[100, 60 + 2 * 238] == pytest.approx(np.full(3, 127.5 + 4), abs=0.6)
+    assert drawn[100, 60 + 3 * 238] == pytest.approx(np.full(3, 127.5 + 40), abs=0.6)
 
 
 @pytest.mark.slow

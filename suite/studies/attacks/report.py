@@ -38,13 +38,14 @@ def strip(photo: NDArray[Any], adversarial: NDArray[Any], before: str, after: st
     """Photo, adversarial image, their difference, and the difference magnified ten times, side by side.
 
     Args:
-        photo: (H, W, 3) in [0, 1].
+        photo: (H, W, 3) in 0..255.
         adversarial: likewise.
         before: what the network sees in the photo.
         after: what it sees in the other.
         words: lines below.
     """
-    difference = np.asarray(adversarial, np.float32) - photo
+    photo, adversarial = (np.asarray(image, np.float32) / 255 for image in (photo, adversarial))
+    difference = adversarial - photo
     tiles = [photo, adversarial, 0.5 + difference, 0.5 + 10 * difference]
     titles = ["photo", "adversarial", "difference", "difference × 10"]
     below = [before, after, "grey is no change", f"largest change {np.abs(difference).max() * 255:.1f} of 255"]
@@ -227,8 +228,8 @@ def _targeted(rows: pd.DataFrame) -> pd.DataFrame:
 def _confusion(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     study = ok(_bounded(rows[~rows["control"]]))
     keys = ["model", "method", "image", "epsilon"]
-    hit = study[(study["metric"] == "success") & (study["value"] == 1) & (study["message"] == "")]
-    seen = study[study["metric"] == "prediction"].merge(hit[keys], on=keys)
+    hit = study[(study["metric"] == "success") & (study["value"] == 1)]
+    seen = study[study["metric"] == "prediction"].merge(hit[keys], on=keys)  # of photos attacked at that epsilon
     lines = []
     for (model, method, target, value), group in groups(seen, "model", "method", "target", "value"):
         known = manifest if model in manifest.get("models", {}) else {}  # digits have no names
@@ -395,9 +396,9 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
         model = titles.get(source.parent.name, source.parent.name)
         path = source.with_suffix(".png")
         if not newer(path, source):
-            photo, adversarial = (arrays[name].astype(np.float32) / 255 for name in ("photo", "adversarial"))
             below = [f"{words['title']} · {model} · {words['id']}"]
-            save_png(strip(photo, adversarial, words["before"], words["after"], below), path)
+            shown = strip(arrays["photo"], arrays["adversarial"], words["before"], words["after"], below)
+            save_png(shown, path)
         alt = f"{words['id']}: {words['before']}; after the attack ({words['title']}) {words['after']}."
         pictures.append((path, f"{words['title']} · {model}", alt))
         lines = []
