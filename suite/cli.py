@@ -256,7 +256,7 @@ def visualize(
     with _progress() as watch:
         picture = PictureToMake(wanted, layer, channel, model, preset, changes, init, seed)
         result = make_picture(picture, _folder(out), watch)
-    titles, tiles = [title for title, *_ in result.frames], [tile for _, *tile in result.frames]
+    titles, tiles = [title for title, *_ in result.frames], [frame[1:] for frame in result.frames]
     figure = sheet(f"{result.numbers['wanted']} · {preset} · {model}", titles, [("", tiles)])
     _leave(result, figure, ".steps.png", _line(result.numbers), as_json)
 
@@ -492,5 +492,7 @@ def main() -> None:
         if debug or error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS):
             raise
         place = error.filename or "a file"
-        print(f"suite: {place} cannot be written: {error.strerror}; make room and give the same command", file=sys.stderr)
+        print(
+            f"suite: {place} cannot be written: {error.strerror}; make room and give the same command", file=sys.stderr
+        )
         sys.exit(2)

@@ -213,7 +213,8 @@ def minimal_epsilon(
     Args:
         attempt: (indices (b,), their epsilons (b,)) -> (fooled (b,) bool, images (b, C, H, W)).
         images: (B, C, H, W); returned where no epsilon fools.
-        first, largest: the epsilons tried first and last.
+        first: the epsilon tried first.
+        largest: the last one tried.
         tolerance: relative width of the bracket at which an image is done.
 
     Returns:

@@ -57,8 +57,8 @@ def attack_photo(image: Path, out: Path, settings: PhotoAttack) -> PictureResult
             f"--label {settings.label!r}: the network takes this photo for {classes.name(top)!r} already, so there is "
             "nothing to fool; leave the label out, or give --target"
         )
-    more = {"epsilon": epsilon, "targets": aim, "ids": [image.name], "seed": settings.seed, "clean": clean}
-    result = attack(network, photo, truth, method, **more)
+    more: dict[str, Any] = {"epsilon": epsilon, "targets": aim, "seed": settings.seed, "clean": clean}
+    result = attack(network, photo, truth, method, ids=[image.name], **more)
     file = out / f"{image.stem}-{settings.method}.png"
     saved = write_png(result.images[0], file)
     scores = predict(network, saved)

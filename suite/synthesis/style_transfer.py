@@ -313,6 +313,7 @@ def transfer(model: nn.Module, content: Tensor, style: Tensor, settings: StyleTr
     photo = content
     if settings.keep_colours:
         style, content = matched_grey(style, content)
+    image = content
     for size, share in enumerate(settings.scales):
         small = resized(content, share)
         losses = Losses(model, small, resized(style, share), settings)
