@@ -5,12 +5,13 @@ import hashlib
 import json
 import os
 import stat
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from suite.core.atomic import replacing
 from suite.core.classes import ClassNames
 from suite.core.seeding import rank_of
 from suite.data.listing import EMBEDDED, Candidate, list_candidates
@@ -86,14 +87,14 @@ def list_images(
     """
     if limit is not None and limit < 1:
         raise DataError(f"limit {limit}: give at least 1, or leave it out for all images")
-    given = os.fspath(source)
+    source = os.fspath(source)
     try:
-        candidates, root = list_candidates(given, labels=None if labels is None else Path(labels), classes=classes)
+        candidates, root = list_candidates(source, labels=None if labels is None else Path(labels), classes=classes)
     except OSError as error:
-        raise DataError(f"data {given!r} cannot be read: {error.strerror}") from error
+        raise DataError(f"data {source!r} cannot be read: {error.strerror}") from error
     chosen = candidates if limit is None else _sample(candidates, limit, seed)
-    files = in_run_order([_hashed(candidate, given) for candidate in chosen], seed)
-    return ImageList(source=given, files=files, total=len(candidates), digest=list_digest(files), root=root)
+    files = in_run_order([_hashed(candidate, source) for candidate in chosen], seed)
+    return ImageList(source, files, len(candidates), list_digest(files), root)
 
 
 def in_run_order(files: Iterable[ImageFile], seed: int) -> tuple[ImageFile, ...]:
@@ -109,44 +110,32 @@ def write_files_csv(images: ImageList, path: str | Path) -> None:
 
     The column source is "embedded", or the root: as it was given where that was absolute, else relative to the CSV.
     """
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as lines:
+    source = EMBEDDED if images.root is None else str(images.root)
+    if images.root is not None and not images.root.is_absolute():
+        source = Path(os.path.relpath(images.root.resolve(), Path(path).parent.resolve())).as_posix()
+        source = f"./{source}" if source == EMBEDDED else source
+    with replacing(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(("file", "label", "sha256", "source"))
-        source = _written_root(images.root, path.parent)
         writer.writerows((file.id, file.label, file.sha256, source) for file in images.files)
-    temporary.replace(path)
-
-
-def _written_root(root: Path | None, folder: Path) -> str:
-    if root is None:
-        return EMBEDDED
-    if root.is_absolute():
-        return str(root)
-    relative = Path(os.path.relpath(root.resolve(), folder.resolve())).as_posix()
-    return f"./{relative}" if relative == EMBEDDED else relative
 
 
 def _sample(candidates: list[Candidate], limit: int, seed: int) -> list[Candidate]:
     """Draws by the rank of a hash of (seed, id), which depends on neither the platform nor the order of the files."""
-    classes: defaultdict[int | None, list[Candidate]] = defaultdict(list)
+    turns: list[tuple[int, bytes, Candidate]] = []
+    seen: Counter[int | None] = Counter()
     for candidate in sorted(candidates, key=lambda candidate: rank_of(seed, "file", candidate.id)):
-        classes[candidate.label].append(candidate)
-    turns = [
-        (turn, rank_of(seed, "class", str(label)), candidate)
-        for label, members in classes.items()
-        for turn, candidate in enumerate(members)
-    ]
+        turns.append((seen[candidate.label], rank_of(seed, "class", str(candidate.label)), candidate))
+        seen[candidate.label] += 1
     return [candidate for *_, candidate in sorted(turns, key=lambda turn: turn[:2])[:limit]]
 
 
 def _hashed(candidate: Candidate, source: str) -> ImageFile:
     sha256 = _sha256(candidate.path)
     if candidate.sha256 and candidate.sha256 != sha256:
-        found = f"its SHA-256 is {sha256[:12]}..." if sha256 else "it cannot be read"
+        now = f"its SHA-256 is {sha256[:12]}..." if sha256 else "it cannot be read"
         raise DataError(
-            f"data {source!r}: {candidate.id!r} is not the file that was listed: {found}, "
+            f"data {source!r}: {candidate.id!r} is not the file that was listed: {now}, "
             f"the list says {candidate.sha256[:12]}...; restore the file, or leave out the column sha256"
         )
     return ImageFile(candidate.id, candidate.path, candidate.label, sha256)
