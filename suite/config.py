@@ -103,7 +103,9 @@ class RunConfig(Part):
 
     name: str = "run"
     seed: int = Field(0, ge=0, lt=2**63)
-    threads: int | None = Field(None, ge=1, le=1024, description="torch's CPU threads a process; torch's own by default")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="torch's CPU threads a process; torch's own by default"
+    )
     models: tuple[NetworkConfig, ...] = Field((NetworkConfig(name="squeezenet1_1"),), min_length=1)
     data: DataConfig = DataConfig()
     methods: tuple[MethodConfig, ...] = Field(

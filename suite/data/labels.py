@@ -23,7 +23,9 @@ def read_table(path: Path, *, columns: tuple[str, ...]) -> list[dict[str, str]]:
             reader = csv.DictReader(lines, strict=True)
             header = reader.fieldnames or ()
             if missing := [column for column in columns if column not in header]:
-                raise DataError(f"{where} has no column {missing[0]!r}: its first line must name the columns {expected}")
+                raise DataError(
+                    f"{where} has no column {missing[0]!r}: its first line must name the columns {expected}"
+                )
             for row in reader:
                 if None in row or None in row.values():
                     count = f"{where} line {reader.line_num}: expected {len(header)} fields"
