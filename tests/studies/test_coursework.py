@@ -5,7 +5,6 @@ import pytest
 import tiny
 
 from suite.studies.coursework.report import (
-    ANSWERS,
     BROKE,
     HELD,
     NOT_RUN,
@@ -13,6 +12,7 @@ from suite.studies.coursework.report import (
     QUESTIONS,
     SURE,
     UNCLEAR,
+    Answers,
     answer_all,
     judged,
 )  # fmt: skip
@@ -20,7 +20,8 @@ from suite.studies.coursework.report import (
 
 def test_every_question_has_an_answer_of_its_name_and_every_answer_a_question() -> None:
     assert [q["id"] for q in QUESTIONS] == list(dict.fromkeys(q["id"] for q in QUESTIONS))
-    assert {q["id"] for q in QUESTIONS} == set(ANSWERS)
+    own = {name for name in vars(Answers) if not name.startswith("_")} - {"find"}
+    assert {q["id"] for q in QUESTIONS} == own
     assert {q["usual"] for q in QUESTIONS if "above" in q["usual"]} == {f"Yes, above {SURE:.0%}."}
     assert all(q["tables"] for q in QUESTIONS)
 
@@ -47,7 +48,7 @@ def test_a_high_lambda_is_grey_where_contrast_falls(contrasts: tuple[float, floa
         {"job": "lambda", "variant": name, "contrast": c, "confidence": 1.0}
         for name, c in zip(("λ 0.0001", "λ 1"), contrasts, strict=True)
     ]
-    assert ANSWERS["weight_decay"](dict(visualization_variants=pd.DataFrame(lines[::-1])))[0] == verdict
+    assert Answers(dict(visualization_variants=pd.DataFrame(lines[::-1]))).weight_decay()[0] == verdict
 
 
 @pytest.mark.parametrize(("guided", "verdict"), [("FAIL", HELD), ("PASS", PART), ("UNDECIDED", PART)])
@@ -55,14 +56,14 @@ def test_sanity_is_held_against_the_paper(guided: str, verdict: str) -> None:
     said = {"saliency": "PASS", "grad_cam": "PASS", "guided_backprop": guided, "guided_grad_cam": "FAIL"}
     more = {"model": "squeezenet1_1", "measure": "overall", "s_half": 0.5, "s_half_low": 0.4, "s_half_high": 0.6}
     lines = [more | {"method": m, "verdict": v, "photos": 20, "draws": 2} for m, v in said.items()]
-    assert ANSWERS["sanity"](dict(sanity_verdicts=pd.DataFrame(lines)))[0] == verdict
+    assert Answers(dict(sanity_verdicts=pd.DataFrame(lines))).sanity()[0] == verdict
 
 
 @pytest.mark.parametrize(("gain", "verdict"), [(1.4, BROKE), (11.0, HELD)])
 def test_no_batch_is_exponentially_faster(gain: float, verdict: str) -> None:
     batching = pd.DataFrame({"method": ["all methods", "forward_and_gradient"], "gain": [gain, 1.5]})
     speed = pd.DataFrame({"stage": ["batch"], "method": ["all methods"], "x": [10.0]})
-    assert ANSWERS["summed_scores"](dict(speed_batching=batching, speed=speed))[0] == verdict
+    assert Answers(dict(speed_batching=batching, speed=speed)).summed_scores()[0] == verdict
 
 
 def test_the_page_of_the_docs_says_what_the_committed_report_says() -> None:

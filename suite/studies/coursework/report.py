@@ -5,8 +5,8 @@ question whose numbers are absent says so. Pure but for its pictures; no torch.
 """
 
 import csv
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,32 +34,10 @@ with Path(__file__).with_name("questions.tsv").open(encoding="utf-8", newline=""
     QUESTIONS = list(csv.DictReader(_lines, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 Answer = tuple[str, str]  # held, held in part, ..., and the numbers that it rests on
-ANSWERS: dict[str, Callable[[Tables], Answer]] = {}
 
 
 class Missing(Exception):
     """A question whose numbers this run does not have; says which."""
-
-
-def answers(function: Callable[[Tables], Answer]) -> Callable[[Tables], Answer]:
-    """Registers the answer to the question whose id is the function's name, less the underscore."""
-    ANSWERS[function.__name__[1:]] = function
-    return function
-
-
-def find(tables: Tables, name: str, **where: object) -> pd.DataFrame:
-    """The lines of a table with these values (or one of them, of a tuple).
-
-    Raises:
-        Missing: there is none.
-    """
-    lines = tables.get(name, pd.DataFrame())
-    for column, value in where.items():
-        if len(lines):
-            lines = lines[lines[column].isin(value if isinstance(value, tuple) else (value,))]
-    if lines.empty:
-        raise Missing(f"the table {name} has no line of {', '.join(f'{k} {v}' for k, v in where.items())}")
-    return lines
 
 
 def in_words(table: pd.DataFrame, form: str, between: str = "; ") -> str:
@@ -75,246 +53,231 @@ def judged(parts: Iterable[Any]) -> str:
     return PART if any(parts) else UNCLEAR if any(part is None for part in parts) else BROKE
 
 
-@answers
-def _larger_network(t: Tables) -> Answer:
-    lines = find(t, "between_networks_verdicts", method="saliency")
-    verdicts = {{"sharper": HELD, "less sharp": BROKE}.get(verdict, UNCLEAR) for verdict in lines["verdict"]}
-    verdict = verdicts.pop() if len(verdicts) == 1 else UNCLEAR
-    return verdict, f"{in_words(lines, '{model} {reason}')}. Sharper is not truer: nothing here knows objects"
+@dataclass(frozen=True)
+class Answers:
+    """The answers by these tables; a question is answered by the method of its id."""
 
+    tables: Tables
 
-def _captum(t: Tables, methods: tuple[str, ...]) -> Answer:
-    lines = find(t, "agreement_verdicts", method=methods)
-    brief = lines["reason"].str.partition(": ")[0].where(lines["verdict"] != "differs", lines["reason"])
-    verdicts = lines.loc[lines["verdict"] != "not applicable", "verdict"]
-    parts = verdicts.isin(["equal", "within tolerance"])
-    words = in_words(lines.assign(brief=brief), "{method} on {model}: {brief}")
-    return judged(parts if len(parts) else [None]), words
+    def find(self, name: str, **where: object) -> pd.DataFrame:
+        """The lines of a table with these values (or one of them, of a tuple).
 
+        Raises:
+            Missing: there is none.
+        """
+        lines = self.tables.get(name, pd.DataFrame())
+        for column, value in where.items():
+            if len(lines):
+                lines = lines[lines[column].isin(value if isinstance(value, tuple) else (value,))]
+        if lines.empty:
+            raise Missing(f"the table {name} has no line of {', '.join(f'{k} {v}' for k, v in where.items())}")
+        return lines
 
-ANSWERS["captum_saliency"] = partial(_captum, methods=("saliency",))
-ANSWERS["captum_guided"] = partial(_captum, methods=GUIDED)
+    def larger_network(self) -> Answer:
+        lines = self.find("between_networks_verdicts", method="saliency")
+        verdicts = {{"sharper": HELD, "less sharp": BROKE}.get(verdict, UNCLEAR) for verdict in lines["verdict"]}
+        verdict = verdicts.pop() if len(verdicts) == 1 else UNCLEAR
+        return verdict, f"{in_words(lines, '{model} {reason}')}. Sharper is not truer: nothing here knows objects"
 
+    def _captum(self, methods: tuple[str, ...]) -> Answer:
+        lines = self.find("agreement_verdicts", method=methods)
+        brief = lines["reason"].str.partition(": ")[0].where(lines["verdict"] != "differs", lines["reason"])
+        verdicts = lines.loc[lines["verdict"] != "not applicable", "verdict"]
+        parts = verdicts.isin(["equal", "within tolerance"])
+        words = in_words(lines.assign(brief=brief), "{method} on {model}: {brief}")
+        return judged(parts if len(parts) else [None]), words
 
-@answers
-def _captum_layers(t: Tables) -> Answer:
-    verdict, captum = _captum(t, LAYERS)
-    pairs = find(t, "comparison", metric="spearman", method=("grad_cam", "layer_conductance"))
-    pairs = pairs[pairs["other"].isin(["layer_conductance", "neuron_gradient"]) & (pairs["n"] > 0)]
-    words = in_words(pairs, "{method} with {other} {mean:.2f}", ", ")
-    return verdict, f"{captum}. Spearman of |maps| of one photo: {words}"
+    def captum_saliency(self) -> Answer:
+        return self._captum(("saliency",))
 
+    def captum_guided(self) -> Answer:
+        return self._captum(GUIDED)
 
-@answers
-def _saliency_or_cam(t: Tables) -> Answer:
-    duel = find(t, "scores_duel", **SQUEEZE)
-    location, detail = duel[duel["family"] == "localisation"], duel[duel["measure"].str.startswith("deletion")]
-    if location.empty or detail.empty:
-        raise Missing("no scores of place and of deletion")
-    wins = location["better"].value_counts()
-    cam, saliency, line = wins.get("grad_cam", 0), wins.get("saliency", 0), records(detail)[0]
-    finer = {"saliency": True, "grad_cam": False}.get(line["better"])
-    words = f"placing an object (composites, n = {location['n'].max()}): Grad-CAM is better in {cam} of {len(location)}"
-    words += f" measures, saliency in {saliency}; deletion, where lower is better: saliency {line['saliency']:.3f}, "
-    words += f"Grad-CAM {line['grad_cam']:.3f}, p = {number(line['p'])}, n = {line['n']}"
-    return judged([cam > len(location) / 2 if cam + saliency else None, finer]), words
+    def captum_layers(self) -> Answer:
+        verdict, captum = self._captum(LAYERS)
+        pairs = self.find("comparison", metric="spearman", method=("grad_cam", "layer_conductance"))
+        pairs = pairs[pairs["other"].isin(["layer_conductance", "neuron_gradient"]) & (pairs["n"] > 0)]
+        words = in_words(pairs, "{method} with {other} {mean:.2f}", ", ")
+        return verdict, f"{captum}. Spearman of |maps| of one photo: {words}"
 
+    def saliency_or_cam(self) -> Answer:
+        duel = self.find("scores_duel", **SQUEEZE)
+        location, detail = duel[duel["family"] == "localisation"], duel[duel["measure"].str.startswith("deletion")]
+        if location.empty or detail.empty:
+            raise Missing("no scores of place and of deletion")
+        wins = location["better"].value_counts()
+        cam, saliency, line = wins.get("grad_cam", 0), wins.get("saliency", 0), records(detail)[0]
+        finer = {"saliency": True, "grad_cam": False}.get(line["better"])
+        words = f"placing an object (composites, n = {location['n'].max()}): Grad-CAM is better in {cam} of "
+        words += f"{len(location)} measures, saliency in {saliency}; deletion, where lower is better: saliency "
+        words += f"{line['saliency']:.3f}, Grad-CAM {line['grad_cam']:.3f}, p = {number(line['p'])}, n = {line['n']}"
+        return judged([cam > len(location) / 2 if cam + saliency else None, finer]), words
 
-@answers
-def _summed_scores(t: Tables) -> Answer:
-    gain, bare = (find(t, "speed_batching", method=m)["gain"].iloc[0] for m in ("all methods", "forward_and_gradient"))
-    size = float(find(t, "speed", stage="batch", method="all methods")["x"].iloc[0])
-    words = f"one backward does give all gradients, {gain:.2f} times as fast as photo by photo (a bare pass "
-    words += f"{bare:.2f}): a factor, at most the batch's {size:.0f}, and nothing exponential"
-    return BROKE if gain <= size else HELD, words
+    def summed_scores(self) -> Answer:
+        gain = self.find("speed_batching", method="all methods")["gain"].iloc[0]
+        bare = self.find("speed_batching", method="forward_and_gradient")["gain"].iloc[0]
+        size = float(self.find("speed", stage="batch", method="all methods")["x"].iloc[0])
+        words = f"one backward does give all gradients, {gain:.2f} times as fast as photo by photo (a bare pass "
+        words += f"{bare:.2f}): a factor, at most the batch's {size:.0f}, and nothing exponential"
+        return BROKE if gain <= size else HELD, words
 
+    def differentiate(self) -> Answer:
+        lines = self.find("differentiate_verdicts", measure="what to differentiate")
+        score = lines["method"] == "score"
+        own = [*lines.loc[score, "verdict"], "absent"][0]
+        words = f"score: {own}; {in_words(lines[~score], '{method}: {verdict} ({reason})')}"
+        return judged((lines["verdict"] == "own class alone") == score), words
 
-@answers
-def _differentiate(t: Tables) -> Answer:
-    lines = find(t, "differentiate_verdicts", measure="what to differentiate")
-    score = lines["method"] == "score"
-    own = [*lines.loc[score, "verdict"], "absent"][0]
-    words = f"score: {own}; {in_words(lines[~score], '{method}: {verdict} ({reason})')}"
-    return judged((lines["verdict"] == "own class alone") == score), words
+    def fooling_images(self) -> Answer:
+        lines = self.find("attacks_targeted", method="fooling")
+        form = "{other}: {success:.0%} of {n} photos in {iterations:.0f} steps (median), largest change "
+        form += "{levels:.0f}/255, SSIM {ssim:.3f}, {saved_success:.0%} as saved"
+        parts = (lines["success"] >= 0.95).all(), (lines["ssim"] >= 0.95).all()
+        return judged(parts), in_words(lines.assign(levels=lines["linf"] * 255), form)
 
+    def perturbation(self) -> Answer:
+        of = {"other": "fooling image", **SQUEEZE}
+        lines = [self.find("attacks_maps", metric="energy_in_object", **of).iloc[0]]
+        for metric in ("energy_in_source_map", "shows_perturbation"):
+            lines.append(self.find("attacks_maps", metric=metric, method="saliency", **of).iloc[0])
+        words = (
+            "{0[attack]:.0%} of the change's energy lies in the object's boxes, of noise {0[noise]:.0%}; "
+            "{1[attack]:.0%} on the tenth of pixels where the label's saliency is largest, of noise {1[noise]:.0%}; "
+            "the new class's saliency correlates with the change at {2[attack]:.2f}, with noise at {2[noise]:.2f}"
+        )
+        return judged(line["attack_less_noise_low"] > 0 for line in lines), words.format(*lines)
 
-@answers
-def _fooling_images(t: Tables) -> Answer:
-    lines = find(t, "attacks_targeted", method="fooling")
-    form = "{other}: {success:.0%} of {n} photos in {iterations:.0f} steps (median), largest change {levels:.0f}/255, "
-    form += "SSIM {ssim:.3f}, {saved_success:.0%} as saved"
-    parts = (lines["success"] >= 0.95).all(), (lines["ssim"] >= 0.95).all()
-    return judged(parts), in_words(lines.assign(levels=lines["linf"] * 255), form)
+    def naive_attack(self) -> Answer:
+        success = self.find("attacks_success", norm="linf", **SQUEEZE)
+        wide = success.pivot(index="epsilon_255", columns="method", values="success")
+        naive = self.find("attacks_targeted", method="fooling", **SQUEEZE)["linf"].median() * 255
+        if not {"fgsm", "pgd", "control_noise"} <= set(wide):
+            raise Missing("FGSM, PGD and noise")
+        least = float(wide.index[wide["pgd"] >= 0.9].min())  # NaN where there is none: no number is larger
+        form = "{epsilon_255:g}/255: FGSM {fgsm:.0%}, PGD {pgd:.0%}, {control_noise:.0%} of draws of noise"
+        words = f"fooled at {in_words(wide[wide.index > 0].reset_index(), form)}. "
+        words += f"The naive image, towards a class, changes a pixel by {naive:.0f}/255 at most (median)"
+        stronger = (wide["pgd"] >= wide["fgsm"]).all() and (wide["pgd"] > wide["fgsm"]).any()
+        return judged([stronger, least < naive]), words
 
+    def adversarial_training(self) -> Answer:
+        networks = ("digits", "digits adversarial")
+        tables = [self.find("attacks_robust", model=model, norm="linf") for model in networks]
+        maps = [self.find("attacks_alignment", model=model, method="saliency").iloc[0] for model in networks]
+        rates = [table.iloc[(table["epsilon"] - 0.1).abs().argmin()] for table in tables]
+        words = (
+            "right under attack at epsilon {0[epsilon]:g}: {0[robust_at_most]:.0%} before, {1[robust_at_most]:.0%} "
+            "after (n = {0[photos]}), clean {0[clean_accuracy]:.0%} and {1[clean_accuracy]:.0%}; saliency follows the "
+            "digit (Spearman) at {2[alignment]:.2f} before, {3[alignment]:.2f} after"
+        )
+        robust = rates[1]["robust_at_most_low"] > rates[0]["robust_at_most_high"]
+        aligned = maps[1]["alignment_low"] > maps[0]["alignment_high"]
+        return judged([robust, aligned]), words.format(*rates, *maps)
 
-@answers
-def _perturbation(t: Tables) -> Answer:
-    of = {"other": "fooling image", **SQUEEZE}
-    lines = [find(t, "attacks_maps", metric="energy_in_object", **of).iloc[0]]
-    for metric in ("energy_in_source_map", "shows_perturbation"):
-        lines.append(find(t, "attacks_maps", metric=metric, method="saliency", **of).iloc[0])
-    words = (
-        "{0[attack]:.0%} of the change's energy lies in the object's boxes, of noise {0[noise]:.0%}; {1[attack]:.0%} "
-        "on the tenth of pixels where the label's saliency is largest, of noise {1[noise]:.0%}; the new class's "
-        "saliency correlates with the change at {2[attack]:.2f}, with noise at {2[noise]:.2f}"
-    )
-    return judged(line["attack_less_noise_low"] > 0 for line in lines), words.format(*lines)
+    def classes(self) -> Answer:
+        lines = self.find("visualization_pictures", job="classes", **SQUEEZE, image=("gorilla", "Yorkshire terrier"))
+        words = [f"{line['image']}: {_seen(line)}" for line in records(lines)]
+        return judged(lines["confidence"] >= SURE), "; ".join(words)
 
+    def _sweep(self, job: str) -> pd.DataFrame:
+        lines = self.find("visualization_variants", job=job)
+        return lines.assign(x=[float(name.split()[-1]) for name in lines["variant"]]).sort_values("x")
 
-@answers
-def _naive_attack(t: Tables) -> Answer:
-    success = find(t, "attacks_success", norm="linf", **SQUEEZE)
-    wide = success.pivot(index="epsilon_255", columns="method", values="success")
-    naive = find(t, "attacks_targeted", method="fooling", **SQUEEZE)["linf"].median() * 255
-    if not {"fgsm", "pgd", "control_noise"} <= set(wide):
-        raise Missing("FGSM, PGD and noise")
-    least = float(wide.index[wide["pgd"] >= 0.9].min())  # NaN where there is none: no number is larger
-    form = "{epsilon_255:g}/255: FGSM {fgsm:.0%}, PGD {pgd:.0%}, {control_noise:.0%} of draws of noise"
-    words = f"fooled at {in_words(wide[wide.index > 0].reset_index(), form)}. "
-    words += f"The naive image, towards a class, changes a pixel by {naive:.0f}/255 at most (median)"
-    stronger = (wide["pgd"] >= wide["fgsm"]).all() and (wide["pgd"] > wide["fgsm"]).any()
-    return judged([stronger, least < naive]), words
+    def learning_rate(self) -> Answer:
+        lines = self._sweep("learning rate")
+        form = "{x:g}: {confidence:.1%}, total variation {total_variation:.3f}, contrast {contrast:.3f}"
+        first, last = lines.iloc[0], lines.iloc[-1]
+        little = first["confidence"] <= lines["confidence"].max() - 0.01
+        noisy = last["total_variation"] > 1.1 * first["total_variation"]
+        return judged([little, noisy]), "confidence by rate " + in_words(lines, form)
 
+    def iterations(self) -> Answer:
+        lines = self.find("visualization_iterations", job="iterations").sort_values("iterations")
+        gains = lines["score"].diff().dropna()
+        parts = (gains > 0).all(), gains.iloc[-1] < gains.iloc[0]
+        return judged(parts), in_words(lines, "{iterations:.0f}: score {score:.1f}, {confidence:.1%}")
 
-@answers
-def _adversarial_training(t: Tables) -> Answer:
-    tables = [find(t, "attacks_robust", model=model, norm="linf") for model in ("digits", "digits adversarial")]
-    a, b = (table.iloc[(table["epsilon"] - 0.1).abs().argmin()] for table in tables)
-    before, after = (
-        find(t, "attacks_alignment", model=model, method="saliency").iloc[0]
-        for model in ("digits", "digits adversarial")
-    )
-    words = f"right under attack at epsilon {a['epsilon']:g}: {a['robust_at_most']:.0%} before, "
-    words += f"{b['robust_at_most']:.0%} after (n = {a['photos']}), clean {a['clean_accuracy']:.0%} and "
-    words += f"{b['clean_accuracy']:.0%}; saliency follows the digit (Spearman) at {before['alignment']:.2f} before, "
-    words += f"{after['alignment']:.2f} after"
-    robust = b["robust_at_most_low"] > a["robust_at_most_high"]
-    return judged([robust, after["alignment_low"] > before["alignment_high"]]), words
+    def weight_decay(self) -> Answer:
+        lines = self._sweep("lambda")
+        greyer = lines["contrast"].iloc[-1] < 0.9 * lines["contrast"].iloc[0]
+        return judged([greyer]), "by lambda " + in_words(lines, "{x:g}: contrast {contrast:.3f}, {confidence:.1%}")
 
+    def from_photo(self) -> Answer:
+        line = records(self.find("visualization_pictures", job="from a photo"))[0]
+        start = str(line["image"]).rpartition("start ")[2]
+        stands = "" if "hay" in start else f" ({start} stands in for hay)"
+        return judged([line["confidence"] >= SURE]), f"{line['image']}{stands}: {_seen(line)}"
 
-@answers
-def _classes(t: Tables) -> Answer:
-    lines = find(t, "visualization_pictures", job="classes", **SQUEEZE, image=("gorilla", "Yorkshire terrier"))
-    return judged(lines["confidence"] >= SURE), "; ".join(f"{line['image']}: {_seen(line)}" for line in records(lines))
+    def second_network(self) -> Answer:
+        lines = self.find("visualization_elsewhere", job="classes")
+        form = "made for {model}: {confidence_here:.1%} there, {confidence_there:.1%} on {other}"
+        squeeze, there = lines["model"] == SQUEEZE["model"], lines["confidence_there"]
+        gain = there[~squeeze].mean() - there[squeeze].head(1).mean()
+        if gain != gain:
+            raise Missing("two networks")
+        words = f"{in_words(lines, form)} (means of {lines['n'].max()} classes)"
+        return judged([None if abs(gain) < 0.1 else gain > 0]), words
+
+    def saliency_ascent(self) -> Answer:
+        lines = self.find("visualization_variants", job="saliency instead of the gradient").set_index("variant")
+        right, wrong = (dict(lines.loc[name]) for name in ("gradient", "saliency"))
+        words = f"the gradient: {_seen(right)}; the saliency in its place: {_seen(wrong)}"
+        return judged([right["confidence"] >= SURE and wrong["confidence"] < 0.5]), words
+
+    def regularisation(self) -> Answer:
+        lines = self.find("visualization_variants", job="regularisation")
+        form = "{variant}: high frequencies {high_frequency:.3f}, {seen}"
+        words = in_words(lines.assign(seen=[_seen(line) for line in records(lines)]), form)
+        both, none = (lines.set_index("variant").loc[name] for name in ("both", "neither"))
+        parts = [none["high_frequency"] > 1.5 * both["high_frequency"]]
+        parts += [none["elsewhere"] < both["elsewhere"]] if both["elsewhere"] == both["elsewhere"] else []
+        return judged(parts), words
+
+    def _painted(self, course: bool) -> Answer:
+        lines = self.find("style_transfer", asked=False)
+        lines = lines[(lines["photo"] == "tubingen") == course]
+        if lines.empty:
+            raise Missing("a network that did not paint, to judge these pairs")
+        form = "{photo} as {painting}: content {content_distance:.2f}, style {style_distance:.2f}{noted}"
+        noted = [f" ({note})" * bool(note) for note in lines["note"]]
+        words = f"judged by {lines['judge'].iloc[0]}, 1 is as far as the other picture: "
+        parts = (lines["content_distance"] < 1) & (lines["style_distance"] < 1)
+        return judged(parts), words + in_words(lines.assign(noted=noted), form)
+
+    def painted_course(self) -> Answer:
+        return self._painted(True)
+
+    def painted_own(self) -> Answer:
+        return self._painted(False)
+
+    def sanity(self) -> Answer:
+        expected = {"saliency": "PASS", "grad_cam": "PASS", "guided_backprop": "FAIL", "guided_grad_cam": "FAIL"}
+        lines = self.find("sanity_verdicts", method=tuple(expected), measure="overall", **SQUEEZE)
+        form = "{method} {verdict} (S {s_half:.2f} [{s_half_low:.2f}, {s_half_high:.2f}])"
+        pairs = zip(lines["verdict"], lines["method"].map(expected), strict=True)
+        parts = [verdict == other if verdict in ("PASS", "FAIL") else None for verdict, other in pairs]
+        photos = " to ".join(map(str, sorted({lines["photos"].min(), lines["photos"].max()})))
+        words = f"{in_words(lines, form, ', ')}; {photos} photos, {lines['draws'].iloc[0]} random networks"
+        return judged(parts), words
+
+    def bias(self) -> Answer:
+        lines = self.find("shortcut_verdicts", control=False)
+        form = "{method} {verdict} (detection {detection:.0%}, false alarm {false_alarm:.0%})"
+        parts = [{"PASS": True, "FAIL": False}.get(verdict) for verdict in lines["verdict"]]
+        return judged(parts), in_words(lines, form, ", ")
+
+    def cropping(self) -> Answer:
+        lines = self.find("scores", metric=("box_iou", "mask_iou"), method="saliency", **SQUEEZE)
+        words = in_words(lines, "{measure} {mean:.2f}, {verdict} (n = {n})")
+        best = self.find("scores", metric="box_iou", control=False, **SQUEEZE).sort_values("mean").iloc[-1]
+        tone = next(section.tone for section in sections() if section.study == "scores")
+        parts = [{"good": True, "bad": False}.get(tone(verdict)) for verdict in lines["verdict"]]
+        return judged(parts), f"saliency: {words}; best box: {best['method']} {best['mean']:.2f}"
 
 
 def _seen(line: dict[str, Any]) -> str:
     there = f", elsewhere {line['elsewhere']:.1%}" if line["elsewhere"] == line["elsewhere"] else ""
     return f"confidence {line['confidence']:.1%}{there}"
-
-
-def _sweep(t: Tables, job: str) -> pd.DataFrame:
-    lines = find(t, "visualization_variants", job=job)
-    return lines.assign(x=[float(name.split()[-1]) for name in lines["variant"]]).sort_values("x")
-
-
-@answers
-def _learning_rate(t: Tables) -> Answer:
-    lines = _sweep(t, "learning rate")
-    form = "{x:g}: {confidence:.1%}, total variation {total_variation:.3f}, contrast {contrast:.3f}"
-    first, last = lines.iloc[0], lines.iloc[-1]
-    little = first["confidence"] <= lines["confidence"].max() - 0.01
-    noisy = last["total_variation"] > 1.1 * first["total_variation"]
-    return judged([little, noisy]), "confidence by rate " + in_words(lines, form)
-
-
-@answers
-def _iterations(t: Tables) -> Answer:
-    lines = find(t, "visualization_iterations", job="iterations").sort_values("iterations")
-    gains = lines["score"].diff().dropna()
-    parts = (gains > 0).all(), gains.iloc[-1] < gains.iloc[0]
-    return judged(parts), in_words(lines, "{iterations:.0f}: score {score:.1f}, {confidence:.1%}")
-
-
-@answers
-def _weight_decay(t: Tables) -> Answer:
-    lines = _sweep(t, "lambda")
-    greyer = lines["contrast"].iloc[-1] < 0.9 * lines["contrast"].iloc[0]
-    return judged([greyer]), "by lambda " + in_words(lines, "{x:g}: contrast {contrast:.3f}, {confidence:.1%}")
-
-
-@answers
-def _from_photo(t: Tables) -> Answer:
-    line = records(find(t, "visualization_pictures", job="from a photo"))[0]
-    start = str(line["image"]).rpartition("start ")[2]
-    stands = "" if "hay" in start else f" ({start} stands in for hay)"
-    return judged([line["confidence"] >= SURE]), f"{line['image']}{stands}: {_seen(line)}"
-
-
-@answers
-def _second_network(t: Tables) -> Answer:
-    lines = find(t, "visualization_elsewhere", job="classes")
-    form = "made for {model}: {confidence_here:.1%} there, {confidence_there:.1%} on {other}"
-    squeeze, there = lines["model"] == SQUEEZE["model"], lines["confidence_there"]
-    gain = there[~squeeze].mean() - there[squeeze].head(1).mean()
-    if gain != gain:
-        raise Missing("two networks")
-    words = f"{in_words(lines, form)} (means of {lines['n'].max()} classes)"
-    return judged([None if abs(gain) < 0.1 else gain > 0]), words
-
-
-@answers
-def _saliency_ascent(t: Tables) -> Answer:
-    lines = find(t, "visualization_variants", job="saliency instead of the gradient").set_index("variant")
-    right, wrong = (dict(lines.loc[name]) for name in ("gradient", "saliency"))
-    words = f"the gradient: {_seen(right)}; the saliency in its place: {_seen(wrong)}"
-    return judged([right["confidence"] >= SURE and wrong["confidence"] < 0.5]), words
-
-
-@answers
-def _regularisation(t: Tables) -> Answer:
-    lines = find(t, "visualization_variants", job="regularisation")
-    form = "{variant}: high frequencies {high_frequency:.3f}, {seen}"
-    words = in_words(lines.assign(seen=[_seen(line) for line in records(lines)]), form)
-    both, none = (lines.set_index("variant").loc[name] for name in ("both", "neither"))
-    parts = [none["high_frequency"] > 1.5 * both["high_frequency"]]
-    parts += [none["elsewhere"] < both["elsewhere"]] if both["elsewhere"] == both["elsewhere"] else []
-    return judged(parts), words
-
-
-def _painted(t: Tables, course: bool) -> Answer:
-    lines = find(t, "style_transfer", asked=False)
-    lines = lines[(lines["photo"] == "tubingen") == course]
-    if lines.empty:
-        raise Missing("a network that did not paint, to judge these pairs")
-    form = "{photo} as {painting}: content {content_distance:.2f}, style {style_distance:.2f}{noted}"
-    noted = [f" ({note})" * bool(note) for note in lines["note"]]
-    words = f"judged by {lines['judge'].iloc[0]}, 1 is as far as the other picture: "
-    parts = (lines["content_distance"] < 1) & (lines["style_distance"] < 1)
-    return judged(parts), words + in_words(lines.assign(noted=noted), form)
-
-
-ANSWERS["painted_course"] = partial(_painted, course=True)
-ANSWERS["painted_own"] = partial(_painted, course=False)
-
-
-@answers
-def _sanity(t: Tables) -> Answer:
-    expected = {"saliency": "PASS", "grad_cam": "PASS", "guided_backprop": "FAIL", "guided_grad_cam": "FAIL"}
-    lines = find(t, "sanity_verdicts", method=tuple(expected), measure="overall", **SQUEEZE)
-    form = "{method} {verdict} (S {s_half:.2f} [{s_half_low:.2f}, {s_half_high:.2f}])"
-    pairs = zip(lines["verdict"], lines["method"].map(expected), strict=True)
-    parts = [verdict == other if verdict in ("PASS", "FAIL") else None for verdict, other in pairs]
-    photos = " to ".join(map(str, sorted({lines["photos"].min(), lines["photos"].max()})))
-    return judged(parts), f"{in_words(lines, form, ', ')}; {photos} photos, {lines['draws'].iloc[0]} random networks"
-
-
-@answers
-def _bias(t: Tables) -> Answer:
-    lines = find(t, "shortcut_verdicts", control=False)
-    form = "{method} {verdict} (detection {detection:.0%}, false alarm {false_alarm:.0%})"
-    parts = [{"PASS": True, "FAIL": False}.get(verdict) for verdict in lines["verdict"]]
-    return judged(parts), in_words(lines, form, ", ")
-
-
-@answers
-def _cropping(t: Tables) -> Answer:
-    lines = find(t, "scores", metric=("box_iou", "mask_iou"), method="saliency", **SQUEEZE)
-    words = in_words(lines, "{measure} {mean:.2f}, {verdict} (n = {n})")
-    best = find(t, "scores", metric="box_iou", control=False, **SQUEEZE).sort_values("mean").iloc[-1]
-    tone = next(section.tone for section in sections() if section.study == "scores")
-    parts = [{"good": True, "bad": False}.get(tone(verdict)) for verdict in lines["verdict"]]
-    return judged(parts), f"saliency: {words}; best box: {best['method']} {best['mean']:.2f}"
 
 
 def answer_all(tables: Tables, manifest: dict[str, Any]) -> Tables:
@@ -324,7 +287,7 @@ def answer_all(tables: Tables, manifest: dict[str, Any]) -> Tables:
     lines = []
     for place, question in enumerate(QUESTIONS, start=1):
         try:
-            verdict, reason = ANSWERS[question["id"]](tables)
+            verdict, reason = getattr(Answers(tables), question["id"])()
         except Missing as why:
             verdict, reason = NOT_RUN, str(why)
         line = {"model": "all", "measure": str(place), "method": question["question"], "usual": question["usual"]}
