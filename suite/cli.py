@@ -214,7 +214,7 @@ def stylize(
 ) -> None:
     """Paints a photo as a painting: the picture, a strip, the numbers. Ctrl-C keeps what there is."""
     from suite.studies.style_transfer.report import strip
-    from suite.synthesis.stylize import PictureToPaint, stylize
+    from suite.synthesis.picture import PictureToPaint, stylize
 
     picture = PictureToPaint(content, style, preset, _settings(parameter), model, size)
     with _progress() as watch:

@@ -254,7 +254,10 @@ def test_command_writes_picture_strip_and_numbers(tmp_path, monkeypatch, capsys)
     numbers = json.loads(said.out)
     with Image.open(numbers["picture"]) as picture:
         assert picture.size == (71, 48)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["rocket-coffee-strip.png", "rocket-coffee.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "rocket-coffee-strip.png", "rocket-coffee.json", "rocket-coffee.png",
+    ]  # fmt: skip
+    assert json.loads((tmp_path / "rocket-coffee.json").read_text()) == numbers
     assert [point["step"] for point in numbers["curve"]] == [0, 1, 2, 3] * 2
     assert tiny.main(monkeypatch, "stylize", "rocket", "cofee", "--out", tmp_path) == 2
     assert "did you mean 'coffee'" in capsys.readouterr().err
