@@ -52,14 +52,45 @@ class Audit:
         lines: dict[str, tuple[float | None, str]] = {}
         for name in LINES:
             try:
-                lines[name] = self._line(name)
+                lines[name] = self.line(name)
             except (NetworkError, NotApplicable) as error:
                 lines[name] = (None, str(error))
         return lines
 
-    def _line(self, name: str) -> tuple[float, str]:
+    def line(self, name: str) -> tuple[float, str]:
+        """A line's number, and a note where there is more to say."""
+        if name in self._variants:
+            return self._gain(self._variants[name]), ""
+        if name in self._faults:
+            return self._noticed(*self._faults[name])
         value: Value = getattr(self, f"_{name}")()
         return value if isinstance(value, tuple) else (float(value), "")
+
+    @cached_property
+    def _variants(self) -> dict[str, Attack]:
+        """Attacks whose success above the base's is a line's number."""
+        quick, linf = self._quick, self.attack.ball == "linf"
+        whole_step: dict[str, Any] = {"steps": 1, "restarts": 1, "random_start": False, "step_size": self.epsilon}
+        return {
+            "iterated": FGSM() if linf else replace(quick, **whole_step),
+            "converged": replace(quick, steps=2 * quick.steps),
+            "restarts": replace(quick, restarts=2 * quick.restarts),
+            "noise": Noise(norm=quick.norm, draws=10),
+            "losses": replace(quick, loss="ce" if quick.loss == "margin" else "margin"),
+        }
+
+    @cached_property
+    def _faults(self) -> dict[str, tuple[nn.Module, tuple[str, ...]]]:
+        """Control -> the network with a fault, and the lines of which one must notice it."""
+        model = self.model
+        steps = _Faulty(model, before=lambda images: (images * 15).round() / 15)
+        dropout = _Faulty(model, after=lambda scores: F.dropout(scores, 0.5, training=True))
+        return {
+            "control_constant": (_Faulty(model, after=lambda scores: 0 * scores), ("zero_gradient",)),
+            "control_quantised": (steps, ("zero_gradient", "real_gradient")),
+            "control_saturated": (_Faulty(model, after=lambda scores: scores * 1e3), ("saturation", "zero_gradient")),
+            "control_dropout": (dropout, ("deterministic",)),
+        }
 
     def _run(self, method: Attack, epsilon: float, *, saved: bool = False, **more: Any) -> AttackResult:
         more |= {"ids": self.ids, "seed": self.seed, "saved": saved, "clean": self._clean, "epsilon": epsilon}
@@ -169,11 +200,6 @@ class Audit:
         result = self._run(self.attack, 0.0)
         return float((result.linf > 0).sum() + result.success.sum())
 
-    def _iterated(self) -> float:
-        if self.attack.ball == "linf":
-            return self._gain(FGSM())
-        return self._gain(replace(self._quick, steps=1, restarts=1, random_start=False, step_size=self.epsilon))
-
     def _monotone(self) -> Value:
         rates = [self._rate(self.attack.searching(self.epsilon), epsilon) for epsilon in self.epsilons]
         falls = [before - after for before, after in pairwise(rates)]
@@ -184,19 +210,10 @@ class Audit:
         epsilon = 1.0 if self.attack.ball == "linf" else self.images[0].numel() ** 0.5
         return float((~self._run(self.attack.searching(self.epsilon), epsilon).success).sum())
 
-    def _converged(self) -> float:
-        return self._gain(replace(self._quick, steps=2 * self.attack.steps))
-
-    def _restarts(self) -> float:
-        return self._gain(replace(self._quick, restarts=2 * self.attack.restarts))
-
     def _silent(self) -> Value:
         last = self._run(replace(self.attack.whole(), best=False), self.epsilon).silent
         note = f"the last iterate, as libraries return it, throws away {int(last.sum())} of {len(last)}"
         return float(self._base.silent.double().mean()), note
-
-    def _noise(self) -> float:
-        return self._gain(Noise(norm=self.attack.ball, draws=10))
 
     def _black_box(self) -> Value:
         survivors = (~self._base.success).nonzero()[:, 0]
@@ -219,9 +236,6 @@ class Audit:
             better = value > margins
             best[better], margins[better] = tried[better], value[better]
         return float((margins > 0).double().mean()), f"{len(survivors)} survivors, 50 queries each"
-
-    def _losses(self) -> float:
-        return self._gain(replace(self._quick, loss="ce" if self.attack.loss == "margin" else "margin"))
 
     def _targeted(self) -> float:
         return self._gain(self._quick, targets="random")
@@ -254,32 +268,18 @@ class Audit:
         exact = margin / (weight[0] - weight[1]).norm(p=1 if method.ball == "linf" else 2)
         return float(((least - exact).abs() / exact).max())
 
-    def _planted(self, fault: nn.Module, *lines: str) -> Value:
+    def _noticed(self, fault: nn.Module, lines: tuple[str, ...]) -> tuple[float, str]:
         """0 where a line notices the fault, with the numbers."""
         other = replace(self, model=fault.eval())
         values: dict[str, float] = {}
         for line in lines:
             try:
-                values[line] = other._line(line)[0]
+                values[line] = other.line(line)[0]
             except NetworkError:
                 values[line] = torch.inf  # no gradient at all is an error that nobody overlooks
         noticed = any(value > LINES[line].limit for line, value in values.items())
         words = ", ".join(f"{LINES[line].title}: {value:.3g}" for line, value in values.items())
         return float(not noticed), f"{'noticed by' if noticed else 'not noticed by'} {words}"
-
-    def _control_constant(self) -> Value:
-        return self._planted(_Faulty(self.model, after=lambda scores: 0 * scores), "zero_gradient")
-
-    def _control_quantised(self) -> Value:
-        levels = _Faulty(self.model, before=lambda x: (x * 15).round() / 15)
-        return self._planted(levels, "zero_gradient", "real_gradient")
-
-    def _control_saturated(self) -> Value:
-        return self._planted(_Faulty(self.model, after=lambda scores: scores * 1e3), "saturation", "zero_gradient")
-
-    def _control_dropout(self) -> Value:
-        left_on = _Faulty(self.model, after=lambda scores: F.dropout(scores, 0.5, training=True))
-        return self._planted(left_on, "deterministic")
 
 
 def _same(x: Tensor) -> Tensor:

@@ -70,9 +70,9 @@ class Iterates:
         self.images[index], self.scores[index] = images, scores
 
 
-@dataclass(frozen=True)
-class AttackResult:
-    """One value an image; see `Iterates` for the first ones.
+@dataclass
+class AttackResult(Iterates):
+    """One value an image; those of the loop, and what is judged of them.
 
     Attributes:
         success: fooled, by the scores of the image returned.
@@ -84,10 +84,8 @@ class AttackResult:
         silent: fooled on the way, not as returned.
     """
 
-    images: Tensor
     success: Tensor
     initially: Tensor
-    iterations: Tensor
     prediction: Tensor
     confidence: Tensor
     clean_prediction: Tensor
@@ -97,9 +95,6 @@ class AttackResult:
     ssim: Tensor
     saved_success: Tensor | None
     silent: Tensor
-    zero_gradients: Tensor
-    forwards: Tensor
-    backwards: Tensor
 
 
 def judge(model: nn.Module, images: Tensor, goal: Goal, clean: Tensor, end: Iterates, *, saved: bool) -> AttackResult:
@@ -116,10 +111,9 @@ def judge(model: nn.Module, images: Tensor, goal: Goal, clean: Tensor, end: Iter
         with torch.no_grad():
             saved_success = goal.reached(scores_of(model, as_saved(end.images))) & intact
     return AttackResult(
-        images=end.images,
+        **vars(end),
         success=success,
         initially=goal.reached(clean),
-        iterations=end.iterations,
         prediction=prediction,
         confidence=confidence,
         clean_prediction=clean.argmax(1),
@@ -129,9 +123,6 @@ def judge(model: nn.Module, images: Tensor, goal: Goal, clean: Tensor, end: Iter
         ssim=similarity,
         saved_success=saved_success,
         silent=end.ever & ~success,
-        zero_gradients=end.zero_gradients,
-        forwards=end.forwards,
-        backwards=end.backwards,
     )
 
 
