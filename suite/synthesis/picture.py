@@ -161,7 +161,7 @@ def stylize(picture: PictureToPaint, out: Path, watch: Callable[[int, int, str],
     def note(step: Step) -> None:
         total = sum(value for term, value in step.terms.items() if term.startswith("style "))
         text = f"content {step.terms['content']:.4g}, style {total:.4g}, tv {step.terms['tv']:.4g}"
-        watch(len(painting.curve), painting.expected, text)
+        watch(len(painting.curve), settings.pictures, text)
 
     try:
         painting.follow(transfer(network, photo, style, settings), note)
@@ -180,7 +180,7 @@ def stylize(picture: PictureToPaint, out: Path, watch: Callable[[int, int, str],
         "model": picture.model,
         "preset": picture.preset,
         "settings": asdict(settings),
-        "steps": painting.taken(painting.last),
+        "steps": painting.last.taken,
         "stopped": painting.stopped,
         "content_distance": distances["content"],
         "style_distance": distances["style"],
@@ -188,5 +188,5 @@ def stylize(picture: PictureToPaint, out: Path, watch: Callable[[int, int, str],
         "picture": str(file),
     }
     frames = [("photo", pixels(photo[0]), ""), ("painting", pixels(style[0]), "")]
-    frames += [(name, pixels(step.image[0]), "") for name, step in painting.strip()]
+    frames += [(name, pixels(image[0]), "") for name, image in painting.strip().items()]
     return PictureResult(file, frames, numbers, painting.stopped and f"stopped early: {painting.stopped}")

@@ -6,6 +6,7 @@ Gatys, Ecker and Bethge 2016 (Image Style Transfer Using CNNs), in the form of t
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -55,8 +56,6 @@ class _Enough(Exception):
 def features(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
     """Layer -> (B, C, h, w), connected to the graph; the forward pass ends at the last of them.
 
-    An in-place ReLU that follows a layer writes into a copy (`tapped`), so a layer's output is what it gave.
-
     Raises:
         NetworkError: a layer that does not exist, is not called, or gives no (B, C, h, w); an image too small for it.
     """
@@ -65,20 +64,18 @@ def features(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[st
         if len(outputs) == len(set(layers)):
             raise _Enough
 
-    with in_use(model), tapped(model, layers) as outputs:
-        handles = [find_layer(model, name).register_forward_hook(enough) for name in set(layers)]
+    with in_use(model), tapped(model, layers) as outputs, ExitStack() as hooks:
+        for name in set(layers):
+            hooks.callback(find_layer(model, name).register_forward_hook(enough).remove)
         try:
             model(images)
         except _Enough:
             pass
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
             size = f"{images.shape[3]}x{images.shape[2]}"
             raise NetworkError(f"the network fails on {size} pixels ({' '.join(str(error).split())[:120]})") from None
-        finally:
-            for handle in handles:
-                handle.remove()
     for name, output in outputs.items():
         if output.ndim != 4:
             raise NetworkError(f"layer {name!r}: gives {tuple(output.shape)}, expected (B, C, h, w); name another")
@@ -86,10 +83,10 @@ def features(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[st
 
 
 def default_layers(model: nn.Module, images: Tensor) -> tuple[str, tuple[str, ...]]:
-    """The content layer and the style layers of a network.
+    """The content layer and the style layers of a network; SqueezeNet's are the assignments'.
 
-    SqueezeNet's are the assignments'. Elsewhere style is the last module to finish at each of the first four sizes of
-    map, content that of the third: on VGG Johnson et al.'s relu1_2, relu2_2, relu3_3, relu4_3 (2016).
+    Elsewhere style is the last module to finish at each of the first four sizes of map, content that of the third: on
+    VGG Johnson et al.'s relu1_2, relu2_2, relu3_3, relu4_3 (2016).
     """
     body = body_of(model)
     if type(body).__name__ == "SqueezeNet":
@@ -97,16 +94,13 @@ def default_layers(model: nn.Module, images: Tensor) -> tuple[str, tuple[str, ..
     last: dict[tuple[int, ...], str] = {}
 
     def note(_module: nn.Module, _inputs: Any, output: Any, *, name: str) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
+        if name and isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
             last[tuple(output.shape[2:])] = name
 
-    handles = [module.register_forward_hook(partial(note, name=name)) for name, module in body.named_modules() if name]
-    try:
-        with in_use(model), torch.no_grad():
-            model(images[:1])
-    finally:
-        for handle in handles:
-            handle.remove()
+    with in_use(model), torch.no_grad(), ExitStack() as hooks:
+        for name, module in body.named_modules():
+            hooks.callback(module.register_forward_hook(partial(note, name=name)).remove)
+        model(images[:1])
     style = tuple(last.values())[:4]
     if not style:
         raise NetworkError("no layer of this network gives a (B, C, h, w) map: name content_layer and style_layers")
@@ -163,6 +157,11 @@ class StyleTransfer:
         if len(self.style_weights) > 1 and self.style_layers and len(self.style_weights) != len(self.style_layers):
             raise ValueError(f"{len(self.style_weights)} style_weights for {len(self.style_layers)} style_layers")
 
+    @property
+    def pictures(self) -> int:
+        """Pictures in all: each size's beginning, and one a step."""
+        return (self.steps + 1) * len(self.scales)
+
     def on(self, model: nn.Module, images: Tensor) -> "StyleTransfer":
         """With the layers of this network, and a weight for each."""
         content, style = self.content_layer, self.style_layers
@@ -213,13 +212,7 @@ def make_settings(preset: str, parameters: Mapping[str, Any] | None = None) -> S
 
 
 class Losses:
-    """The weighted terms of one network, photo and painting at one size.
-
-    Args:
-        model: in [0, 1] pixels, owning its normalisation.
-        content: (1, 3, H, W) in [0, 1].
-        style: (1, 3, h, w) in [0, 1].
-        settings: with layers and weights (`StyleTransfer.on`).
+    """The weighted terms of one network, photo (1, 3, H, W) and painting (1, 3, h, w), in [0, 1], at one size.
 
     Raises:
         NetworkError: a layer that gives nothing but zeros has no scale.
@@ -258,13 +251,14 @@ class Step:
 
     Attributes:
         size: index of the scale.
-        step: steps taken at this size.
+        step: steps taken at this size; `taken`: at all sizes up to it.
         image: (1, 3, H, W) in [0, 1], at the photo's size whatever the scale.
         terms: term -> weighted loss; their sum is what was made small.
     """
 
     size: int
     step: int
+    taken: int
     image: Tensor
     terms: dict[str, float]
 
@@ -340,10 +334,8 @@ def transfer(model: nn.Module, content: Tensor, style: Tensor, settings: StyleTr
             if not bool(torch.isfinite(total)):
                 bad = ", ".join(term for term, value in numbers.items() if not math.isfinite(value))
                 raise Diverged(f"step {step} at size {share:g}: {bad} is not finite; the last good picture is kept")
-            shown = image.clamp(0, 1)
-            if shown.shape != photo.shape:
-                shown = F.interpolate(shown, photo.shape[2:], mode="bilinear", align_corners=False)
-            yield Step(size, step, _recoloured(shown, photo) if settings.keep_colours else shown, numbers)
+            shown = _shown(image, photo, keep_colours=settings.keep_colours)
+            yield Step(size, step, size * settings.steps + step, shown, numbers)
             if step == settings.steps:
                 break
             if settings.optimizer == "adam" and step == int(settings.decay_at * settings.steps):
@@ -351,15 +343,18 @@ def transfer(model: nn.Module, content: Tensor, style: Tensor, settings: StyleTr
             optimizer.step(partial(float, total.detach()))
 
 
+def _shown(image: Tensor, photo: Tensor, *, keep_colours: bool) -> Tensor:
+    """The picture in [0, 1] at the photo's size; where they are kept, in the photo's colours at its own brightness."""
+    image = image.clamp(0, 1)
+    if image.shape != photo.shape:
+        image = F.interpolate(image, photo.shape[2:], mode="bilinear", align_corners=False)
+    return (photo + luminance(image) - luminance(photo)).clamp(0, 1) if keep_colours else image
+
+
 def _optimizer(settings: StyleTransfer, variable: Tensor, rate: float) -> torch.optim.Optimizer:
     if settings.optimizer == "adam":
         return torch.optim.Adam([variable], lr=rate)
     return torch.optim.LBFGS([variable], lr=rate, max_iter=1, tolerance_grad=0, tolerance_change=0)
-
-
-def _recoloured(painted: Tensor, photo: Tensor) -> Tensor:
-    """The photo's colours at the brightness of the painted picture."""
-    return (photo + luminance(painted) - luminance(photo)).clamp(0, 1)
 
 
 SNAPSHOTS = (0, 0.02, 0.06, 0.2, 0.5, 1)  # shares of all steps
@@ -372,39 +367,29 @@ class Painting:
     Attributes:
         settings: of the transfer.
         curve: (size, step, terms) of every step.
-        snapshots: a few of them with their pictures, named; the first among them.
+        snapshots: a few of them with their pictures; the first among them.
         last: the result so far.
         stopped: why it ended early, "" where it did not.
     """
 
     settings: StyleTransfer
     curve: list[tuple[int, int, dict[str, float]]] = field(default_factory=list)
-    snapshots: list[tuple[str, Step]] = field(default_factory=list)
+    snapshots: list[Step] = field(default_factory=list)
     last: Step | None = None
     stopped: str = ""
 
-    @property
-    def expected(self) -> int:
-        """How many pictures there are in all."""
-        return (self.settings.steps + 1) * len(self.settings.scales)
-
-    def taken(self, step: Step) -> int:
-        """Steps taken up to it, at all sizes."""
-        return step.size * self.settings.steps + step.step
-
-    def strip(self) -> list[tuple[str, Step]]:
-        """The snapshots, and what there is last, named."""
-        if self.last is None or self.snapshots[-1][1] is self.last:
-            return self.snapshots
-        return [*self.snapshots, (f"step {self.taken(self.last)}", self.last)]
+    def strip(self) -> dict[str, Tensor]:
+        """Name -> picture of the snapshots, and of what there is last."""
+        steps = self.snapshots if self.last is None else [*self.snapshots, self.last]
+        return {f"step {step.taken}": step.image for step in steps}
 
     def follow(self, steps: Iterator[Step], watch: Callable[[Step], None] = lambda step: None) -> "Painting":
         """Takes steps until there are no more, or a loss is not finite, which is noted; `watch` sees each."""
-        marks = {round(share * (self.expected - 1)) for share in SNAPSHOTS}
+        marks = {round(share * (self.settings.pictures - 1)) for share in SNAPSHOTS}
         try:
             for step in steps:
                 if len(self.curve) in marks:
-                    self.snapshots.append((f"step {self.taken(step)}", step))
+                    self.snapshots.append(step)
                 self.curve.append((step.size, step.step, step.terms))
                 self.last = step
                 watch(step)

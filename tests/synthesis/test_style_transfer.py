@@ -180,7 +180,7 @@ def test_it_comes_nearer_and_stays_a_picture(change) -> None:
     found = Painting(settings).follow(transfer(model, content, style, settings))
     first, last = (sum(found.curve[i][2].values()) for i in (0, -1))
     assert last < 0.8 * first
-    assert len(found.curve) == found.expected
+    assert len(found.curve) == settings.pictures
     assert found.last.image.shape == content.shape
     assert 0 <= float(found.last.image.min()) <= float(found.last.image.max()) <= 1
     again = Painting(settings).follow(transfer(model, content, style, settings))

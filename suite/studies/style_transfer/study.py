@@ -43,7 +43,7 @@ class StyleTransferStudy(Study):
         for pair in section.pairs:
             picture_or_stand_in(pair.content, section.paintings)
             picture_or_stand_in(pair.style, section.paintings)
-        steps = sum((job.steps + 1) * len(job.scales) for job in settings)
+        steps = sum(job.pictures for job in settings)
         maps = plan_cost(methods.values())
         return Cost(steps + 3 * maps.forwards * len(settings), steps + 3 * maps.backwards * len(settings))
 
@@ -76,10 +76,10 @@ class StyleTransferStudy(Study):
                 rows.append(value_row(value, "photo and painting do not differ there", **of))
         rows += _maps(work, pair, photo, result.last.image, key)
         words = {"id": pair.content, "style": pair.style, "note": key["message"], "model": work.model.card.name}
-        words |= {"form": settings.form, "steps": "\n".join(name for name, _ in result.strip())}
+        words |= {"form": settings.form, "steps": "\n".join(result.strip())}
         arrays = {name: np.array(text) for name, text in words.items()}
         arrays |= {"content_picture": pixels(photo[0]), "style_picture": pixels(painting[0])}
-        arrays |= {f"step{k}": pixels(step.image[0]) for k, (_, step) in enumerate(result.strip())}
+        arrays |= {f"step{k}": pixels(image[0]) for k, image in enumerate(result.strip().values())}
         return Outcome(rows, {f"style-{work.part:03d}": arrays})
 
 
