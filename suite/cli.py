@@ -48,9 +48,7 @@ def run(
     limit: Annotated[int | None, typer.Option(help="A seeded, class-balanced sample of this many images.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its passes; run nothing.")] = False,
-    fail_on: Annotated[
-        str, typer.Option(help="Verdicts that make the exit code 1, for example agreement:differs")
-    ] = "",
+    fail_on: Annotated[str, typer.Option(help="Verdicts that make the exit code 1: agreement:differs,...")] = "",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -77,13 +75,11 @@ def run(
         print(passes(settings, len(prepared.networks), count, prepared.studies, prepared.methods))
         raise typer.Exit(0)
     if is_first():
-        if not chosen:
-            print("no studies asked for: predictions only", file=sys.stderr)
-        print(f"run directory: {folder}", file=sys.stderr)
+        alone = "" if chosen else "no studies asked for: predictions only\n"
+        print(f"{alone}run directory: {folder}", file=sys.stderr)
     manifest = execute(prepared, folder)
-    if not is_first():
-        return
-    raise typer.Exit(_close(folder, conditions, as_json=as_json, interrupted=manifest["status"] == "interrupted"))
+    if is_first():
+        raise typer.Exit(_close(folder, conditions, as_json=as_json, interrupted=manifest["status"] == "interrupted"))
 
 
 @app.command()
@@ -205,9 +201,7 @@ def stylize(
     preset: Annotated[str, typer.Option(help="composition_vii, the_scream or starry_night")] = "starry_night",
     model: Model = "squeezenet1_1",
     size: Annotated[int, typer.Option(min=32, max=2048, help="Pixels of the photo's shorter side.")] = 192,
-    parameter: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value: form=raw, optimizer=lbfgs, keep_colours=true, ...")
-    ] = None,
+    parameter: Annotated[list[str] | None, typer.Option("--set", help="key=value: form=raw, optimizer=lbfgs")] = None,
     out: Annotated[Path, typer.Option(help="Where the pictures land.")] = Path("reports/stylize"),
     as_json: Json = False,
     debug: Debug = False,
@@ -263,12 +257,7 @@ def visualize(
 
 @app.command()
 def verify(
-    function: Annotated[
-        str,
-        typer.Argument(
-            help="package.module:function, called with (model, images, targets) and, if it takes it, layer."
-        ),
-    ],
+    function: Annotated[str, typer.Argument(help="package.module:function of (model, images, targets[, layer])")],
     against: Annotated[str, typer.Option(help="captum:NAME, suite:NAME or torchattacks:NAME")],
     model: Annotated[str, typer.Option(help="The real network, beside the small known ones.")] = "squeezenet1_1",
     data: Annotated[str, typer.Option(help="The source of its few photos.")] = "embedded",
@@ -455,12 +444,11 @@ def _close(folder: Path, conditions: list[tuple[str, str]], *, as_json: bool, in
     else:
         Console(width=None if sys.stdout.isatty() else 160).print(terminal_summary(tables))
         print(f"report: {page}")
-    seen = set()
-    for study, table in verdicts.items():
-        lines = headline(table)
+    met = []
+    for study, verdict in (condition for condition in conditions if condition[0] in verdicts):
+        lines = headline(verdicts[study])
         judged = lines[~lines["control"].astype(bool)] if "control" in lines else lines  # a control must lose
-        seen |= {(study, verdict) for verdict in judged["verdict"]}
-    met = [f"{study}:{verdict}" for study, verdict in conditions if (study, verdict) in seen]
+        met += [f"{study}:{verdict}"] * (verdict in set(judged["verdict"]))
     if met:
         print(f"--fail-on: {', '.join(met)}", file=sys.stderr)
     if failed:

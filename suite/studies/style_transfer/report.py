@@ -21,31 +21,26 @@ MARGIN, GAP = 22, 14
 def strip(
     content: NDArray[Any], style: NDArray[Any], snapshots: Mapping[str, NDArray[Any]], words: Sequence[str]
 ) -> Image.Image:
-    """Photo, painting and result side by side; below, how it came about.
+    """Photo, painting and result, (H, W, 3) in 0..255, side by side; below, how it came about, and lines of words.
 
-    Args:
-        content: (H, W, 3) in 0..255.
-        style: likewise.
-        snapshots: words -> picture, the result last.
-        words: lines below.
+    `snapshots` are name -> picture, the result last.
     """
     *_, result = snapshots.values()
     width = 2 * MARGIN + 3 * int(1.5 * TILE) + 2 * GAP
-    lines = [
-        ([("photo", content), ("painting", style), ("result", result)], int(1.5 * TILE)),
-        (list(snapshots.items()), (width - 2 * MARGIN - (len(snapshots) - 1) * GAP) // len(snapshots)),
-    ]
-    drawn = [[(name, _fitted(picture, side, 2 * TILE)) for name, picture in line] for line, side in lines]
-    tall = [max(picture.height for _, picture in line) for line in drawn]
+    small = (width - 2 * MARGIN - (len(snapshots) - 1) * GAP) // len(snapshots)
+    first = [("photo", content), ("painting", style), ("result", result)]
+    rows = [(int(1.5 * TILE), 14, first), (small, 12, list(snapshots.items()))]
+    fitted = [[(name, _fitted(picture, side, 2 * TILE)) for name, picture in row] for side, _, row in rows]
+    heights = [max(picture.height for _, picture in row) for row in fitted]
     below = [part for text in words for part in wrap(text, typeface(13), width - 2 * MARGIN, 2)]
-    canvas = Image.new("RGB", (width, 2 * MARGIN + sum(tall) + 2 * 40 + 18 * len(below)), PAPER)
+    canvas = Image.new("RGB", (width, 2 * MARGIN + sum(heights) + 2 * 40 + 18 * len(below)), PAPER)
     draw, y = ImageDraw.Draw(canvas), MARGIN
-    for row, ((_, side), pictures) in enumerate(zip(lines, drawn, strict=True)):
-        for k, (name, picture) in enumerate(pictures):
+    for (side, size, _), height, row in zip(rows, heights, fitted, strict=True):
+        for k, (name, picture) in enumerate(row):
             x = MARGIN + k * (side + GAP)
-            write(draw, (x, y), name, 14 if row == 0 else 12, bold=row == 0)
+            write(draw, (x, y), name, size, bold=row is fitted[0])
             canvas.paste(picture, (x, y + 22))
-        y += tall[row] + 40
+        y += height + 40
     for k, text in enumerate(below):
         write(draw, (MARGIN, y + 18 * k), text, 13, colour=QUIET)
     return canvas
@@ -93,8 +88,8 @@ def _pictures(rows: pd.DataFrame) -> pd.DataFrame:
         return judge | dict(group.set_index("metric")["value"].reindex(names)) | {"note": group["message"].iloc[0]}
 
     study = ok(rows[rows["metric"].isin(names)]).rename(columns={"stage": "judge"})
-    made = summarise(study, [*_PAIR, "judge"], line)
-    return made.sort_values("asked", ascending=False, kind="stable") if len(made) else made
+    table = summarise(study, [*_PAIR, "judge"], line)
+    return table.sort_values("asked", ascending=False, kind="stable") if len(table) else table
 
 
 def _terms(rows: pd.DataFrame) -> pd.DataFrame:
@@ -109,30 +104,29 @@ def _terms(rows: pd.DataFrame) -> pd.DataFrame:
 def _class(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, Any]:
         value = group.set_index(["stage", "metric"])["value"]
-        made = {"class": class_name(group["target"].iloc[0], manifest), "confidence": value["photo", "confidence"]}
+        numbers = {"class": class_name(group["target"].iloc[0], manifest), "confidence": value["photo", "confidence"]}
         for stage in ("stylised", "noise"):
-            made |= {stage: value[stage, "confidence"], f"{stage}_kept": bool(value[stage, "class_kept"])}
-        return made
+            numbers |= {stage: value[stage, "confidence"], f"{stage}_kept": bool(value[stage, "class_kept"])}
+        return numbers
 
     study = ok(rows[rows["metric"].isin(["confidence", "class_kept"])])
-    made = summarise(study, [*_PAIR, "target"], line)
-    return made.drop(columns="target", errors="ignore")
+    return summarise(study, [*_PAIR, "target"], line).drop(columns="target", errors="ignore")
 
 
 def _maps(rows: pd.DataFrame) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, Any]:
-        made: dict[str, Any] = {"control": bool(group["control"].any())}
+        numbers: dict[str, Any] = {"control": bool(group["control"].any())}
         for stage in ("stylised", "noise", "unrelated"):
-            made |= mean_with_interval(stage, group.loc[group["stage"] == stage, "value"])
-        return made
+            numbers |= mean_with_interval(stage, group.loc[group["stage"] == stage, "value"])
+        return numbers
 
     return summarise(ok(rows[rows["metric"] == "map_spearman"]), ["model", "method"], line)
 
 
 def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
     rows = rows.rename(columns={"image": "photo", "other": "painting"})
-    made = {"": _pictures(rows), "_terms": _terms(rows), "_class": _class(rows, manifest), "_maps": _maps(rows)}
-    return {f"style_transfer{name}": table for name, table in made.items()}
+    tables = {"": _pictures(rows), "_terms": _terms(rows), "_class": _class(rows, manifest), "_maps": _maps(rows)}
+    return {f"style_transfer{name}": table for name, table in tables.items()}
 
 
 def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
