@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 import tiny
 
+from suite.config import load
 from suite.studies.coursework.report import (
     BROKE,
     HELD,
@@ -16,6 +17,7 @@ from suite.studies.coursework.report import (
     answer_all,
     judged,
 )  # fmt: skip
+from suite.studies.coursework.study import STUDY
 
 
 def test_every_question_has_an_answer_of_its_name_and_every_answer_a_question() -> None:
@@ -72,3 +74,9 @@ def test_the_page_of_the_docs_says_what_the_committed_report_says() -> None:
     assert list(lines["method"]) == [question["question"] for question in QUESTIONS]
     for line in lines.to_dict("records"):
         assert f"{line['measure']}. {line['method']} Usual answer: {line['usual']} **{line['verdict']}**" in page
+
+
+def test_it_has_no_work_of_its_own(tmp_path) -> None:
+    config = load(tiny.config(tmp_path, studies={"coursework": {}}))
+    assert STUDY.parts(config) == 0
+    assert STUDY.cost({}, config).forwards == 0
