@@ -354,15 +354,15 @@ def _conditions(fail_on: str) -> list[tuple[str, str]]:
         return []
     from suite.report.sections import sections
 
-    known = {s.study: sorted(s.good | s.bad | s.sentences.keys()) for s in sections() if s.good or s.bad}
+    verdicts = {s.study: sorted(s.good | s.bad | s.sentences.keys()) for s in sections() if s.good or s.bad}
     pairs = []
     for part in filter(None, map(str.strip, fail_on.split(","))):
         study, colon, verdict = part.partition(":")
-        if not colon or study not in known:
+        if not colon or study not in verdicts:
             raise ConfigError(f"--fail-on {part!r}: expected study:verdict, for example agreement:differs")
-        if verdict not in known[study]:
-            hint = did_you_mean(verdict, known[study])
-            raise ConfigError(f"--fail-on {part!r}: no such verdict{hint}; {', '.join(known[study])}")
+        if verdict not in verdicts[study]:
+            hint = did_you_mean(verdict, verdicts[study])
+            raise ConfigError(f"--fail-on {part!r}: no such verdict{hint}; {', '.join(verdicts[study])}")
         pairs.append((study, verdict))
     return pairs
 
@@ -479,8 +479,8 @@ def main() -> None:
     except OSError as error:
         if debug or error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS):
             raise
-        place = error.filename or "a file"
+        path = error.filename or "a file"
         print(
-            f"suite: {place} cannot be written: {error.strerror}; make room and give the same command", file=sys.stderr
+            f"suite: {path} cannot be written: {error.strerror}; make room and give the same command", file=sys.stderr
         )
         sys.exit(2)

@@ -268,8 +268,8 @@ def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "the top level"
     if first["type"] == "extra_forbidden":
-        known = _fields_at(first["loc"][:-1])
-        hint = did_you_mean(str(first["loc"][-1]), known) or f"; known here: {', '.join(known)}"
+        keys = _fields_at(first["loc"][:-1])
+        hint = did_you_mean(str(first["loc"][-1]), keys) or f"; known here: {', '.join(keys)}"
         return f"{where}: unknown key{hint}"
     got = first.get("input")
     shown = "" if isinstance(got, Mapping) or first["type"] == "value_error" else f" (got {got!r:.80})"

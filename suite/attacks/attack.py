@@ -173,8 +173,8 @@ def choose_targets(
     if targets == "least_likely":
         return clean.scatter(1, labels[:, None], torch.inf).argmin(1)
     if targets == "random":
-        drawn = [torch.randint(clean.shape[1] - 1, (1,), generator=generator_for(seed, n, "target")) for n in ids]
-        chosen = torch.cat(drawn).to(labels)
+        draws = [torch.randint(clean.shape[1] - 1, (1,), generator=generator_for(seed, n, "target")) for n in ids]
+        chosen = torch.cat(draws).to(labels)
         return chosen + (chosen >= labels)  # the label is left out
     if isinstance(targets, str):
         raise ConfigError(f"targets {targets!r}: expected least_likely, random, or class indices")

@@ -42,7 +42,7 @@ def list_candidates(source: str, *, labels: Path | None, classes: ClassNames) ->
 
         path = digits_folder()
     root: Path | None
-    known = f"give a folder of images, a CSV of file,label, or {EMBEDDED!r}"
+    accepted = f"give a folder of images, a CSV of file,label, or {EMBEDDED!r}"
     if source != EMBEDDED and path.is_dir():
         candidates, root = _from_folder(path, labels=labels, classes=classes), path
     elif labels is not None:
@@ -50,11 +50,11 @@ def list_candidates(source: str, *, labels: Path | None, classes: ClassNames) ->
     elif source == EMBEDDED:
         candidates, root = _from_package(classes), None
     elif not path.exists():
-        raise DataError(f"data {source!r}: no such file or folder; {known}")
+        raise DataError(f"data {source!r}: no such file or folder; {accepted}")
     elif path.suffix.lower() == ".csv" and path.is_file():
         candidates, root = _from_csv(path, classes)
     else:
-        raise DataError(f"data {source!r} is of unknown kind: {known}")
+        raise DataError(f"data {source!r} is of unknown kind: {accepted}")
     for candidate in candidates:
         _check_id(candidate.id, where=f"data {source!r}")
     return candidates, root

@@ -37,8 +37,8 @@ def blur(images: Tensor, sigma: float) -> Tensor:
 
 def _mirrored(n: int, radius: int) -> Tensor:
     """Indices -radius..n+radius-1 folded back, the edge pixel twice: torch's own "reflect" has it once."""
-    place = torch.arange(-radius, n + radius) % (2 * n)
-    return torch.minimum(place, 2 * n - 1 - place)
+    index = torch.arange(-radius, n + radius) % (2 * n)
+    return torch.minimum(index, 2 * n - 1 - index)
 
 
 def turned(images: Tensor, shift: Tensor, zoom: Tensor, angle: Tensor) -> Tensor:

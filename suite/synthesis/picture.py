@@ -76,8 +76,8 @@ def make_picture(picture: PictureToMake, out: Path, watch: Callable[[int, int, s
 
     def note(ascent: Ascent) -> None:
         value, confidence = float(ascent.values[-1][0]), float(ascent.confidences[-1][0])
-        sure = "" if target is None else f", {confidence:.1%}"
-        watch(ascent.step, recipe.steps, f"{picture.wanted or picture.layer}: score {value:.4g}{sure}")
+        share = "" if target is None else f", {confidence:.1%}"
+        watch(ascent.step, recipe.steps, f"{picture.wanted or picture.layer}: score {value:.4g}{share}")
 
     objective = Objective(recipe, target, picture.layer, picture.channel, start=start, seed=picture.seed)
     steps = sorted({round(recipe.steps * (k + 1) / SHOWN) for k in range(SHOWN)} - {0})
@@ -102,10 +102,10 @@ def make_picture(picture: PictureToMake, out: Path, watch: Callable[[int, int, s
     }
     captions = [""] * len(shown)
     if target is not None:
-        made = seen(network, torch.cat([*shown.values()]), torch.full((len(shown),), target))
-        captions = [f"confidence {share:.1%}" for share in made["confidence"].tolist()]
+        judgement = seen(network, torch.cat([*shown.values()]), torch.full((len(shown),), target))
+        captions = [f"confidence {share:.1%}" for share in judgement["confidence"].tolist()]
         as_saved = seen(network, saved, torch.tensor([target]))
-        numbers |= {"score": float(made["score"][-1]), "confidence": float(made["confidence"][-1])}
+        numbers |= {"score": float(judgement["score"][-1]), "confidence": float(judgement["confidence"][-1])}
         numbers |= {"confidence_as_saved": float(as_saved["confidence"]), "top1_as_saved": bool(as_saved["top1"])}
     numbers |= {name: float(measure(end.images)) for name, measure in PICTURE_SCORES.items()}
     ended = end.stopped[0] or (f"interrupted after step {done}: what there is is kept" if end.interrupted else "")

@@ -315,8 +315,8 @@ def transfer(model: nn.Module, content: Tensor, style: Tensor, settings: StyleTr
             image = F.interpolate(image, small.shape[2:], mode="bilinear", align_corners=False)
             variable = (image - shift) / scale
         elif settings.init == "noise":
-            drawn = torch.rand(small.shape, generator=generator_for(settings.seed, "", "style transfer"))
-            variable = drawn.to(small)
+            noise = torch.rand(small.shape, generator=generator_for(settings.seed, "", "style transfer"))
+            variable = noise.to(small)
         else:
             variable = (small - shift) / scale
         variable = variable.detach().clone().requires_grad_()

@@ -285,12 +285,12 @@ def answer_all(tables: Tables, manifest: dict[str, Any]) -> Tables:
     if not _chosen(manifest):
         return {}
     lines = []
-    for place, question in enumerate(QUESTIONS, start=1):
+    for k, question in enumerate(QUESTIONS, start=1):
         try:
             verdict, reason = getattr(Answers(tables), question["id"])()
         except Missing as why:
             verdict, reason = NOT_RUN, str(why)
-        line = {"model": "all", "measure": str(place), "method": question["question"], "usual": question["usual"]}
+        line = {"model": "all", "measure": str(k), "method": question["question"], "usual": question["usual"]}
         lines.append(line | {"verdict": verdict, "reason": reason, "where": question["tables"].replace(" ", ", ")})
     return {f"{NAME}_verdicts": pd.DataFrame(lines)}
 
@@ -342,7 +342,7 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     jobs = (manifest["config"]["studies"].get("visualization") or {}).get("jobs", ())
     starts = [picture["start"] for job in jobs for picture in job["pictures"] if picture["start"]]
     pictures = []
-    for place, question in enumerate(QUESTIONS, start=1):
+    for k, question in enumerate(QUESTIONS, start=1):
         study, beginning = question["study"], question["pictures"]
         shown = [picture for picture in drawn.get(study, []) if picture[1].startswith(beginning)]
         if study == "attacks":  # of each kind the first photo
@@ -350,7 +350,7 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
         stands = STANDS * (study in ("five photos", "attacks") and manifest["data"]["source"] == "embedded")
         if question["id"] == "from_photo":
             stands = "".join(f". {name} stands in for hay" for name in starts if "hay" not in name)
-        pictures += [(path, f"{place}. {title}{stands}.", alt) for path, title, alt in shown]
+        pictures += [(path, f"{k}. {title}{stands}.", alt) for path, title, alt in shown]
     return pictures
 
 
@@ -366,7 +366,7 @@ SECTION = Section(
     },
     tables=lambda rows, manifest: {},
     overview=answer_all,
-    beside={str(place): tuple(question["plots"].split()) for place, question in enumerate(QUESTIONS, start=1)},
+    beside={str(k): tuple(question["plots"].split()) for k, question in enumerate(QUESTIONS, start=1)},
     page="coursework",
     draw=_draw,
     shown=60,

@@ -85,8 +85,8 @@ def _ordered(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     """Jobs and their variants as configured."""
     jobs = manifest["config"]["studies"]["visualization"]["jobs"]
     pairs = [(job["name"], variant) for job in jobs for variant in job["variants"] or [job["preset"]]]
-    place = {pair: k for k, pair in enumerate(pairs)}
-    order = [place.get(pair, len(pairs)) for pair in zip(rows["job"], rows["variant"], strict=True)]
+    rank = {pair: k for k, pair in enumerate(pairs)}
+    order = [rank.get(pair, len(pairs)) for pair in zip(rows["job"], rows["variant"], strict=True)]
     return rows.iloc[np.argsort(order, kind="stable")]
 
 
@@ -182,7 +182,7 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     jobs: dict[str, dict[str, Path]] = {}
     for source in sorted((run_dir / "images").glob("*/visualization-*.npz")):
         jobs.setdefault(source.stem, {})[titles.get(source.parent.name, source.parent.name)] = source
-    drawn = []
+    pictures = []
     for stem, sources in sorted(jobs.items()):
         path = run_dir / "plots" / f"{stem}.png"
         arrays_of = {model: load(source) for model, source in sources.items()}
@@ -190,8 +190,8 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
         if not newer(path, *sources.values()):
             save_png(_sheet(job, arrays_of), path)
         models = " and ".join(sources)
-        drawn.append((path, f"{job} · {models}", f"Pictures of {job}, made for {models}: a row a target."))
-    return drawn
+        pictures.append((path, f"{job} · {models}", f"Pictures of {job}, made for {models}: a row a target."))
+    return pictures
 
 
 def _sheet(job: str, arrays_of: dict[str, dict[str, NDArray[Any]]]) -> Image.Image:
