@@ -8,7 +8,6 @@ and end. Knows of tensors and networks, nothing of files, studies or progress ba
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -61,18 +60,16 @@ class Recipe:
             raise ValueError("steps, rate and blur_sigma are more than 0, l2, jitter and blur_every at least 0")
 
 
-PRESETS: Mapping[str, Recipe] = MappingProxyType(
-    {
-        "rdfia": Recipe(steps=200, rate=5.0, penalty="plain", gradient="raw"),
-        "cs231n": Recipe(),
-        # The assignment says "a gradient step" and no more; of its public solutions some divide by the norm. Not here.
-        "cs7643": Recipe(gradient="raw"),
-        "modern": Recipe(
-            steps=128, rate=0.05, l2=0.0, gradient="raw", jitter=0, blur_every=0,
-            image="fourier", optimiser="adam", robust=True,
-        ),
-    }
-)  # fmt: skip
+PRESETS: Mapping[str, Recipe] = {
+    "rdfia": Recipe(steps=200, rate=5.0, penalty="plain", gradient="raw"),
+    "cs231n": Recipe(),
+    # The assignment says "a gradient step" and no more; of its public solutions some divide by the norm. Not here.
+    "cs7643": Recipe(gradient="raw"),
+    "modern": Recipe(
+        steps=128, rate=0.05, l2=0.0, gradient="raw", jitter=0, blur_every=0,
+        image="fourier", optimiser="adam", robust=True,
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,12 +205,9 @@ class Ascent:
             pixels = self._pixels(free)
             with tapped(self.model, layers) as outputs:
                 scores = scores_of(self.model, self._shaken(pixels, alive))
-            values = torch.stack(
-                [
-                    self.objectives[i].value(scores[k], {name: outputs[name][k] for name in layers}, self.features[i])
-                    for k, i in enumerate(alive)
-                ]
-            )
+            each = [{name: output[k] for name, output in outputs.items()} for k in range(len(alive))]
+            terms = zip(alive, scores, each, strict=True)
+            values = torch.stack([self.objectives[i].value(own, of, self.features[i]) for i, own, of in terms])
             norm = ((pixels - self.mean) / self.std).flatten(1).norm(dim=1)
             penalty = torch.where(self._are(alive, "penalty", "squared"), norm.square(), norm)
             total = (values - self._numbers(alive, "l2", values) * penalty).sum()

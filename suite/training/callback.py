@@ -3,16 +3,15 @@
 import suite._torchvision  # noqa: F401 - pytorch_lightning imports torchmetrics, which imports torchvision
 
 import logging
-import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from suite.attribution.fused import Method, as_methods, attribute_each
@@ -73,7 +72,7 @@ class AttributionAudit(pl.Callback):
         if (trainer.current_epoch + 1) % self.every:
             return
         images, targets = self.images.to(pl_module.device), self.targets.to(pl_module.device)
-        with _undisturbed(images.device):
+        with isolate_rng(include_cuda=images.is_cuda):  # what is random is put back
             numbers, maps = self._audit(self.network(pl_module), images, targets)
         pl_module.log_dict(numbers)
         for label, grey in maps.items():
@@ -118,15 +117,3 @@ class AttributionAudit(pl.Callback):
                 logger.log_image(name, [grey.cpu().numpy()], step=trainer.global_step)
             elif hasattr(experiment, "add_image"):
                 experiment.add_image(name, grey.cpu()[None], trainer.global_step)
-
-
-@contextmanager
-def _undisturbed(device: torch.device) -> Iterator[None]:
-    """Every random state is put back."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - a user's training may draw from it
-    try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
