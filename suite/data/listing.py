@@ -5,8 +5,9 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from suite.core.classes import SYNSET_ID, ClassNames
 from suite.data.labels import read_labels, read_table, resolve_label
@@ -22,16 +23,26 @@ _EMBEDDED_NAME = re.compile(r"imagenet_\d+_(\d+)\.jpg", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A file of a source before sampling and hashing; `sha256` is what a list promises, "" where nothing is."""
+class ImageFile:
+    """One image of a source.
+
+    Attributes:
+        id: posix path relative to the source's root, the same on every machine; never absolute, never with "..".
+        path: where the file lies on this machine.
+        label: class index, or None where the source has no labels.
+        sha256: of the file's bytes, or "" where they cannot be read (loading the image then says why); before it was
+            read, what a list promises.
+        pixels: (3, H, W) in [0, 1], for an image in hand that has no file.
+    """
 
     id: str
     path: Path
     label: int | None
     sha256: str = ""
+    pixels: Any = field(default=None, compare=False, repr=False)
 
 
-def list_candidates(source: str, *, labels: Path | None, classes: ClassNames) -> tuple[list[Candidate], Path | None]:
+def list_files(source: str, *, labels: Path | None, classes: ClassNames) -> tuple[list[ImageFile], Path | None]:
     """All files of a source, and the folder that their ids are relative to (None for the embedded photos).
 
     See `suite.data.sources.list_images` for the sources and errors; an OSError is one of the source itself.
@@ -44,28 +55,28 @@ def list_candidates(source: str, *, labels: Path | None, classes: ClassNames) ->
     root: Path | None
     accepted = f"give a folder of images, a CSV of file,label, or {EMBEDDED!r}"
     if source != EMBEDDED and path.is_dir():
-        candidates, root = _from_folder(path, labels=labels, classes=classes), path
+        files, root = _from_folder(path, labels=labels, classes=classes), path
     elif labels is not None:
         raise DataError(f"labels {str(labels)!r} go with a folder of images only, and the data is {source!r}")
     elif source == EMBEDDED:
-        candidates, root = _from_package(classes), None
+        files, root = _from_package(classes), None
     elif not path.exists():
         raise DataError(f"data {source!r}: no such file or folder; {accepted}")
     elif path.suffix.lower() == ".csv" and path.is_file():
-        candidates, root = _from_csv(path, classes)
+        files, root = _from_csv(path, classes)
     else:
         raise DataError(f"data {source!r} is of unknown kind: {accepted}")
-    for candidate in candidates:
-        _check_id(candidate.id, where=f"data {source!r}")
-    return candidates, root
+    for file in files:
+        _check_id(file.id, where=f"data {source!r}")
+    return files, root
 
 
-def _from_package(classes: ClassNames) -> list[Candidate]:
-    candidates = []
+def _from_package(classes: ClassNames) -> list[ImageFile]:
+    files = []
     for name, path in embedded_photos().items():
         index = name.removesuffix(".jpg").rpartition("_")[2]
-        candidates.append(Candidate(name, path, resolve_label(classes, int(index), where=f"embedded photo {name!r}")))
-    return candidates
+        files.append(ImageFile(name, path, resolve_label(classes, int(index), where=f"embedded photo {name!r}")))
+    return files
 
 
 def embedded_photos() -> dict[str, Path]:
@@ -88,7 +99,7 @@ def embedded_photos() -> dict[str, Path]:
     return photos
 
 
-def _from_folder(root: Path, *, labels: Path | None, classes: ClassNames) -> list[Candidate]:
+def _from_folder(root: Path, *, labels: Path | None, classes: ClassNames) -> list[ImageFile]:
     where = f"data {str(root)!r}"
     folders, images = _entries(root)
     by_folder = {folder: below for folder in folders if (below := list(_images_below(folder)))}
@@ -103,33 +114,33 @@ def _from_folder(root: Path, *, labels: Path | None, classes: ClassNames) -> lis
     if labels is not None:
         why = f"{where} is labelled by its folders' names"
         raise DataError(f"labels {str(labels)!r} go with one folder of images; {why}")
-    candidates = []
+    files = []
     for folder, below in by_folder.items():
         label = resolve_label(classes, folder.name, where=f"{where}: class folder {folder.name!r}")
-        candidates += [Candidate(image.relative_to(root).as_posix(), image, label) for image in below]
-    return candidates
+        files += [ImageFile(image.relative_to(root).as_posix(), image, label) for image in below]
+    return files
 
 
-def _from_flat_folder(root: Path, images: list[Path], *, labels: Path | None, classes: ClassNames) -> list[Candidate]:
+def _from_flat_folder(root: Path, images: list[Path], *, labels: Path | None, classes: ClassNames) -> list[ImageFile]:
     if labels is not None:
         table = read_labels(labels.expanduser(), classes)
-        candidates = [Candidate(image.name, image, table.get(image.name, table.get(image.stem))) for image in images]
-        if bare := [candidate.id for candidate in candidates if candidate.label is None]:
+        files = [ImageFile(image.name, image, table.get(image.name, table.get(image.stem))) for image in images]
+        if bare := [file.id for file in files if file.label is None]:
             raise DataError(f"labels {str(labels)!r} have none for {bare[0]!r} ({len(bare)} of {len(images)} files)")
-        return candidates
+        return files
     if classes.synsets is None or not any(SYNSET_ID.match(image.name) for image in images):
-        return [Candidate(image.name, image, None) for image in images]
-    candidates = []
+        return [ImageFile(image.name, image, None) for image in images]
+    files = []
     for image in images:
         where, synset = f"data {str(root)!r}: {image.name!r}", SYNSET_ID.match(image.name)
         if synset is None:
             how = "rename it, or give labels, a CSV of file,label"
             raise DataError(f"{where} does not begin with a synset id as others do: {how}")
-        candidates.append(Candidate(image.name, image, resolve_label(classes, synset[0], where=where)))
-    return candidates
+        files.append(ImageFile(image.name, image, resolve_label(classes, synset[0], where=where)))
+    return files
 
 
-def _from_csv(path: Path, classes: ClassNames) -> tuple[list[Candidate], Path | None]:
+def _from_csv(path: Path, classes: ClassNames) -> tuple[list[ImageFile], Path | None]:
     rows = read_table(path, columns=("file", "label"))
     if not rows:
         raise DataError(f"data {str(path)!r} lists no files")
@@ -138,20 +149,20 @@ def _from_csv(path: Path, classes: ClassNames) -> tuple[list[Candidate], Path | 
         raise DataError(f"data {str(path)!r}: the column source holds both {sources[0]!r} and {sources[1]!r}: give one")
     photos = embedded_photos() if sources == [EMBEDDED] else None
     root = path.parent / Path(sources[0]).expanduser()
-    candidates: dict[PurePosixPath, Candidate] = {}
+    files: dict[PurePosixPath, ImageFile] = {}
     for row in rows:
         name = row["file"]
         where = f"data {str(path)!r}: {name!r}"
         _check_id(name, where=f"data {str(path)!r}")
-        if PurePosixPath(name) in candidates:
+        if PurePosixPath(name) in files:
             raise DataError(f"{where} is listed twice")
         file = root / name if photos is None else photos.get(name)
         if file is None or not os.path.lexists(file) or _is_folder(file):
             source = "among the embedded photos" if photos is not None else f"in {str(root)!r}"
             raise DataError(f"{where} is no file {source}; files are relative to the CSV, or to its column source")
         label = resolve_label(classes, row["label"], where=where) if row["label"].strip() else None
-        candidates[PurePosixPath(name)] = Candidate(name, file, label, row.get("sha256", "").strip().lower())
-    return list(candidates.values()), root if photos is None else None
+        files[PurePosixPath(name)] = ImageFile(name, file, label, row.get("sha256", "").strip().lower())
+    return list(files.values()), root if photos is None else None
 
 
 def _entries(folder: Path) -> tuple[list[Path], list[Path]]:

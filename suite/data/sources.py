@@ -7,34 +7,15 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from suite.core.atomic import replacing
 from suite.core.classes import ClassNames
 from suite.core.seeding import rank_of
-from suite.data.listing import EMBEDDED, Candidate, list_candidates
+from suite.data.listing import EMBEDDED, list_files
+from suite.data.listing import ImageFile as ImageFile
 from suite.errors import DataError
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """One image of a source.
-
-    Attributes:
-        id: posix path relative to the source's root, the same on every machine; never absolute, never with "..".
-        path: where the file lies on this machine.
-        label: class index, or None where the source has no labels.
-        sha256: of the file's bytes, or "" where they cannot be read (loading the image then says why).
-        pixels: (3, H, W) in [0, 1], for an image in hand that has no file.
-    """
-
-    id: str
-    path: Path
-    label: int | None
-    sha256: str
-    pixels: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -89,12 +70,12 @@ def list_images(
         raise DataError(f"limit {limit}: give at least 1, or leave it out for all images")
     source = os.fspath(source)
     try:
-        candidates, root = list_candidates(source, labels=None if labels is None else Path(labels), classes=classes)
+        listed, root = list_files(source, labels=None if labels is None else Path(labels), classes=classes)
     except OSError as error:
         raise DataError(f"data {source!r} cannot be read: {error.strerror}") from error
-    chosen = candidates if limit is None else _sample(candidates, limit, seed)
-    files = in_run_order([_hashed(candidate, source) for candidate in chosen], seed)
-    return ImageList(source, files, len(candidates), list_digest(files), root)
+    chosen = listed if limit is None else _sample(listed, limit, seed)
+    files = in_run_order([_hashed(file, source) for file in chosen], seed)
+    return ImageList(source, files, len(listed), list_digest(files), root)
 
 
 def in_run_order(files: Iterable[ImageFile], seed: int) -> tuple[ImageFile, ...]:
@@ -120,25 +101,25 @@ def write_files_csv(images: ImageList, path: str | Path) -> None:
         writer.writerows((file.id, file.label, file.sha256, source) for file in images.files)
 
 
-def _sample(candidates: list[Candidate], limit: int, seed: int) -> list[Candidate]:
+def _sample(files: list[ImageFile], limit: int, seed: int) -> list[ImageFile]:
     """Draws by the rank of a hash of (seed, id), which depends on neither the platform nor the order of the files."""
-    turns: list[tuple[int, bytes, Candidate]] = []
+    turns: list[tuple[int, bytes, ImageFile]] = []
     seen: Counter[int | None] = Counter()
-    for candidate in sorted(candidates, key=lambda candidate: rank_of(seed, "file", candidate.id)):
-        turns.append((seen[candidate.label], rank_of(seed, "class", str(candidate.label)), candidate))
-        seen[candidate.label] += 1
-    return [candidate for *_, candidate in sorted(turns, key=lambda turn: turn[:2])[:limit]]
+    for file in sorted(files, key=lambda file: rank_of(seed, "file", file.id)):
+        turns.append((seen[file.label], rank_of(seed, "class", str(file.label)), file))
+        seen[file.label] += 1
+    return [file for *_, file in sorted(turns, key=lambda turn: turn[:2])[:limit]]
 
 
-def _hashed(candidate: Candidate, source: str) -> ImageFile:
-    sha256 = _sha256(candidate.path)
-    if candidate.sha256 and candidate.sha256 != sha256:
+def _hashed(file: ImageFile, source: str) -> ImageFile:
+    sha256 = _sha256(file.path)
+    if file.sha256 and file.sha256 != sha256:
         now = f"its SHA-256 is {sha256[:12]}..." if sha256 else "it cannot be read"
         raise DataError(
-            f"data {source!r}: {candidate.id!r} is not the file that was listed: {now}, "
-            f"the list says {candidate.sha256[:12]}...; restore the file, or leave out the column sha256"
+            f"data {source!r}: {file.id!r} is not the file that was listed: {now}, the list says "
+            f"{file.sha256[:12]}...; restore the file, or leave out the column sha256"
         )
-    return ImageFile(candidate.id, candidate.path, candidate.label, sha256)
+    return replace(file, sha256=sha256)
 
 
 def _sha256(path: Path) -> str:

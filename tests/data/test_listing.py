@@ -10,7 +10,7 @@ import pytest
 from listed import IMAGENET, labels, refused, table, touch
 
 from suite.core.classes import ClassNames
-from suite.data.listing import embedded_photos, list_candidates
+from suite.data.listing import embedded_photos, list_files
 from suite.data.sources import list_images, write_files_csv
 
 SHARED = Path(__file__).parents[3] / "shared" / "imagenet-100"
@@ -238,12 +238,12 @@ def test_a_name_that_is_not_utf8_is_one_line(tmp_path: Path):
 
 def test_candidates_come_with_the_folder_that_their_ids_are_relative_to(tmp_path):
     touch(tmp_path, "n01440764/a.jpg", "n01443537/deep/b.png", "n01443537/.hidden.png")
-    candidates, root = list_candidates(str(tmp_path), labels=None, classes=IMAGENET)
+    files, root = list_files(str(tmp_path), labels=None, classes=IMAGENET)
     assert root == tmp_path
-    assert [(c.id, c.label, c.sha256) for c in candidates] == [
+    assert [(c.id, c.label, c.sha256) for c in files] == [
         ("n01440764/a.jpg", 0, ""),
         ("n01443537/deep/b.png", 1, ""),
     ]
-    embedded, no_root = list_candidates("embedded", labels=None, classes=IMAGENET)
+    embedded, no_root = list_files("embedded", labels=None, classes=IMAGENET)
     assert no_root is None
     assert {c.id: c.path for c in embedded} == embedded_photos()
