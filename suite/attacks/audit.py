@@ -30,8 +30,7 @@ class Audit:
     """All lines for one network and one PGD, on images that the network has right.
 
     Attributes:
-        model: the network.
-        images, labels, ids: those it has right.
+        model, images, labels, ids: of the images.
         epsilon: at which lines without an epsilon of their own are run.
         attack: FGSM, margin loss and more restarts are its variants.
         epsilons: for the line on monotony, ascending.

@@ -21,8 +21,7 @@ class PhotoAttack:
     """How a photo is attacked.
 
     Attributes:
-        model: as `load_model` takes it.
-        method, parameters: as `make_attack` takes them.
+        model: as `load_model` takes it; `method` and `parameters` as `make_attack` does.
         epsilon: the radius in [0, 1] pixels; the method's own by default.
         target: the class to reach, by name, index or synset id; without one the label is to be left.
         label: the true class; what the network sees by default.

@@ -50,15 +50,9 @@ class Chunk:
 
 @dataclass
 class WorkDataset(Dataset[Chunk]):
-    """An item's images, decoded when it is its turn.
+    """An item's images, decoded when it is its turn, as its network takes them (`sizes`)."""
 
-    Attributes:
-        items: each has `model` and `images` (positions in the list of files); None for a turn without work.
-        images: the run's list of files.
-        sizes: model -> how it takes its images.
-    """
-
-    items: Sequence[Any]
+    items: Sequence[Any]  # each has `model` and `images` (positions in the list of files); None where there is no work
     images: ImageList
     sizes: Mapping[str, Size]
 

@@ -48,11 +48,7 @@ def packaged() -> dict[str, Path]:
 
 
 def find_picture(name: str) -> Path:
-    """The file meant by a path or a packaged picture's name.
-
-    Raises:
-        ImageError: there is neither; names what there is.
-    """
+    """The file meant by a path or a packaged picture's name; an ImageError that names what there is, else."""
     path, files = Path(name), packaged()
     if not path.exists() and name not in files:
         raise ImageError(

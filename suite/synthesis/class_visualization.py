@@ -322,15 +322,10 @@ def visualize(
     watch: Callable[[Ascent], None] = lambda ascent: None,
     keep: bool = False,
 ) -> Ascent:
-    """Makes a batch of pictures, one forward and one backward a step for all of them; the ascent at its end.
+    """Makes a batch of pictures, one forward and one backward a step for all of them; the `Ascent` at its end.
 
-    Args:
-        model: (B, 3, H, W) in [0, 1] -> (B, K) scores; found as it was.
-        objectives: what is asked for, each with its own recipe, target and seed.
-        size: (H, W); the network's own by default.
-        snapshots: iterations after which the pictures are kept too.
-        watch: called after every step.
-        keep: whether Ctrl-C ends the run with what there is, instead of being passed on.
+    After the iterations `snapshots` the pictures are kept too; `watch` is called after every step; with `keep` Ctrl-C
+    ends the run with what there is, instead of being passed on.
     """
     ascent, iterations, going = Ascent(model, objectives, size), set(snapshots), True
     try:

@@ -59,10 +59,7 @@ def recipe_of(preset: str, changes: Mapping[str, Any]) -> Recipe:
 def make_picture(picture: PictureToMake, out: Path, watch: Callable[[int, int, str], None]) -> PictureResult:
     """Writes `out/<name>.png`, of the size the network takes; Ctrl-C ends it with what there is.
 
-    Args:
-        picture: what is made.
-        out: the folder.
-        watch: called after every step with the steps done, all steps, and the score in words.
+    `watch` is called after every step with the steps done, all steps, and the score in words.
 
     Raises:
         SuiteError: one line, also where a file cannot be read or written.
@@ -141,10 +138,7 @@ class PictureToPaint:
 def stylize(picture: PictureToPaint, out: Path, watch: Callable[[int, int, str], None]) -> PictureResult:
     """Paints, and writes `out/<content>-<style>.png`. Ctrl-C ends it early and keeps what there is.
 
-    Args:
-        picture: what is painted.
-        out: the folder.
-        watch: called at each step with the pictures so far, all there will be, and the losses in words.
+    `watch` is called at each step with the pictures so far, all there will be, and the losses in words.
 
     Raises:
         SuiteError: one line.

@@ -284,16 +284,10 @@ def matched_grey(style: Tensor, content: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def transfer(model: nn.Module, content: Tensor, style: Tensor, settings: StyleTransfer) -> Iterator[Step]:
-    """Paints, and hands over each picture whose losses are finite: the last one is the result.
-
-    Args:
-        model: in [0, 1] pixels; found as it was.
-        content: (1, 3, H, W) in [0, 1].
-        style: (1, 3, h, w) in [0, 1].
-        settings: see `StyleTransfer`.
+    """Paints a photo (1, 3, H, W) as a painting (1, 3, h, w), in [0, 1], on a network that is found as it was.
 
     Yields:
-        steps + 1 pictures a size, the first one that it begins with.
+        steps + 1 pictures a size whose losses are finite, the first one that it begins with; the last is the result.
 
     Raises:
         Diverged: where a loss is NaN or infinite; the picture handed over last is the last good one.

@@ -145,14 +145,9 @@ def accuracy(body: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 def train(recipe: Recipe, callbacks: tuple[pl.Callback, ...] = ()) -> tuple[nn.Module, Mapping[str, float]]:
-    """The trained network, in eval mode, and its accuracies: from its file, or trained now, by one process.
+    """The trained network, in eval mode, from its file, or trained now, by one process; `callbacks` see the training.
 
-    Args:
-        recipe: see `Recipe`.
-        callbacks: further ones for the Trainer.
-
-    Returns:
-        the network, and train (accuracy on what it was trained on), test, test_n, epochs.
+    And train (accuracy on what it was trained on), test, test_n, epochs.
     """
     path = cache_folder() / "trained" / f"{recipe.architecture}-{recipe.digest}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -211,9 +206,7 @@ def _train_now(recipe: Recipe, body: nn.Module, path: Path, callbacks: tuple[pl.
 def net(fit: bool = True, **recipe: Any) -> nn.Module:
     """A factory for the YAML: `{factory: "suite.training.fit:net", parameters: {architecture: cnn}, input_size: 28}`.
 
-    Args:
-        fit: false gives random weights, for those who only look whether all is well.
-        recipe: fields of `Recipe`.
+    `recipe` are fields of `Recipe`; without `fit` the weights are random, for who only looks whether all is well.
     """
     checked: Recipe = build("factory", FACTORY, Recipe, recipe)
     if fit:
@@ -222,11 +215,7 @@ def net(fit: bool = True, **recipe: Any) -> nn.Module:
 
 
 def recipe_of(config: RunConfig, title: str) -> Recipe:
-    """How a network of a run was trained.
-
-    Raises:
-        ConfigError: it was not trained here.
-    """
+    """How a network of a run was trained; a ConfigError where it was not trained here."""
     for part in config.models:
         if part.title == title and part.factory == FACTORY:
             return Recipe(**part.parameters)
