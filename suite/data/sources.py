@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from suite.core.atomic import replacing
 from suite.core.classes import ClassNames
 from suite.core.seeding import rank_of
 from suite.data.listing import EMBEDDED, list_files
@@ -95,10 +94,12 @@ def write_files_csv(images: ImageList, path: str | Path) -> None:
     if images.root is not None and not images.root.is_absolute():
         source = Path(os.path.relpath(images.root.resolve(), Path(path).parent.resolve())).as_posix()
         source = f"./{source}" if source == EMBEDDED else source
-    with replacing(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
+    temporary = Path(f"{path}.tmp")  # what a kill leaves is written over by the next run
+    with temporary.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(("file", "label", "sha256", "source"))
         writer.writerows((file.id, file.label, file.sha256, source) for file in images.files)
+    temporary.replace(path)
 
 
 def _sample(files: list[ImageFile], limit: int, seed: int) -> list[ImageFile]:
