@@ -1,14 +1,13 @@
 """`suite.audit`: a run from Python, with a network, images and labels in hand; its rows are made as `suite run`'s."""
 
-import hashlib
 import operator
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -125,44 +124,38 @@ def audit(
         raise DataError(f"images: expected a tensor (B, 3, H, W) or a folder's path, got {type(images).__name__}")
     _refuse_half(model)
     title = name or (model.card.name if isinstance(model, Network) else type(model).__name__)
-    about: dict[str, Any] = {"name": title, "mean": mean, "std": std, **(network or {})}
+    entry: dict[str, Any] = {"name": title, "mean": mean, "std": std, **(network or {})}
     if isinstance(images, Tensor):
         _check_pixels(images)
-        about["input_size"] = tuple(images.shape[2:])
+        entry["input_size"] = tuple(images.shape[2:])
     if isinstance(classes, str | Path):
-        about["classes"], classes = str(classes), None
-    tree = {"name": "audit", **settings, "models": [about], "studies": _studies(studies)}
+        entry["classes"], classes = str(classes), None
+    if isinstance(studies, str):
+        raise ConfigError(f"studies: expected a list, for example [{studies!r}], got a string")
+    chosen = dict(studies) if isinstance(studies, Mapping) else {study: {} for study in studies}
+    tree = {"name": "audit", **settings, "models": [entry], "studies": chosen}
     if methods:
         tree["methods"] = [_method(method) for method in methods]
     if not isinstance(images, Tensor):
         tree["data"] = {**settings.get("data", {}), "source": str(images)}
     config = validate(tree, "audit")
-    with as_found(model), _own_threads():
-        seen = _network(model, config, classes)
-        files = _files(images, labels, seen.card.classes, config)
-        prepared = prepare(config, given={title: seen}, images=files)
-        made = Audit(None if run_dir is None else Path(run_dir))
-        execute(prepared, made.run_dir)
-    return made
-
-
-@contextmanager
-def _own_threads() -> Iterator[None]:
-    """A run sets torch's number of threads; the caller's is put back."""
-    before = torch.get_num_threads()
+    threads = torch.get_num_threads()  # a run sets them
     try:
-        yield
+        with as_found(model):
+            seen = _network(model, config, classes)
+            prepared = prepare(config, given={title: seen}, images=_files(images, labels, seen.card.classes, config))
+            result = Audit(None if run_dir is None else Path(run_dir))
+            execute(prepared, result.run_dir)
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+    return result
 
 
 def _refuse_half(model: nn.Module) -> None:
     for key, weight in model.named_parameters():
         if weight.is_floating_point() and weight.dtype not in (torch.float32, torch.float64):
-            raise NetworkError(
-                f"model: its weight {key!r} is {weight.dtype}, too coarse for gradients to be compared: pass "
-                "model.float(), or a copy of it"
-            )
+            why = f"its weight {key!r} is {weight.dtype}, too coarse for gradients to be compared"
+            raise NetworkError(f"model: {why}: pass model.float(), or a copy of it")
 
 
 def _check_pixels(images: Tensor) -> None:
@@ -178,22 +171,14 @@ def _check_pixels(images: Tensor) -> None:
         )
 
 
-def _studies(studies: Sequence[str] | Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    if isinstance(studies, str):
-        raise ConfigError(f"studies: expected a list, for example [{studies!r}], got a string")
-    return dict(studies) if isinstance(studies, Mapping) else {study: {} for study in studies}
-
-
 def _method(method: object) -> str | dict[str, Any]:
     """As a YAML would say it."""
-    if isinstance(method, str):
-        return method
-    if isinstance(method, Mapping):
-        return dict(method)
-    place = f"{getattr(method, '__module__', '')}:{getattr(method, '__qualname__', '')}"
-    if not callable(method) or "<" in place or load_object(place) is not method:
+    if isinstance(method, str | Mapping):
+        return method if isinstance(method, str) else dict(method)
+    target = f"{getattr(method, '__module__', '')}:{getattr(method, '__qualname__', '')}"
+    if not callable(method) or "<" in target or load_object(target) is not method:
         raise ConfigError(f"methods: {method!r:.60} is no name, mapping or function of a module's top level")
-    return {"name": place, "label": place.rpartition(":")[2]}
+    return {"name": target, "label": target.rpartition(":")[2]}
 
 
 def _network(model: nn.Module, config: RunConfig, classes: Sequence[str] | None) -> Network:
@@ -213,25 +198,21 @@ def _files(images: Tensor | str | Path, labels: Labels, classes: ClassNames, con
         if isinstance(labels, str | Path):
             raise DataError(f"labels {str(labels)!r}: a file goes with a folder of images; give one label an image")
         pixels = images.detach().cpu().to(torch.promote_types(images.dtype, torch.float32)).contiguous()
-        raw = [hashlib.sha256(one.numpy().tobytes()).hexdigest() for one in pixels]
-        names = [f"image-{index:06d}" for index in range(len(raw))]
-        files = tuple(ImageFile(n, Path(n), None, d, p) for n, d, p in zip(names, raw, pixels, strict=True))
-        found = ImageList("in hand", in_run_order(files, config.seed), len(files), list_digest(files), None)
+        named = [(f"image-{index:06d}", image) for index, image in enumerate(pixels)]
+        files = tuple(ImageFile(n, Path(n), None, sha256(x.numpy().tobytes()).hexdigest(), x) for n, x in named)
+        listed = ImageList("in hand", in_run_order(files, config.seed), len(files), list_digest(files), None)
     else:
-        path = labels if isinstance(labels, str | Path) else None
-        limit = config.data.limit
-        found = list_images(images, labels=path, classes=classes, limit=limit, seed=config.seed)
+        path, limit = labels if isinstance(labels, str | Path) else None, config.data.limit
+        listed = list_images(images, labels=path, classes=classes, limit=limit, seed=config.seed)
     if labels is None or isinstance(labels, str | Path):
-        return found
-    given = labels.tolist() if isinstance(labels, Tensor) else list(labels)
-    if not isinstance(given, list) or len(given) != len(found.files):
-        raise DataError(f"labels: expected {len(found.files)}, one an image, got {given!r:.60}")
+        return listed
+    values = labels.tolist() if isinstance(labels, Tensor) else list(labels)
+    if not isinstance(values, list) or len(values) != len(listed.files):
+        raise DataError(f"labels: expected {len(listed.files)}, one an image, got {values!r:.60}")
     # Labels are in the order that a caller knows: the tensor's, or the folder's sorted names.
-    by_id = sorted(found.files, key=lambda file: file.id)
-    files = tuple(
-        replace(file, label=_label(x, i, classes)) for i, (file, x) in enumerate(zip(by_id, given, strict=True))
-    )
-    return replace(found, files=in_run_order(files, config.seed), digest=list_digest(files))
+    by_id = sorted(listed.files, key=lambda file: file.id)
+    files = tuple(replace(file, label=_label(values[i], i, classes)) for i, file in enumerate(by_id))
+    return replace(listed, files=in_run_order(files, config.seed), digest=list_digest(files))
 
 
 def _label(label: Any, index: int, classes: ClassNames) -> int | None:

@@ -11,15 +11,20 @@ import json
 import logging
 import sys
 import traceback
-from contextlib import suppress
-from math import isfinite
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from suite.errors import ConfigError, SuiteError, did_you_mean
 from suite.run.process import is_first
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from suite.data.pictures import PictureResult
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,8 +35,7 @@ app = typer.Typer(
     help="Can this saliency map be trusted? Handwritten methods checked against Captum, on real networks and photos.",
 )
 
-_UsageError: type[Exception] = typer.BadParameter.__mro__[2]  # ClickException: click's, or typer's own copy
-
+Model = Annotated[str, typer.Option(help="The network.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")]
 
@@ -44,9 +48,7 @@ def run(
     limit: Annotated[int | None, typer.Option(help="A seeded, class-balanced sample of this many images.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its passes; run nothing.")] = False,
-    fail_on: Annotated[
-        str, typer.Option(help="Verdicts that make the exit code 1, for example agreement:differs")
-    ] = "",
+    fail_on: Annotated[str, typer.Option(help="Verdicts that make the exit code 1: agreement:differs,...")] = "",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -57,11 +59,11 @@ def run(
     settings = load(config, overrides or [], data__limit=limit, seed=seed)
     chosen = settings.studies.chosen()
     inner = [part for name in chosen if isinstance(part := getattr(settings.studies, name), dict)]
-    asked_for = {*chosen, *(study for part in inner for study in part.get("studies", {}))}
+    asked = {*chosen}.union(*(part.get("studies", {}) for part in inner))
     for study, verdict in conditions:
-        if study not in asked_for:
-            asked = ", ".join(chosen) or "none"
-            raise ConfigError(f"--fail-on {study}:{verdict}: this run has no study {study!r}; it has {asked}")
+        if study not in asked:
+            has = ", ".join(chosen) or "none"
+            raise ConfigError(f"--fail-on {study}:{verdict}: this run has no study {study!r}; it has {has}")
     folder = run_dir or Path("reports") / settings.name
     from suite.run.plan import passes
     from suite.run.runner import execute, prepare
@@ -73,13 +75,11 @@ def run(
         print(passes(settings, len(prepared.networks), count, prepared.studies, prepared.methods))
         raise typer.Exit(0)
     if is_first():
-        if not chosen:
-            print("no studies asked for: predictions only", file=sys.stderr)
-        print(f"run directory: {folder}", file=sys.stderr)
+        alone = "" if chosen else "no studies asked for: predictions only\n"
+        print(f"{alone}run directory: {folder}", file=sys.stderr)
     manifest = execute(prepared, folder)
-    if not is_first():
-        return
-    raise typer.Exit(_close(folder, conditions, as_json=as_json, interrupted=manifest["status"] == "interrupted"))
+    if is_first():
+        raise typer.Exit(_close(folder, conditions, as_json=as_json, interrupted=manifest["status"] == "interrupted"))
 
 
 @app.command()
@@ -123,17 +123,17 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """What changed beyond noise between two runs on the same photos. Exits 1 where something got worse."""
-    from suite.report.compare import compare as compare_runs
+    from suite.report.compare import compare
 
-    found = compare_runs(base, new)
-    print(_json(found.to_dict()) if as_json else found)
-    raise typer.Exit(1 if found.regressed else 0)
+    result = compare(base, new)
+    print(_json(result.to_dict()) if as_json else result)
+    raise typer.Exit(1 if result.regressed else 0)
 
 
 @app.command()
 def explain(
     image: Annotated[Path, typer.Argument(help="A photo.")],
-    model: Annotated[str, typer.Option(help="The network.")] = "squeezenet1_1",
+    model: Model = "squeezenet1_1",
     weights: Annotated[str, typer.Option(help="default, random, or a file")] = "default",
     method: Annotated[list[str] | None, typer.Option(help="A method; may be given several times.")] = None,
     target: Annotated[str, typer.Option(help="The class explained; the network's top class by default.")] = "",
@@ -145,27 +145,25 @@ def explain(
 ) -> None:
     """Explains one photo: top predictions, maps as PNG, numbers; with --crop and --mask the object by map alone."""
     from suite.report.explained import write_explained
-    from suite.run.explain import explain as explain_one
+    from suite.run.explain import explain
 
     names = method or ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"]
     folder = _folder(out or Path("reports/explain") / image.stem)
-    found = explain_one(image, model, weights, names, target)
-    written = write_explained(
-        folder, found.photo, found.maps, found.masks, found.boxes, found.signed, crop=crop, mask=mask
-    )
-    (folder / "numbers.json").write_text(_json(found.numbers) + "\n", encoding="utf-8")
+    result = explain(image, model, weights, names, target)
+    numbers, pictures = result.numbers, (result.photo, result.maps, result.masks, result.boxes, result.signed)
+    written = write_explained(folder, *pictures, crop=crop, mask=mask)
+    (folder / "numbers.json").write_text(_json(numbers) + "\n", encoding="utf-8")
     if as_json:
-        print(_json(found.numbers | {"files": [str(path) for path in written]}))
+        print(_json(numbers | {"files": [str(path) for path in written]}))
     else:
-        for line in found.numbers["predictions"]:
+        for line in numbers["predictions"]:
             print(f"{line['probability']:7.1%}  {line['class']}")
-        explained = found.numbers["target"]
-        print(f"explained: {explained['class']} ({explained['probability']:.1%})")
-        for name, numbers in found.numbers["methods"].items():
-            shown = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in numbers.items()}
+        print(f"explained: {numbers['target']['class']} ({numbers['target']['probability']:.1%})")
+        for name, values in numbers["methods"].items():
+            shown = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in values.items()}
             print(f"{name}: {', '.join(f'{key} {value}' for key, value in shown.items())}")
         print(f"written to {folder}")
-    if any("failed" in numbers for numbers in found.numbers["methods"].values()):
+    if any("failed" in values for values in numbers["methods"].values()):
         raise typer.Exit(1)
 
 
@@ -178,37 +176,22 @@ def attack(
     label: Annotated[str, typer.Option(help="The true class; what the network sees by default.")] = "",
     out: Annotated[Path, typer.Option(help="Where the PNG and the figure land.")] = Path("reports/attack"),
     parameter: Annotated[list[str] | None, typer.Option("--set", help="key=value, for example steps=40")] = None,
-    model: Annotated[str, typer.Option(help="The network.")] = "squeezenet1_1",
+    model: Model = "squeezenet1_1",
     seed: Annotated[int, typer.Option(help="Seed of the random start.")] = 0,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Fools the network with one photo: a PNG that is still fooled when read back, a figure, a line of numbers."""
-    from suite.attacks.photo import attack_photo
+    from suite.attacks.photo import PhotoAttack, attack_photo
     from suite.settings import parse_number
     from suite.studies.attacks.report import strip
 
-    found = attack_photo(
-        image,
-        _folder(out),
-        model=model,
-        method=method,
-        epsilon=parse_number("--epsilon", epsilon) if epsilon else None,
-        target=target,
-        label=label,
-        seed=seed,
-        parameters=_settings(parameter),
-    )
-    numbers = found.numbers
-    line = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in numbers.items() if v != "")
-    photo, adversarial = ((255 * pixels).round().astype("uint8") for pixels in (found.photo, found.adversarial))
-    strip(photo, adversarial, found.before, found.after, [f"{method}: {image.name}"]).save(
-        out / f"{image.stem}-{method}-figure.png"
-    )
-    print(_json(numbers) if as_json else line)
-    if not numbers["fooled_as_saved"]:
-        print("not fooled" + (" once saved with 8 bits" if numbers["fooled"] else ""), file=sys.stderr)
-        raise typer.Exit(1)
+    radius = parse_number("--epsilon", epsilon) if epsilon else None
+    settings = PhotoAttack(model, method, _settings(parameter), radius, target, label, seed)
+    result = attack_photo(image, _folder(out), settings)
+    (_, photo, before), (_, adversarial, after) = result.frames
+    figure = strip(photo, adversarial, before, after, [f"{method}: {image.name}"])
+    _leave(result, figure, "-figure.png", _line(result.numbers), as_json)
 
 
 @app.command()
@@ -216,65 +199,33 @@ def stylize(
     content: Annotated[str, typer.Argument(help="A photo: a file, or a name such as astronaut (see the README).")],
     style: Annotated[str, typer.Argument(help="A painting, likewise.")],
     preset: Annotated[str, typer.Option(help="composition_vii, the_scream or starry_night")] = "starry_night",
-    model: Annotated[str, typer.Option(help="The network.")] = "squeezenet1_1",
+    model: Model = "squeezenet1_1",
     size: Annotated[int, typer.Option(min=32, max=2048, help="Pixels of the photo's shorter side.")] = 192,
-    parameter: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value: form=raw, optimizer=lbfgs, keep_colours=true, ...")
-    ] = None,
+    parameter: Annotated[list[str] | None, typer.Option("--set", help="key=value: form=raw, optimizer=lbfgs")] = None,
     out: Annotated[Path, typer.Option(help="Where the pictures land.")] = Path("reports/stylize"),
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Paints a photo as a painting: the picture, a strip, the numbers. Ctrl-C keeps what there is."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
     from suite.studies.style_transfer.report import strip
-    from suite.synthesis.stylize import stylize as paint
+    from suite.synthesis.picture import PictureToPaint, stylize
 
-    changes = _settings(parameter)
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("loading", total=None)
-
-        def watch(step: Any) -> None:
-            painted = sum(value for term, value in step.terms.items() if term.startswith("style "))
-            text = f"content {step.terms['content']:.4g}, style {painted:.4g}, tv {step.terms['tv']:.4g}"
-            progress.update(bar, advance=1, description=text)
-
-        found = paint(
-            content,
-            style,
-            _folder(out),
-            preset=preset,
-            model=model,
-            size=size,
-            parameters=changes,
-            begin=lambda steps: progress.update(bar, total=steps),
-            watch=watch,
-        )
-    numbers = found.numbers
-    picture = Path(numbers["picture"])
+    picture = PictureToPaint(content, style, preset, _settings(parameter), model, size)
+    with _progress() as watch:
+        result = stylize(picture, _folder(out), watch)
+    numbers = result.numbers
+    photo, painting, *steps = ((title, pixels) for title, pixels, _ in result.frames)
     below = [f"{preset} on {model}: {numbers['content']} painted as {numbers['style']}"]
-    strip(found.content, found.style, found.snapshots, below).save(picture.with_name(f"{picture.stem}-strip.png"))
-    if as_json:
-        print(_json(numbers))
-    else:
-        for note in numbers["notes"]:
-            print(note)
-        apart = ", ".join(
-            f"{key.replace('_', ' ')} {numbers[key]:.3f}" for key in ("content_distance", "style_distance")
-        )
-        print(f"{picture}: {numbers['steps']} steps; {apart} (0 is the photo, or the painting's style; 1 the other)")
-    if numbers["stopped"]:
-        print(f"stopped early: {numbers['stopped']}", file=sys.stderr)
-        raise typer.Exit(1)
+    distances = ", ".join(f"{of} distance {numbers[f'{of}_distance']:.3f}" for of in ("content", "style"))
+    end = f"{result.file}: {numbers['steps']} steps; {distances} (0 is the photo, or the painting's style; 1 the other)"
+    figure = strip(photo[1], painting[1], dict(steps), below)
+    _leave(result, figure, "-strip.png", "\n".join([*numbers["notes"], end]), as_json)
 
 
 @app.command()
 def visualize(
     wanted: Annotated[str, typer.Argument(metavar="[CLASS]", help="A name, an index or a synset id.")] = "",
-    model: Annotated[str, typer.Option(help="The network.")] = "squeezenet1_1",
+    model: Model = "squeezenet1_1",
     preset: Annotated[str, typer.Option(help="rdfia, cs231n, cs7643 or modern")] = "cs231n",
     layer: Annotated[str, typer.Option(help="What a layer looks for, instead of a class.")] = "",
     channel: Annotated[int | None, typer.Option(help="One channel of the layer.")] = None,
@@ -287,52 +238,26 @@ def visualize(
     debug: Debug = False,
 ) -> None:
     """What does a class look like to the network? A picture, a strip of steps, numbers. Ctrl-C keeps what there is."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from suite.report.pictures import save_png
     from suite.studies.visualization.report import sheet
-    from suite.synthesis.class_visualization import Ascent
-    from suite.synthesis.picture import make_picture
+    from suite.synthesis.picture import PictureToMake, make_picture
 
     changes = _settings(parameter)
     if channel is not None and not layer:
         raise ConfigError(f"--channel {channel}: a channel is of a layer; give --layer, and no class")
     if steps is not None and "steps" in changes:
         raise ConfigError("--steps and --set steps=...: give one of the two")
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task(wanted or layer, total=None)
-
-        def watch(ascent: Ascent) -> None:
-            value, confidence = float(ascent.values[-1][0]), float(ascent.confidences[-1][0])
-            told = f"{wanted or layer}: score {value:.4g}" + ("" if confidence != confidence else f", {confidence:.1%}")
-            progress.update(bar, total=ascent.objectives[0].recipe.steps, completed=ascent.step, description=told)
-
-        made = make_picture(
-            wanted, _folder(out), model=model, preset=preset, layer=layer, channel=channel, start=init, seed=seed,
-            changes=changes | ({} if steps is None else {"steps": steps}), watch=watch,
-        )  # fmt: skip
-    numbers, file = made.numbers, Path(made.numbers["picture"])
-    names = [f"step {step}" for step, *_ in made.frames]
-    tiles = [(pixels, "" if share is None else f"confidence {share:.1%}") for _, pixels, share in made.frames]
-    save_png(sheet(f"{numbers['wanted']} · {preset} · {model}", names, [("", tiles)]), file.with_suffix(".steps.png"))
-    file.with_suffix(".json").write_text(_json(numbers) + "\n", encoding="utf-8")
-    shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in numbers.items() if v not in ("", None)}
-    shown.pop("recipe")
-    print(_json(numbers) if as_json else ", ".join(f"{k} {v}" for k, v in shown.items()))
-    if made.note:
-        print(made.note, file=sys.stderr)
-        raise typer.Exit(1)
+    changes |= {} if steps is None else {"steps": steps}
+    with _progress() as watch:
+        picture = PictureToMake(wanted, layer, channel, model, preset, changes, init, seed)
+        result = make_picture(picture, _folder(out), watch)
+    titles, tiles = [title for title, *_ in result.frames], [frame[1:] for frame in result.frames]
+    figure = sheet(f"{result.numbers['wanted']} · {preset} · {model}", titles, [("", tiles)])
+    _leave(result, figure, ".steps.png", _line(result.numbers), as_json)
 
 
 @app.command()
 def verify(
-    function: Annotated[
-        str,
-        typer.Argument(
-            help="package.module:function, called with (model, images, targets) and, if it takes it, layer."
-        ),
-    ],
+    function: Annotated[str, typer.Argument(help="package.module:function of (model, images, targets[, layer])")],
     against: Annotated[str, typer.Option(help="captum:NAME, suite:NAME or torchattacks:NAME")],
     model: Annotated[str, typer.Option(help="The real network, beside the small known ones.")] = "squeezenet1_1",
     data: Annotated[str, typer.Option(help="The source of its few photos.")] = "embedded",
@@ -347,21 +272,18 @@ def verify(
 
     with redirect_stdout(sys.stderr):
         try:
-            found = load_object(function)
+            method = load_object(function)
         except SystemExit:
             raise ConfigError(f"{function!r}: its module exits when it is imported") from None
-        mine = build("method", function, found, {}) if isinstance(found, type) else found
-        if not callable(mine):
-            raise ConfigError(f"{function!r}: not a function, but a {type(mine).__name__}")
+        method = build("method", function, method, {}) if isinstance(method, type) else method
+        if not callable(method):
+            raise ConfigError(f"{function!r}: not a function, but a {type(method).__name__}")
         from suite.verify.networks import cases
-        from suite.verify.verify import verify as compare
+        from suite.verify.verify import verify
 
-        result = compare(mine, against, cases(model, data))
-    if as_json:
-        named = {"function": function, "against": against, "equal": result.equal}
-        print(_json(named | asdict(result)))
-    else:
-        print(result)
+        result = verify(method, against, cases(model, data))
+    named = {"function": function, "against": against, "equal": result.equal}
+    print(_json(named | asdict(result)) if as_json else result)
     raise typer.Exit(0 if result.equal else 1)
 
 
@@ -374,16 +296,20 @@ def list_(
     debug: Debug = False,
 ) -> None:
     """Lists attributions, attacks, metrics, models, studies or a network's layers."""
-    kinds = {"attributions": _attributions, "attacks": _attacks, "metrics": _metrics, "studies": _studies}
+    from suite.registry import ATTACKS, attributions, studies
+
+    kinds = {
+        "attributions": "methods that draw a map",
+        "attacks": "methods that fool a network",
+        "metrics": "what the studies measure, whose it is, and which way is better",
+        "studies": "what a run can ask",
+        "models": "networks, by who provides them",
+        "layers": "of --model: where Grad-CAM can look",
+    }
     if not what:
-        entries: dict[str, Any] = {
-            "attributions": "methods that draw a map",
-            "attacks": "methods that fool a network",
-            "metrics": "what the studies measure, whose it is, and which way is better",
-            "studies": "what a run can ask",
-            "models": "networks, by who provides them",
-            "layers": "of --model: where Grad-CAM can look",
-        }
+        entries = kinds
+    elif what == "metrics":
+        entries = _metrics()
     elif what == "models":
         from suite.models.load import known_networks
 
@@ -395,60 +321,31 @@ def list_(
         network = load_model(model, weights=weights)
         entries = {name: "default target layer" if name == network.card.layer else "" for name in layer_names(network)}
     elif what in kinds:
-        entries = kinds[what]()
+        targets = {"attributions": attributions(), "attacks": ATTACKS, "studies": studies()}[what]
+        entries = {name: _summary(target) for name, target in targets.items()}
     else:
-        known = [*kinds, "models", "layers"]
-        raise ConfigError(f"list {what!r}: unknown{did_you_mean(what, known)}; there are {', '.join(known)}")
-    if as_json:
-        print(_json(entries))
-        return
+        raise ConfigError(f"list {what!r}: unknown{did_you_mean(what, kinds)}; there are {', '.join(kinds)}")
     width = max(map(len, entries), default=0)
-    for name, text in entries.items():
-        print(f"{name:{width}}  {text}".rstrip())
-
-
-def _summary(target: str) -> str:
-    """First line of the docstring, read from the source so that nothing is imported."""
-    module, _, name = target.partition(":")
-    for node in _parsed(module).body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
-            return (ast.get_docstring(node) or "").partition("\n")[0]
-    return ""
-
-
-def _parsed(module: str) -> ast.Module:
-    spec = importlib.util.find_spec(module)
-    return ast.parse(Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else "")
-
-
-def _docstring(module: str) -> str:
-    return ast.get_docstring(_parsed(module)) or ""
-
-
-def _attributions() -> dict[str, str]:
-    from suite.registry import attributions
-
-    return {name: _summary(target) for name, target in attributions().items()}
-
-
-def _attacks() -> dict[str, str]:
-    from suite.registry import ATTACKS
-
-    return {name: _summary(target) for name, target in ATTACKS.items()}
+    print(_json(entries) if as_json else "\n".join(f"{n:{width}}  {text}".rstrip() for n, text in entries.items()))
 
 
 def _metrics() -> dict[str, str]:
     from suite.metrics.cards import CARDS
     from suite.registry import METRICS
 
-    cards = {name: f"{card.family}: {card.line}" for name, card in CARDS.items()}
-    return {name: _summary(target) for name, target in METRICS.items() if name not in cards} | cards
+    entries = {name: _summary(target) for name, target in METRICS.items() if name not in CARDS}
+    return entries | {name: f"{card.family}: {card.line}" for name, card in CARDS.items()}
 
 
-def _studies() -> dict[str, str]:
-    from suite.registry import studies
-
-    return {name: _docstring(package).partition("\n")[0] for name, package in studies().items()}
+def _summary(target: str) -> str:
+    """First line of the docstring of `module:object`, or of a module, read from its source: nothing is imported."""
+    module, _, name = target.partition(":")
+    spec = importlib.util.find_spec(module)
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else "")
+    for node in tree.body if name else [tree]:
+        if isinstance(node, ast.Module) or (isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name):
+            return (ast.get_docstring(node) or "").partition("\n")[0]
+    return ""
 
 
 def _conditions(fail_on: str) -> list[tuple[str, str]]:
@@ -457,43 +354,43 @@ def _conditions(fail_on: str) -> list[tuple[str, str]]:
         return []
     from suite.report.sections import sections
 
-    known = {s.study: sorted(s.good | s.bad | s.sentences.keys()) for s in sections() if s.good or s.bad}
+    verdicts = {s.study: sorted(s.good | s.bad | s.sentences.keys()) for s in sections() if s.good or s.bad}
     pairs = []
-    for part in filter(None, (p.strip() for p in fail_on.split(","))):
+    for part in filter(None, map(str.strip, fail_on.split(","))):
         study, colon, verdict = part.partition(":")
-        if not colon or study not in known:
+        if not colon or study not in verdicts:
             raise ConfigError(f"--fail-on {part!r}: expected study:verdict, for example agreement:differs")
-        if verdict not in known[study]:
-            hint = did_you_mean(verdict, known[study])
-            raise ConfigError(f"--fail-on {part!r}: no such verdict{hint}; {', '.join(known[study])}")
+        if verdict not in verdicts[study]:
+            hint = did_you_mean(verdict, verdicts[study])
+            raise ConfigError(f"--fail-on {part!r}: no such verdict{hint}; {', '.join(verdicts[study])}")
         pairs.append((study, verdict))
     return pairs
 
 
 def _json(value: Any) -> str:
     """Strict JSON: what is undefined is null."""
+    from pydantic_core import to_jsonable_python
 
-    def strict(part: Any) -> Any:
-        if isinstance(part, dict):
-            return {key: strict(inner) for key, inner in part.items()}
-        if isinstance(part, list | tuple):
-            return [strict(inner) for inner in part]
-        return None if isinstance(part, float) and not isfinite(part) else part
+    return json.dumps(to_jsonable_python(value, inf_nan_mode="null"), indent=2)
 
-    return json.dumps(strict(value), indent=2, allow_nan=False)
+
+def _line(numbers: dict[str, Any]) -> str:
+    """Numbers on one line, without those that are absent."""
+    shown = {k: v for k, v in numbers.items() if v not in ("", None) and not isinstance(v, dict)}
+    return ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in shown.items())
 
 
 def _settings(parameters: list[str] | None) -> dict[str, Any]:
     """`--set key=value`, each once, values read as YAML."""
     import yaml
 
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for text in parameters or []:
         key, equals, value = text.partition("=")
-        if not equals or not key or key in found:
+        if not equals or not key or key in settings:
             raise ConfigError(f"--set {text!r}: expected key=value, each key once, for example steps=40")
-        found[key] = yaml.safe_load(value)
-    return found
+        settings[key] = yaml.safe_load(value)
+    return settings
 
 
 def _folder(out: Path) -> Path:
@@ -505,6 +402,31 @@ def _folder(out: Path) -> Path:
     return out
 
 
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on stderr; called with the steps done, all steps, and what to say."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("loading", total=None)
+        yield lambda done, total, text: progress.update(bar, completed=done, total=total, description=text)
+
+
+def _leave(result: "PictureResult", figure: "Image", suffix: str, line: str, as_json: bool) -> None:
+    """Writes the figure and the numbers beside the picture, prints the numbers; exits 1 where there was a problem."""
+    from suite.report.pictures import save_png
+
+    save_png(figure, result.file.with_name(result.file.stem + suffix))
+    text = _json(result.numbers)
+    result.file.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+    print(text if as_json else line)
+    if result.problem:
+        print(result.problem, file=sys.stderr)
+        raise typer.Exit(1)
+
+
 def _close(folder: Path, conditions: list[tuple[str, str]], *, as_json: bool, interrupted: bool) -> int:
     """Writes the report, prints the verdicts, and decides the exit code."""
     from rich.console import Console
@@ -514,29 +436,19 @@ def _close(folder: Path, conditions: list[tuple[str, str]], *, as_json: bool, in
     from suite.results import scan
 
     page, tables = build_with_tables(folder)
-    verdicts = {s.study: tables[s.verdicts].to_dict("records") for s in sections() if s.verdicts in tables}
+    verdicts = {s.study: tables[s.verdicts] for s in sections() if s.verdicts in tables}
     failed = sum(rows["status"].to_pylist().count("failed") for rows in scan(folder, columns=("status",)))
     if as_json:
-        print(
-            _json(
-                {
-                    "run_dir": str(folder),
-                    "report": str(page),
-                    "failed_rows": failed,
-                    "verdicts": verdicts,
-                },
-            )
-        )
+        summary = {"run_dir": str(folder), "report": str(page), "failed_rows": failed}
+        print(_json(summary | {"verdicts": {study: table.to_dict("records") for study, table in verdicts.items()}}))
     else:
         Console(width=None if sys.stdout.isatty() else 160).print(terminal_summary(tables))
         print(f"report: {page}")
-    found = set()
-    for section in sections():
-        if section.verdicts in tables:
-            lines = headline(tables[section.verdicts])
-            judged = lines[~lines["control"].astype(bool)] if "control" in lines else lines  # a control must lose
-            found |= {(section.study, verdict) for verdict in judged["verdict"]}
-    met = [f"{study}:{verdict}" for study, verdict in conditions if (study, verdict) in found]
+    met = []
+    for study, verdict in (condition for condition in conditions if condition[0] in verdicts):
+        lines = headline(verdicts[study])
+        judged = lines[~lines["control"].astype(bool)] if "control" in lines else lines  # a control must lose
+        met += [f"{study}:{verdict}"] * (verdict in set(judged["verdict"]))
     if met:
         print(f"--fail-on: {', '.join(met)}", file=sys.stderr)
     if failed:
@@ -558,19 +470,17 @@ def main() -> None:
         sys.exit(stop.exit_code)
     except typer.Abort:
         sys.exit("interrupted")
-    except _UsageError as error:
-        print(f"suite: {getattr(error, 'format_message', error.__str__)()}", file=sys.stderr)
-        sys.exit(2)
-    except SuiteError as error:
-        if debug:
+    except (typer.TyperException, SuiteError) as error:
+        if debug and isinstance(error, SuiteError):
             traceback.print_exc()
-        print(f"suite: {error}", file=sys.stderr)
+        message = error if isinstance(error, SuiteError) else error.format_message()
+        print(f"suite: {message}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if debug or error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS):
             raise
-        where = error.filename or "a file"
+        path = error.filename or "a file"
         print(
-            f"suite: {where} cannot be written: {error.strerror}; make room and give the same command", file=sys.stderr
+            f"suite: {path} cannot be written: {error.strerror}; make room and give the same command", file=sys.stderr
         )
         sys.exit(2)

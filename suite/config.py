@@ -62,10 +62,7 @@ class DataConfig(Part):
     source: str = "embedded"
     labels: str = Field("", description="a CSV or the devkit's ground truth, for folders that carry no labels")
     limit: int | None = Field(None, ge=1)
-    boxes: str = Field(
-        "",
-        description="a folder of VOC-style XML files, one an image, named as it is; the embedded photos have their own",
-    )
+    boxes: str = Field("", description="a folder of VOC-style XML, a file an image; the embedded photos have their own")
     batch_size: int = Field(10, ge=1)
     workers: int = Field(0, ge=0, description="processes that decode images beside the one that computes")
 
@@ -83,23 +80,12 @@ class _Chosen(Part):
         return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
 
 
-def _schema_of_studies() -> type[_Chosen]:
-    """A field for each study that has settings, also for those of installed packages."""
-    fields: dict[str, Any] = {}
-    for name in studies():
-        kind = study_part(name, "config:CONFIG")
-        if kind is not None:
-            fields[name] = (kind | None, None)
-    return create_model("StudiesConfig", __base__=_Chosen, **fields)
-
-
 if TYPE_CHECKING:
-
-    class StudiesConfig(_Chosen):
-        """See `_schema_of_studies`."""
-
-else:
-    StudiesConfig = _schema_of_studies()
+    StudiesConfig = _Chosen
+else:  # a field for each study that has settings, also for those of installed packages
+    _settings = {name: study_part(name, "config:CONFIG") for name in studies()}
+    _fields = {name: (kind | None, None) for name, kind in _settings.items() if kind is not None}
+    StudiesConfig = create_model("StudiesConfig", __base__=_Chosen, **_fields)
 
 
 class TrainerConfig(Part):
@@ -118,7 +104,7 @@ class RunConfig(Part):
     name: str = "run"
     seed: int = Field(0, ge=0, lt=2**63)
     threads: int | None = Field(
-        None, ge=1, le=1024, description="torch's CPU threads a process; torch's own choice by default"
+        None, ge=1, le=1024, description="torch's CPU threads a process; torch's own by default"
     )
     models: tuple[NetworkConfig, ...] = Field((NetworkConfig(name="squeezenet1_1"),), min_length=1)
     data: DataConfig = DataConfig()
@@ -212,11 +198,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read ({error}); expected a YAML file") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if tree is None:
-        tree = {}
-    if not isinstance(tree, dict):
+    if not isinstance(tree, dict | None):
         raise ConfigError(f"{path}: expected keys and values at the top, found {type(tree).__name__}")
-    return tree
+    return tree or {}
 
 
 def load(path: Path, overrides: Sequence[str] = (), **changes: object) -> RunConfig:
@@ -232,18 +216,18 @@ def load(path: Path, overrides: Sequence[str] = (), **changes: object) -> RunCon
     """
     tree = {"name": path.stem} | _read_yaml(path)
     presets: Any = tree.pop("presets", {})
-    for text in [text for text in overrides if text.startswith("preset=")]:
-        preset = text.removeprefix("preset=")
+    chosen = [text.removeprefix("preset=") for text in overrides if text.startswith("preset=")]
+    for preset in chosen:
         if not isinstance(presets, dict) or preset not in presets:
-            raise ConfigError(
-                f"preset {preset!r}: {path} has {', '.join(presets) or 'none'}{did_you_mean(preset, presets)}"
-            )
+            names = f"{', '.join(presets) or 'none'}{did_you_mean(preset, presets)}"
+            raise ConfigError(f"preset {preset!r}: {path} has {names}")
         tree |= {"name": f"{path.stem}-{preset}"} | presets[preset]
-    overrides = [text for text in overrides if not text.startswith("preset=")]
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise ConfigError(f"override {text!r}: expected key=value, for example data.limit=5")
+        if text.startswith("preset="):
+            continue
         try:
             _set(tree, key.strip().split("."), yaml.safe_load(value), text)
         except yaml.YAMLError:
@@ -264,33 +248,28 @@ def validate(tree: Mapping[str, Any], origin: str = "configuration") -> RunConfi
 
 def _set(tree: dict[str, Any], keys: list[str], value: object, text: str) -> None:
     node: Any = tree
-    for key, following in zip(keys, [*keys[1:], None], strict=True):
+    for depth, key in enumerate(keys, start=1):
+        at: Any = key
         if isinstance(node, list):
             if not key.isdecimal() or int(key) >= len(node):
                 raise ConfigError(f"override {text!r}: {key!r} is not an index of a list of {len(node)}")
-            place: Any = int(key)
-        elif isinstance(node, dict):
-            place = key
-        else:
+            at = int(key)
+        elif not isinstance(node, dict):
             raise ConfigError(f"override {text!r}: {key!r} has no place inside {node!r}")
-        if following is None:
-            node[place] = value
+        if depth == len(keys):
+            node[at] = value
             return
-        child = node.get(place) if isinstance(node, dict) else node[place]
-        if isinstance(child, str):
-            child = {"name": child}
-        if child is None:
-            child = {}
-        node[place] = child
-        node = child
+        child = node.get(at) if isinstance(node, dict) else node[at]
+        node[at] = {"name": child} if isinstance(child, str) else {} if child is None else child
+        node = node[at]
 
 
 def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "the top level"
     if first["type"] == "extra_forbidden":
-        known = _fields_at(first["loc"][:-1])
-        hint = did_you_mean(str(first["loc"][-1]), known) or f"; known here: {', '.join(known)}"
+        keys = _fields_at(first["loc"][:-1])
+        hint = did_you_mean(str(first["loc"][-1]), keys) or f"; known here: {', '.join(keys)}"
         return f"{where}: unknown key{hint}"
     got = first.get("input")
     shown = "" if isinstance(got, Mapping) or first["type"] == "value_error" else f" (got {got!r:.80})"
@@ -301,15 +280,8 @@ def _explain(error: ValidationError) -> str:
 def _fields_at(location: Sequence[int | str]) -> list[str]:
     kind: Any = RunConfig
     for part in location:
-        if isinstance(part, int):
-            continue
-        annotation = kind.model_fields[part].annotation if part in kind.model_fields else None
-        inner = [a for a in _flat(annotation) if isinstance(a, type) and issubclass(a, BaseModel)]
-        if inner:
-            kind = inner[0]
+        leaves: list[Any] = [kind.model_fields[part].annotation] if part in kind.model_fields else []
+        while leaves and not (isinstance(leaves[0], type) and issubclass(leaves[0], BaseModel)):
+            leaves = [*getattr(leaves[0], "__args__", ()), *leaves[1:]]
+        kind = leaves[0] if leaves else kind
     return list(kind.model_fields)
-
-
-def _flat(annotation: Any) -> list[Any]:
-    arguments = getattr(annotation, "__args__", ())
-    return [annotation] if not arguments else [leaf for a in arguments for leaf in _flat(a)]

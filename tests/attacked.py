@@ -4,6 +4,9 @@ import torch
 from networks import CLASSES, seeded
 from torch import Tensor, nn
 
+from suite.attacks.attack import Problem
+from suite.attacks.result import Goal
+
 
 class Bent(nn.Module):
     """Some curvature and five classes: (B, 3, H, W) -> (B, 5)."""
@@ -26,3 +29,8 @@ def case(count: int = 5) -> tuple[nn.Module, Tensor, Tensor]:
     model = seeded(Bent)
     images = photos(count)
     return model, images, model(images).argmax(1).detach()
+
+
+def problem(model: nn.Module, images: Tensor, goal: Goal, epsilon: float = 0.0) -> Problem:
+    radius, ids = images.new_full((len(images),), epsilon), tuple(map(str, range(len(images))))
+    return Problem(model, images, goal, model(images).detach(), radius, ids, 0)

@@ -80,8 +80,8 @@ def make_attack(name: str, parameters: Mapping[str, Any] | None = None) -> Attac
     kind = find("attack", ATTACKS, name)
     if not (isinstance(kind, type) and issubclass(kind, Attack)):
         raise ConfigError(f"attack {name!r}: expected a dataclass of suite.attacks.attack.Attack")
-    made: Attack = build("attack", name, kind, parameters or {})
-    return made
+    method: Attack = build("attack", name, kind, parameters or {})
+    return method
 
 
 def attack(
@@ -94,9 +94,7 @@ def attack(
     targets: Aim = None,
     ids: Sequence[str] | None = None,
     seed: int = 0,
-    clean: Tensor | None = None,
-    saved: bool = True,
-    **parameters: Any,
+    **more: Any,
 ) -> AttackResult:
     """Attacks a batch; each image's result is its own, whatever stands beside it.
 
@@ -109,9 +107,9 @@ def attack(
         targets: see `Aim`.
         ids: names of the images, which with `seed` give each its random start; digests of the pixels by default.
         seed: of the run.
-        clean: (B, K) scores on the images, where they are in hand: one forward less.
-        saved: judge the image once more as an 8-bit PNG, and how like the original it is, for one forward more.
-        parameters: of the attack: steps, step_size, random_start, early_stop, restarts, loss...
+        more: parameters of the attack (steps, step_size, random_start, early_stop, restarts, loss...); `clean`, (B, K)
+            scores on the images where they are in hand, for one forward less; `saved=False`, not to judge the image
+            once more as an 8-bit PNG, nor how like the original it is, for one forward less.
 
     Returns:
         An `AttackResult`, all tensors detached.
@@ -121,36 +119,43 @@ def attack(
         ConfigError: a target equal to the label, an epsilon that makes no sense, an unknown parameter.
         NetworkError: scores that are NaN or carry no gradient.
     """
+    scores, saved = more.pop("clean", None), more.pop("saved", True)
     images = check_images(images)
     check_pixels(images)
-    if isinstance(method, Attack) and parameters:
-        raise ConfigError(f"parameters {', '.join(parameters)}: give them to the attack itself")
-    made = method if isinstance(method, Attack) else make_attack(method, parameters)
-    given = {field.name: getattr(made, field.name) for field in fields(made) if field.init}
-    check_parameters("attack", type(made).__name__, type(made), given)
-    if not made.radius and epsilon is not None:
-        raise ConfigError(f"attack {type(made).__name__}: takes no epsilon, its steps have a length of their own (eta)")
-    radius = as_radii(made.default_epsilon if epsilon is None else epsilon, images, made.ball)
+    method = _checked(method, more)
+    if not method.radius and epsilon is not None:
+        kind = type(method).__name__
+        raise ConfigError(f"attack {kind}: takes no epsilon, its steps have a length of their own (eta)")
+    radius = as_radii(method.default_epsilon if epsilon is None else epsilon, images, method.ball)
     truth = as_targets(labels, images)
     with in_use(model):
         with torch.no_grad():
-            clean = scores_of(model, images) if clean is None else _as_scores(clean, images)
-        if bool(torch.isnan(clean).any()):
-            bad = torch.isnan(clean).any(1).nonzero()[0, 0].item()
+            clean = scores_of(model, images) if scores is None else _as_scores(scores, images)
+        damaged = clean.isnan().any(1).nonzero()[:, 0]
+        if len(damaged):
             raise NetworkError(
-                f"the network's scores are NaN on image {bad}: no attack can be judged; check its weights"
+                f"the network's scores are NaN on image {damaged[0]}: no attack can be judged; check its weights"
             )
-        score(clean, truth)
+        score(clean, truth)  # refuses labels out of range
         names = image_ids(images, ids)
         aim = None if targets is None else choose_targets(targets, clean, images, truth, names, seed)
         goal = Goal(truth) if aim is None else Goal(aim, targeted=True)
-        problem = Problem(model, images, goal, clean, radius, names, seed)
-        if made.radius and not bool(radius.any()):
-            found = Iterates.begin(images, clean)  # nothing is within reach but the image itself
-            found.ever = goal.reached(clean)
+        if method.radius and not bool(radius.any()):
+            result = Iterates.begin(images, clean)  # nothing is within reach but the image itself
+            result.ever = goal.reached(clean)
         else:
-            found = made.find(problem)
-        return judge(model, images, goal, clean, found, saved=saved)
+            result = method.find(Problem(model, images, goal, clean, radius, names, seed))
+        return judge(model, images, goal, clean, result, saved=saved)
+
+
+def _checked(method: str | Attack, parameters: Mapping[str, Any]) -> Attack:
+    """The attack, each of its fields of the type that it says."""
+    if isinstance(method, Attack) and parameters:
+        raise ConfigError(f"parameters {', '.join(parameters)}: give them to the attack itself")
+    method = method if isinstance(method, Attack) else make_attack(method, parameters)
+    values = {field.name: getattr(method, field.name) for field in fields(method) if field.init}
+    check_parameters("attack", type(method).__name__, type(method), values)
+    return method
 
 
 def _as_scores(clean: object, images: Tensor) -> Tensor:
@@ -168,8 +173,8 @@ def choose_targets(
     if targets == "least_likely":
         return clean.scatter(1, labels[:, None], torch.inf).argmin(1)
     if targets == "random":
-        drawn = [torch.randint(clean.shape[1] - 1, (1,), generator=generator_for(seed, n, "target")) for n in ids]
-        chosen = torch.cat(drawn).to(labels)
+        draws = [torch.randint(clean.shape[1] - 1, (1,), generator=generator_for(seed, n, "target")) for n in ids]
+        chosen = torch.cat(draws).to(labels)
         return chosen + (chosen >= labels)  # the label is left out
     if isinstance(targets, str):
         raise ConfigError(f"targets {targets!r}: expected least_likely, random, or class indices")

@@ -16,18 +16,18 @@ from suite.core.network import scores_of
 def fgsm(problem: Problem, loss: Loss = "ce", *, mean: bool = False) -> Iterates:
     """clamp(x + epsilon sign(g), 0, 1); sign(0) is 0."""
     images = problem.images
-    found = Iterates.begin(images, problem.clean)
+    result = Iterates.begin(images, problem.clean)
     _, gradient = step_gradient(problem.model, images, problem.goal, loss, mean=mean)
     direction = gradient()
-    moved = (images + per_image(problem.epsilon, images) * direction.sign()).clamp(0, 1)
+    result.images = (images + per_image(problem.epsilon, images) * direction.sign()).clamp(0, 1)
     with torch.no_grad():
-        found.put(torch.arange(len(images), device=images.device), moved, scores_of(problem.model, moved))
-    found.ever = problem.goal.reached(found.scores)
-    found.iterations += 1
-    found.zero_gradients += direction.flatten(1).eq(0).all(1)
-    found.forwards += 2
-    found.backwards += 1
-    return found
+        result.scores = scores_of(problem.model, result.images)
+    result.ever = problem.goal.reached(result.scores)
+    result.iterations += 1
+    result.zero_gradients += direction.flatten(1).eq(0).all(1)
+    result.forwards += 2
+    result.backwards += 1
+    return result
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Noise(Attack):
 
     def find(self, problem: Problem) -> Iterates:
         p = problem
-        found = Iterates.begin(p.images, p.clean)
+        result = Iterates.begin(p.images, p.clean)
         radius = per_image(p.epsilon, p.images)
         for draw in range(self.first, self.first + self.draws):
             noise = draw_start(p.images, radius, self.norm, p.ids, p.seed, f"noise {draw}")
@@ -67,9 +67,9 @@ class Noise(Attack):
             moved = (p.images + noise).clamp(0, 1)
             with torch.no_grad():
                 scores = scores_of(p.model, moved)
-            taken = (~found.ever).nonzero()[:, 0]
-            found.put(taken, moved[taken], scores[taken])
-            found.iterations[taken] += 1
-            found.ever |= p.goal.reached(scores)
-            found.forwards += 1
-        return found
+            taken = ~result.ever
+            result.put(taken, moved[taken], scores[taken])
+            result.iterations[taken] += 1
+            result.ever |= p.goal.reached(scores)
+            result.forwards += 1
+        return result

@@ -15,7 +15,6 @@ from suite.core.network import Network
 from suite.errors import ConfigError
 
 Recipe = Literal["rdfia", "cs231n", "cs7643", "bounded"]
-# eta, and whether the prediction is looked at before or after the step. Both in normalised pixels but for the last.
 _ETA: dict[Recipe, float] = {"rdfia": 0.5, "cs231n": 1.0, "cs7643": 10.0, "bounded": 0.5}
 
 
@@ -54,25 +53,25 @@ def fooling_image(problem: Problem, settings: Fooling, *, stop: bool = True) -> 
     bounded, after = settings.recipe == "bounded", settings.recipe == "rdfia"
     eta = _ETA[settings.recipe] if settings.eta is None else settings.eta
     unit = model.std if isinstance(model, Network) and not bounded else torch.ones_like(images[:1, :, :1, :1])
-    found = Iterates.begin(images, problem.clean)
+    result = Iterates.begin(images, problem.clean)
     alive, moved = torch.arange(len(images), device=images.device), images
     for step in range(settings.steps + 1):
         scores, gradient = step_gradient(model, moved, goal.of(alive), "score")
-        found.forwards[alive] += 1
+        result.forwards[alive] += 1
         fooled = goal.of(alive).reached(scores)
         if after and step == 0:
             fooled = torch.zeros_like(fooled)
-        found.iterations[alive[~found.ever[alive]]] = step
-        found.ever[alive] |= fooled
-        found.put(alive, moved, scores)
+        result.iterations[alive[~result.ever[alive]]] = step
+        result.ever[alive] |= fooled
+        result.put(alive, moved, scores)
         stay = ~fooled if stop else torch.ones_like(fooled)
         if step == settings.steps or not bool(stay.any()):
             break
         direction = gradient()[stay] * unit
-        found.backwards[alive] += 1
+        result.backwards[alive] += 1
         alive, moved = alive[stay], moved[stay]
         norms = direction.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
-        found.zero_gradients[alive] += norms.flatten() == 0
+        result.zero_gradients[alive] += norms.flatten() == 0
         moved = moved + eta * unit * direction / norms.masked_fill(norms == 0, 1)
         moved = moved.clamp(0, 1) if bounded else moved
-    return found
+    return result

@@ -78,8 +78,7 @@ class PGD(Attack):
     def searching(self, at: float) -> "PGD":
         """The same attack for a search over epsilon: the first success counts, and a fixed step scales with epsilon.
 
-        It stays the share of epsilon that it is at the radius `at`: it neither leaves a small ball nor fails to cross
-        a large one.
+        It stays the share of epsilon that it is at the radius `at`.
         """
         share = self.relative_step if self.step_size is None else self.step_size / at
         return replace(self, early_stop=True, step_size=None, relative_step=share)
@@ -87,30 +86,32 @@ class PGD(Attack):
     def find(self, problem: Problem) -> Iterates:
         if self.precision == "bf16" and not bf16_supported(problem.images.device):
             raise ConfigError("precision 'bf16': this processor has no bfloat16 arithmetic; use fp32")
-        found = self._once(problem, 0, bf16=self.precision == "bf16")
+        result = self._once(problem, 0, bf16=self.precision == "bf16")
         if self.precision == "bf16":
             with torch.no_grad():
-                found.scores = scores_of(problem.model, found.images)
-            found.forwards += 1
-            found.ever = problem.goal.reached(found.scores)
-            self._again(problem, found, 0)
+                result.scores = scores_of(problem.model, result.images)
+            result.forwards += 1
+            result.ever = problem.goal.reached(result.scores)
+            self._again(problem, result, 0)
         for restart in range(1, self.restarts):
-            self._again(problem, found, restart)
-        return found
+            self._again(problem, result, restart)
+        return result
 
-    def _again(self, problem: Problem, found: Iterates, restart: int) -> None:
+    def _again(self, problem: Problem, result: Iterates, restart: int) -> None:
         """Another run on those not fooled yet (without early stop on all); the worse image of the two is kept."""
-        done = problem.goal.reached(found.scores)
-        index = torch.arange(len(done), device=done.device) if not self.early_stop else (~done).nonzero()[:, 0]
+        fooled = problem.goal.reached(result.scores)
+        index = (~(fooled & self.early_stop)).nonzero()[:, 0]
         if not len(index):
             return
         part = problem.of(index)
         other = self._once(part, restart)
-        better = outranks(other.scores, found.scores[index], part.goal, self.loss)
-        kept = Iterates(**{name: value[index].clone() for name, value in vars(found).items()})
-        other.put(~better, kept.images[~better], kept.scores[~better])
-        other.iterations = torch.where(better, other.iterations, kept.iterations)
-        found.replace(index, other)
+        better = outranks(other.scores, result.scores[index], part.goal, self.loss)
+        taken = index[better]
+        result.put(taken, other.images[better], other.scores[better])
+        result.iterations[taken] = other.iterations[better]
+        result.ever[index] |= other.ever
+        for name in ("zero_gradients", "forwards", "backwards"):
+            getattr(result, name)[index] += getattr(other, name)
 
     def _once(self, problem: Problem, restart: int, *, bf16: bool = False) -> Iterates:
         p, start = problem, None
@@ -128,55 +129,55 @@ def pgd(
     those of `step_gradient`.
     """
     images, goal = problem.images, problem.goal
-    found = Iterates.begin(images, problem.clean)
+    result = Iterates.begin(images, problem.clean)
     if settings.early_stop:
-        found.ever |= goal.reached(problem.clean)
-    alive = (~found.ever).nonzero()[:, 0]
+        result.ever |= goal.reached(problem.clean)
+    alive = (~result.ever).nonzero()[:, 0]
     radius, length = (per_image(value, images) for value in (problem.epsilon, settings.length(problem.epsilon)))
     moved = (images if start is None else (images + start).clamp(0, 1))[alive]
     accumulated = torch.zeros_like(moved)
 
-    def look() -> tuple[Tensor, Callable[[], Tensor]]:
-        found.forwards[alive] += 1
+    def forward() -> tuple[Tensor, Callable[[], Tensor]]:
+        result.forwards[alive] += 1
         return step_gradient(problem.model, moved, goal.of(alive), settings.loss, mean=mean, bf16=bf16)
 
     for step in range(settings.steps + 1):
         if not len(alive):
             break
-        scores, gradient = look()
+        scores, gradient = forward()
         fooled = goal.of(alive).reached(scores)
-        found.iterations[alive[~found.ever[alive]]] = step
-        found.ever[alive] |= fooled
+        result.iterations[alive[~result.ever[alive]]] = step
+        result.ever[alive] |= fooled
         keep = torch.ones_like(fooled)
         if settings.best and step:
-            keep = outranks(scores, found.scores[alive], goal.of(alive), settings.loss)
-        found.put(alive[keep], moved[keep], scores[keep])
+            keep = outranks(scores, result.scores[alive], goal.of(alive), settings.loss)
+        result.put(alive[keep], moved[keep], scores[keep])
         stay = ~fooled if settings.early_stop else torch.ones_like(fooled)
         if step == settings.steps or not bool(stay.any()):
             break
         few = int(stay.sum()) * 2 <= len(stay)  # a new forward of few costs less than a backward of all
         whole = None if few else gradient()
         alive, moved, accumulated = alive[stay], moved[stay], accumulated[stay]
-        direction = look()[1]() if whole is None else whole[stay]
-        found.backwards[alive] += 1
-        found.zero_gradients[alive] += direction.flatten(1).eq(0).all(1)
+        direction = forward()[1]() if whole is None else whole[stay]
+        result.backwards[alive] += 1
+        result.zero_gradients[alive] += direction.flatten(1).eq(0).all(1)
         if settings.momentum is not None:
             size = direction.abs().mean((1, 2, 3), keepdim=True)
             direction = accumulated = direction / size.masked_fill(size == 0, 1) + accumulated * settings.momentum
         reach = length[alive] * _factor(settings.schedule, step, settings.steps)
         moved = _stepped(moved.detach(), direction, images[alive], radius[alive], reach, settings.norm)
-    return found
+    return result
 
 
-def _stepped(moved: Tensor, direction: Tensor, here: Tensor, ball: Tensor, reach: Tensor, norm: Norm) -> Tensor:
-    """One step, projected into the ball about `here`, and into [0, 1]; every rounding is the library's."""
+def _stepped(moved: Tensor, direction: Tensor, center: Tensor, radius: Tensor, reach: Tensor, norm: Norm) -> Tensor:
+    """One step, projected into the ball about `center`, and into [0, 1]; every rounding is the library's."""
     if norm == "linf":
-        return (here + torch.clamp(moved + reach * direction.sign() - here, -ball, ball)).clamp(0, 1)
+        return (center + torch.clamp(moved + reach * direction.sign() - center, -radius, radius)).clamp(0, 1)
     direction = direction / (direction.flatten(1).norm(dim=1) + _TINY).reshape(-1, 1, 1, 1)
-    delta = moved + reach * direction - here
+    delta = moved + reach * direction - center
     norms = delta.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
-    shrink = ball * norms.reciprocal()  # a quotient would round otherwise than the library's
-    return (here + delta * torch.where(norms > ball, shrink, 1.0)).clamp(0, 1)
+    shrink = radius * norms.reciprocal()  # a quotient would round otherwise than the library's
+    return (center + delta * torch.where(norms > radius, shrink, 1.0)).clamp(0, 1)
 
 
 def _factor(schedule: Schedule, step: int, steps: int) -> float:

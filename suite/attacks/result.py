@@ -24,12 +24,7 @@ Loss = Literal["ce", "margin", "dlr", "score"]
 
 @dataclass(frozen=True)
 class Goal:
-    """What counts as fooled: the label is left, or (targeted) the class is reached.
-
-    Attributes:
-        classes: (B,) the labels, or the classes aimed at.
-        targeted: which of the two.
-    """
+    """What counts as fooled: the labels `classes` (B,) are left or, where `targeted`, these classes are reached."""
 
     classes: Tensor
     targeted: bool = False
@@ -45,7 +40,7 @@ class Goal:
 
 @dataclass
 class Iterates:
-    """What an attack's loop found, one entry an image, before it is judged.
+    """What an attack's loop leaves, one entry an image, before it is judged.
 
     Attributes:
         images: (B, C, H, W) returned.
@@ -74,18 +69,10 @@ class Iterates:
         """What is returned for some of the images."""
         self.images[index], self.scores[index] = images, scores
 
-    def replace(self, index: Tensor, other: "Iterates") -> None:
-        """Takes some images' entries (all of `other`) from another loop; passes and zero gradients add up."""
-        self.put(index, other.images, other.scores)
-        self.iterations[index] = other.iterations
-        self.ever[index] |= other.ever
-        for name in ("zero_gradients", "forwards", "backwards"):
-            getattr(self, name)[index] += getattr(other, name)
 
-
-@dataclass(frozen=True)
-class AttackResult:
-    """One value an image; see `Iterates` for the first ones.
+@dataclass
+class AttackResult(Iterates):
+    """One value an image; those of the loop, and what is judged of them.
 
     Attributes:
         success: fooled, by the scores of the image returned.
@@ -97,10 +84,8 @@ class AttackResult:
         silent: fooled on the way, not as returned.
     """
 
-    images: Tensor
     success: Tensor
     initially: Tensor
-    iterations: Tensor
     prediction: Tensor
     confidence: Tensor
     clean_prediction: Tensor
@@ -110,41 +95,34 @@ class AttackResult:
     ssim: Tensor
     saved_success: Tensor | None
     silent: Tensor
-    zero_gradients: Tensor
-    forwards: Tensor
-    backwards: Tensor
 
 
-def judge(model: nn.Module, images: Tensor, goal: Goal, clean: Tensor, found: Iterates, *, saved: bool) -> AttackResult:
-    """Verdicts and norms of what a loop found; `saved` costs one more forward, and the SSIM."""
-    difference = (found.images.double() - images.double()).flatten(2)
-    confidence, prediction = found.scores.double().softmax(1).max(1)
-    fine = torch.isfinite(found.images).flatten(1).all(1) & torch.isfinite(found.scores).all(1)
-    success = goal.reached(found.scores) & fine
-    alike = images.new_full((len(images),), torch.nan, dtype=torch.float64)
-    again = None
+def judge(model: nn.Module, images: Tensor, goal: Goal, clean: Tensor, end: Iterates, *, saved: bool) -> AttackResult:
+    """Verdicts and norms of what a loop left; `saved` costs one more forward, and the SSIM."""
+    difference = (end.images.double() - images.double()).flatten(2)
+    confidence, prediction = end.scores.double().softmax(1).max(1)
+    intact = torch.isfinite(end.images).flatten(1).all(1) & torch.isfinite(end.scores).all(1)
+    success = goal.reached(end.scores) & intact
+    similarity = images.new_full((len(images),), torch.nan, dtype=torch.float64)
+    saved_success = None
     if saved:
         if min(images.shape[2:]) >= 11:
-            alike = ssim(luminance(images)[:, 0], luminance(found.images)[:, 0], data_range=1.0)
+            similarity = ssim(luminance(images)[:, 0], luminance(end.images)[:, 0], data_range=1.0)
         with torch.no_grad():
-            again = goal.reached(scores_of(model, as_saved(found.images))) & fine
+            saved_success = goal.reached(scores_of(model, as_saved(end.images))) & intact
     return AttackResult(
-        images=found.images,
+        **vars(end),
         success=success,
         initially=goal.reached(clean),
-        iterations=found.iterations,
         prediction=prediction,
         confidence=confidence,
         clean_prediction=clean.argmax(1),
         l0=(difference != 0).any(1).sum(1),
         l2=difference.flatten(1).norm(dim=1),
         linf=difference.flatten(1).abs().amax(1),
-        ssim=alike,
-        saved_success=again,
-        silent=found.ever & ~success,
-        zero_gradients=found.zero_gradients,
-        forwards=found.forwards,
-        backwards=found.backwards,
+        ssim=similarity,
+        saved_success=saved_success,
+        silent=end.ever & ~success,
     )
 
 
@@ -195,10 +173,10 @@ def step_gradient(
     def gradient() -> Tensor:
         if not total.requires_grad:
             raise NetworkError("the network's scores carry no gradient: it detaches, or computes in integers")
-        found = torch.autograd.grad(total, pixels, allow_unused=True)[0]
-        if found is None:
+        (direction,) = torch.autograd.grad(total, pixels, allow_unused=True)
+        if direction is None:
             raise NetworkError("the scores have no gradient with respect to the pixels: the network detaches them")
-        return found
+        return direction
 
     return scores.detach(), gradient
 
@@ -213,27 +191,26 @@ def check_pixels(images: Tensor) -> None:
         )
 
 
-def check_epsilon(epsilon: float, norm: Norm, who: str = "epsilon") -> float:
-    """A radius that makes sense in [0, 1] pixel units."""
+def check_epsilon(epsilon: float, norm: Norm, who: str = "epsilon") -> None:
+    """Refuses a radius that makes no sense in [0, 1] pixel units."""
     if not 0 <= epsilon < torch.inf:
         raise ConfigError(f"{who} {epsilon:g}: expected a finite radius of at least 0")
     if norm == "linf" and epsilon > 1:
         raise ConfigError(f"{who} {epsilon:g}: pixels are in [0, 1], so at most 1; did you mean {epsilon:g}/255?")
-    return epsilon
 
 
 def as_radii(epsilon: object, images: Tensor, norm: Norm) -> Tensor:
     """(B,) radii of the images' kind, from one for all or one an image; one line names what is wrong with others."""
-    wanted = f"epsilon: expected one number, or {len(images)}, one an image"
+    expected = f"epsilon: expected one number, or {len(images)}, one an image"
     try:
         value = torch.as_tensor(epsilon)
         if value.is_complex() or value.dtype == torch.bool:
             raise TypeError
         value = value.to(images)
     except (TypeError, ValueError, RuntimeError):
-        raise ConfigError(f"{wanted}; got {' '.join(repr(epsilon).split()):.60}") from None
+        raise ConfigError(f"{expected}; got {' '.join(repr(epsilon).split()):.60}") from None
     if value.shape not in ((), (len(images),)):
-        raise ConfigError(f"{wanted}; got {value.numel()} of them, of shape {tuple(value.shape)}")
+        raise ConfigError(f"{expected}; got {value.numel()} of them, of shape {tuple(value.shape)}")
     for end in (value.min(), value.max()):
         check_epsilon(float(end), norm)
     return value.expand(len(images))

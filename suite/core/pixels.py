@@ -59,6 +59,11 @@ def luminance(images: Tensor) -> Tensor:
     return (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
+def neighbour_differences(images: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, ..., H, W) -> differences of pixels that touch, (B, n) down and (B, m) across: total variation sums them."""
+    return images.diff(dim=-2).flatten(1), images.diff(dim=-1).flatten(1)
+
+
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     """Separable Gaussian over (B, C, H, W), cut at 4 sigma, edges repeated (scipy's mode "nearest")."""
     radius = int(4 * sigma + 0.5)

@@ -14,7 +14,7 @@ from suite.errors import DataError, NotApplicable, SuiteError
 _MOST_BYTES = 1_000_000
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 Box = tuple[int, int, int, int]
-_Drawn = tuple[float, float, list[tuple[str, tuple[float, float, float, float]]]]  # width, height, (name, box) each
+_Annotation = tuple[float, float, list[tuple[str, list[float]]]]  # width, height, (name, corners) of each object
 Places = list[list[Box] | SuiteError]  # a photo's boxes, or why it has none
 
 
@@ -46,13 +46,13 @@ def boxes_for(folder: str, image: str, *, synset: str | None, resize: int | None
         DataError: the file is not such XML.
     """
     if folder == EMBEDDED:
-        name, drawn = image, _embedded().get(image)
+        name, annotation = image, _embedded().get(image)
     else:
         name = f"{Path(image).stem}.xml"
-        drawn = next((_read(path) for path in sorted(Path(folder).rglob(name))), None)
-    if drawn is None:
+        annotation = next((_read(path) for path in sorted(Path(folder).rglob(name))), None)
+    if annotation is None:
         raise NotApplicable(f"data.boxes holds no {name}")
-    width, height, objects = drawn
+    width, height, objects = annotation
     chosen = [box for label, box in objects if label == synset] or [box for _, box in objects]
     scale = (crop[1] / width, crop[0] / height) if resize is None else (resize / min(width, height),) * 2
     left, top = round((scale[0] * width - crop[1]) / 2), round((scale[1] * height - crop[0]) / 2)
@@ -72,31 +72,31 @@ def boxes_for(folder: str, image: str, *, synset: str | None, resize: int | None
 
 
 @cache
-def _embedded() -> dict[str, _Drawn]:
+def _embedded() -> dict[str, _Annotation]:
     """Drawn by eye, to some ten pixels, around what the label names; the photo labelled prayer rug shows windows."""
-    found: dict[str, _Drawn] = {}
+    annotations: dict[str, _Annotation] = {}
     with Path(__file__).with_name("embedded_boxes.tsv").open(encoding="utf-8", newline="") as lines:
         for line in csv.DictReader(lines, delimiter="\t"):
-            width, height, x0, y0, x1, y1 = (float(line[key]) for key in ("width", "height", "x0", "y0", "x1", "y1"))
-            found.setdefault(line["photo"], (width, height, []))[2].append(("", (x0, y0, x1, y1)))
-    return found
+            width, height, *box = (float(line[key]) for key in ("width", "height", "x0", "y0", "x1", "y1"))
+            annotations.setdefault(line["photo"], (width, height, []))[2].append(("", box))
+    return annotations
 
 
-def _read(path: Path) -> _Drawn:
+def _read(path: Path) -> _Annotation:
     if path.stat().st_size > _MOST_BYTES:
         raise DataError(f"boxes {path.name!r}: over a megabyte; expected VOC-style XML")
     try:
         root = ElementTree.fromstring(path.read_bytes())
-        size = [float(root.findtext(f"size/{key}", "")) for key in ("width", "height")]
-        objects = [
-            (found.findtext("name", ""), [float(found.findtext(f"bndbox/{key}", "")) for key in _CORNERS])
-            for found in root.iter("object")
-        ]
+        width, height = (float(root.findtext(f"size/{key}", "")) for key in ("width", "height"))
+        objects = []
+        for node in root.iter("object"):
+            corners = [float(node.findtext(f"bndbox/{key}", "")) for key in _CORNERS]
+            objects.append((node.findtext("name", ""), corners))
     except (ElementTree.ParseError, ValueError) as error:
         raise DataError(
             f"boxes {path.name!r}: not VOC-style XML ({error}); expected size/width, size/height and "
             f"object/bndbox/{', '.join(_CORNERS)}"
         ) from None
-    if min(size) < 1:
-        raise DataError(f"boxes {path.name!r}: says the image is {size[0]:g} x {size[1]:g} pixels")
-    return size[0], size[1], [(label, (b[0], b[1], b[2], b[3])) for label, b in objects]
+    if min(width, height) < 1:
+        raise DataError(f"boxes {path.name!r}: says the image is {width:g} x {height:g} pixels")
+    return width, height, objects

@@ -48,19 +48,13 @@ class Chunk:
         self.item, self.images, self.files, self.notes, self.faults, self.ids = item, images, files, notes, faults, ids
 
 
+@dataclass
 class WorkDataset(Dataset[Chunk]):
-    """An item's images, decoded when it is its turn.
+    """An item's images, decoded when it is its turn, as its network takes them (`sizes`)."""
 
-    Args:
-        items: each has `model` and `images` (positions in the list of files); None for a turn without work.
-        images: the run's list of files.
-        sizes: model -> how it takes its images.
-    """
-
-    def __init__(self, items: Sequence[Any], images: ImageList, sizes: Mapping[str, Size]) -> None:
-        self.items = list(items)
-        self.images = images
-        self.sizes = dict(sizes)
+    items: Sequence[Any]  # each has `model` and `images` (positions in the list of files); None where there is no work
+    images: ImageList
+    sizes: Mapping[str, Size]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -74,21 +68,19 @@ class WorkDataset(Dataset[Chunk]):
 
 def read_chunk(item: Any, files: Sequence[ImageFile], size: Size) -> Chunk:
     """Decodes the files of an item; one that cannot be used is set aside with its reason."""
-    tensors, kept, notes, faults = [], [], [], []
+    images, kept, notes, faults = [], [], [], []
     for file in files:
         try:
-            image, note = (
-                (file.pixels, "")
-                if file.pixels is not None
-                else load_image(file.path, resize=size.resize, crop=size.crop)
-            )
+            image, note = file.pixels, ""
+            if image is None:
+                image, note = load_image(file.path, resize=size.resize, crop=size.crop)
         except ImageError as error:
             faults.append((file, str(error)))
         else:
-            tensors.append(image)
+            images.append(image)
             kept.append(file)
             notes.append(note)
-    stacked = torch.stack(tensors) if tensors else torch.empty(0, 3, *size.crop)
+    stacked = torch.stack(images) if images else torch.empty(0, 3, *size.crop)
     return Chunk(item, stacked, tuple(kept), tuple(notes), tuple(faults), tuple(file.id for file in files))
 
 

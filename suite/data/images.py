@@ -17,12 +17,8 @@ _LIMIT = f"{MAX_PIXELS // 1_000_000} megapixels"
 # No format whose reader starts other programs (EPS) or that holds no photo.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
 _MODE_NAMES = {
-    "1": "black and white",
-    "L": "greyscale",
-    "LA": "greyscale with alpha",
-    "P": "palette",
-    "PA": "palette with alpha",
-}
+    "1": "black and white", "L": "greyscale", "LA": "greyscale with alpha", "P": "palette", "PA": "palette with alpha",
+}  # fmt: skip
 
 
 def load_image(path: str | Path, *, resize: int | None, crop: tuple[int, int] | None) -> tuple[Tensor, str]:
@@ -58,26 +54,21 @@ def load_image(path: str | Path, *, resize: int | None, crop: tuple[int, int] | 
         except ImageError:
             raise
         except UnidentifiedImageError as error:
+            formats = ", ".join(FORMATS)
             raise ImageError(
-                f"image {path.name!r} cannot be identified as an image: expected one of {', '.join(FORMATS)}"
+                f"image {path.name!r} cannot be identified as an image: expected one of {formats}"
             ) from error
         except Image.DecompressionBombError as error:
             raise ImageError(f"image {path.name!r} is a decompression bomb: it declares over {_LIMIT}") from error
-        except (
-            Exception
-        ) as error:  # on broken bytes PIL's readers raise OSError, SyntaxError, struct.error, MemoryError...
-            raise ImageError(
-                f"image {path.name!r} cannot be decoded: {' '.join(str(error).split()) or type(error).__name__}"
-            ) from error
-    notes += [
-        f"PIL: {warning.message}"
-        for warning in said
-        if not issubclass(warning.category, Image.DecompressionBombWarning)
-    ]
+        # On broken bytes PIL's readers raise OSError, SyntaxError, struct.error, MemoryError...
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ImageError(f"image {path.name!r} cannot be decoded: {reason}") from error
+    bomb = Image.DecompressionBombWarning
+    notes += [f"PIL: {warning.message}" for warning in said if not issubclass(warning.category, bomb)]
     pixels = torch.from_numpy(np.array(_cut(rgb, resize, crop)))  # (H, W, 3) uint8
-    return pixels.permute(2, 0, 1).contiguous().to(torch.float32).div(255), "; ".join(
-        " ".join(note.split()) for note in notes
-    )
+    note = "; ".join(" ".join(note.split()) for note in notes)
+    return pixels.permute(2, 0, 1).contiguous().to(torch.float32).div(255), note
 
 
 def _check_sizes(resize: int | None, crop: tuple[int, int] | None) -> None:
@@ -122,10 +113,7 @@ def _check_declared_size(size: tuple[int, int], resize: int | None, path: Path) 
 def _to_rgb(image: Image.Image, path: Path) -> tuple[Image.Image, list[str]]:
     notes = ["first frame of several"] if getattr(image, "is_animated", False) else []
     # PIL reads 16-bit colour as 8-bit without a word; only the raw mode of the tiles still tells.
-    sixteen_bit_colour = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())) and image.mode in {
-        "RGB",
-        "RGBA",
-    }
+    deep = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())) and image.mode in {"RGB", "RGBA"}
     image.load()
     if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
         notes.append("turned as its EXIF orientation says")
@@ -138,9 +126,8 @@ def _to_rgb(image: Image.Image, path: Path) -> tuple[Image.Image, list[str]]:
         raise ImageError(
             f"image {path.name!r} holds 32-bit values of no known range (mode {image.mode}): save it with 8 or 16 bits"
         )
-    if image.mode != "RGB" or upright.has_transparency_data or sixteen_bit_colour:
-        depth = "16-bit " if sixteen_bit_colour else ""
-        notes.append(f"converted from {depth}{_MODE_NAMES.get(image.mode, image.mode)}")
+    if image.mode != "RGB" or upright.has_transparency_data or deep:
+        notes.append(f"converted from {'16-bit ' * deep}{_MODE_NAMES.get(image.mode, image.mode)}")
     if upright.has_transparency_data:
         notes[-1] += ", transparency over white"
         layer = upright.convert("RGBA")

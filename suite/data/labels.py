@@ -16,27 +16,25 @@ def read_table(path: Path, *, columns: tuple[str, ...]) -> list[dict[str, str]]:
     Raises:
         DataError: unreadable, not a CSV, a column of `columns` missing, or a row with too few or too many fields.
     """
-    expected = ",".join(columns)
+    where, expected = repr(str(path)), ",".join(columns)
+    rows = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.DictReader(lines, strict=True)
             header = reader.fieldnames or ()
             if missing := [column for column in columns if column not in header]:
                 raise DataError(
-                    f"{str(path)!r} has no column {missing[0]!r}: its first line must name the columns {expected}"
+                    f"{where} has no column {missing[0]!r}: its first line must name the columns {expected}"
                 )
-            rows = []
             for row in reader:
                 if None in row or None in row.values():
-                    raise DataError(
-                        f"{str(path)!r} line {reader.line_num}: expected {len(header)} fields; "
-                        "put a name that holds a comma in quotes"
-                    )
+                    count = f"{where} line {reader.line_num}: expected {len(header)} fields"
+                    raise DataError(f"{count}; put a name that holds a comma in quotes")
                 rows.append(row)
-            return rows
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"{str(path)!r} cannot be read as a CSV of {expected}: {reason}") from error
+        raise DataError(f"{where} cannot be read as a CSV of {expected}: {reason}") from error
+    return rows
 
 
 def resolve_label(classes: ClassNames, label: str | int, *, where: str) -> int:
@@ -58,22 +56,18 @@ def read_labels(path: Path, classes: ClassNames) -> Mapping[str, int]:
     Raises:
         DataError: missing, of unknown kind, malformed, or a label that is no class.
     """
+    where, kinds = f"labels {str(path)!r}", "of file,label or ILSVRC2012_validation_ground_truth.txt"
     if not path.is_file():
-        raise DataError(
-            f"labels {str(path)!r}: no such file; give a CSV of file,label or ILSVRC2012_validation_ground_truth.txt"
-        )
+        raise DataError(f"{where}: no such file; give a CSV {kinds}")
     if path.suffix.lower() == ".txt":
         return _devkit(path, classes)
     if path.suffix.lower() != ".csv":
-        raise DataError(
-            f"labels {str(path)!r} is of unknown kind: "
-            "give a .csv of file,label or ILSVRC2012_validation_ground_truth.txt"
-        )
+        raise DataError(f"{where} is of unknown kind: give a .csv {kinds}")
     table: dict[str, int] = {}
     for name, label in _named_labels(path):
         if name in table:
-            raise DataError(f"labels {str(path)!r} list {name!r} twice")
-        table[name] = resolve_label(classes, label, where=f"labels {str(path)!r}: {name!r}")
+            raise DataError(f"{where} list {name!r} twice")
+        table[name] = resolve_label(classes, label, where=f"{where}: {name!r}")
     return table
 
 
@@ -89,23 +83,20 @@ def _named_labels(path: Path) -> list[tuple[str, str]]:
 
 def _devkit(path: Path, classes: ClassNames) -> Mapping[str, int]:
     """ImageNet 2012 development kit: line n is image n's ILSVRC2012_ID, an order of classes only meta.mat explains."""
+    where = f"labels {str(path)!r}"
     if classes.synsets is None:
-        raise DataError(
-            f"labels {str(path)!r} are ImageNet's, and this network's classes have no synset ids: "
-            "give a CSV of file,label"
-        )
+        why = "are ImageNet's, and this network's classes have no synset ids"
+        raise DataError(f"{where} {why}: give a CSV of file,label")
     synsets = _synset_of_id(path.with_name("meta.mat"))
     try:
         ids = [int(line) for line in path.read_text(encoding="ascii").split()]
     except (OSError, ValueError) as error:
-        raise DataError(f"labels {str(path)!r} cannot be read: expected one ILSVRC2012_ID a line") from error
+        raise DataError(f"{where} cannot be read: expected one ILSVRC2012_ID a line") from error
     labels: dict[int, int] = {}
     for number in sorted(set(ids)):
         if number not in synsets:
-            raise DataError(
-                f"labels {str(path)!r} line {ids.index(number) + 1}: meta.mat knows no ILSVRC2012_ID {number}"
-            )
-        labels[number] = resolve_label(classes, synsets[number], where=f"labels {str(path)!r}: ILSVRC2012_ID {number}")
+            raise DataError(f"{where} line {ids.index(number) + 1}: meta.mat knows no ILSVRC2012_ID {number}")
+        labels[number] = resolve_label(classes, synsets[number], where=f"{where}: ILSVRC2012_ID {number}")
     return {VALIDATION_NAME.format(line): labels[number] for line, number in enumerate(ids, start=1)}
 
 
@@ -119,12 +110,8 @@ def _synset_of_id(path: Path) -> dict[int, str]:
 
     try:
         synsets = scipy.io.loadmat(path, squeeze_me=True)["synsets"]
-        return {
-            int(number): str(synset) for number, synset in zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)
-        }
-    except (
-        Exception
-    ) as error:  # a damaged file raises whatever the parser met: MatReadError, zlib.error, struct.error, KeyError...
+        return {int(i): str(synset) for i, synset in zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)}
+    except Exception as error:  # a damaged file raises what the parser met: MatReadError, zlib.error, KeyError...
         raise DataError(
             f"{str(path)!r} is not the development kit's meta.mat: it has no table 'synsets' of ILSVRC2012_ID and WNID"
         ) from error

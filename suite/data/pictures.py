@@ -1,8 +1,12 @@
 """Pictures by path, or by the name of one that scikit-image carries in its package. Fetches nothing."""
 
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from suite.data.images import load_image
@@ -19,28 +23,39 @@ STAND_INS = {
 }
 
 
+@dataclass(frozen=True)
+class PictureResult:
+    """What a command on one picture leaves.
+
+    Attributes:
+        file: the PNG.
+        frames: (title, (H, W, 3) uint8, caption) of each picture in the figure.
+        numbers: for JSON.
+        problem: why the command did not reach its end, "" where it did.
+    """
+
+    file: Path
+    frames: list[tuple[str, NDArray[np.uint8], str]]
+    numbers: dict[str, Any]
+    problem: str
+
+
 def packaged() -> dict[str, Path]:
     """Name -> file of the pictures inside the installed scikit-image; others of its data it would have to download."""
-    found = importlib.util.find_spec("skimage")
-    folder = Path(next(iter(found.submodule_search_locations or ()))) if found else Path()
+    package = importlib.util.find_spec("skimage")
+    folder = Path(next(iter(package.submodule_search_locations or ()))) if package else Path()
     return {path.stem: path for path in sorted((folder / "data").glob("*")) if path.suffix in (".png", ".jpg")}
 
 
-def find_picture(given: str) -> Path:
-    """The file meant by a path or a packaged picture's name.
-
-    Raises:
-        ImageError: there is neither; names what there is.
-    """
-    path, known = Path(given), packaged()
-    if path.exists():
-        return path
-    if given in known:
-        return known[given]
-    raise ImageError(
-        f"picture {given!r}: no such file, nor a picture that scikit-image ships{did_you_mean(given, known)}; "
-        f"it ships {', '.join(known)}"
-    )
+def find_picture(name: str) -> Path:
+    """The file meant by a path or a packaged picture's name; an ImageError that names what there is, else."""
+    path, files = Path(name), packaged()
+    if not path.exists() and name not in files:
+        raise ImageError(
+            f"picture {name!r}: no such file, nor a picture that scikit-image ships{did_you_mean(name, files)}; "
+            f"it ships {', '.join(files)}"
+        )
+    return path if path.exists() else files[name]
 
 
 def picture_or_stand_in(name: str, folder: str) -> tuple[Path, str]:
@@ -51,9 +66,9 @@ def picture_or_stand_in(name: str, folder: str) -> tuple[Path, str]:
     """
     if folder and not Path(folder).is_dir():
         raise ImageError(f"paintings {folder!r}: no such folder; leave it out for pictures that scikit-image ships")
-    found = [path for suffix in SUFFIXES if (path := Path(folder) / f"{name}{suffix}").is_file()] if folder else []
-    if found:
-        return found[0], ""
+    for suffix in SUFFIXES if folder else ():
+        if (path := Path(folder) / f"{name}{suffix}").is_file():
+            return path, ""
     if name in STAND_INS:
         return find_picture(STAND_INS[name]), f"{STAND_INS[name]} stands in for {name}"
     return find_picture(name), ""

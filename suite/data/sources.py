@@ -5,35 +5,16 @@ import hashlib
 import json
 import os
 import stat
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from suite.core.classes import ClassNames
 from suite.core.seeding import rank_of
-from suite.data.listing import EMBEDDED, Candidate, list_candidates
+from suite.data.listing import EMBEDDED, list_files
+from suite.data.listing import ImageFile as ImageFile
 from suite.errors import DataError
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """One image of a source.
-
-    Attributes:
-        id: posix path relative to the source's root, the same on every machine; never absolute, never with "..".
-        path: where the file lies on this machine.
-        label: class index, or None where the source has no labels.
-        sha256: of the file's bytes, or "" where they cannot be read (loading the image then says why).
-        pixels: (3, H, W) in [0, 1], for an image in hand that has no file.
-    """
-
-    id: str
-    path: Path
-    label: int | None
-    sha256: str
-    pixels: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -86,14 +67,14 @@ def list_images(
     """
     if limit is not None and limit < 1:
         raise DataError(f"limit {limit}: give at least 1, or leave it out for all images")
-    given = os.fspath(source)
+    source = os.fspath(source)
     try:
-        candidates, root = list_candidates(given, labels=None if labels is None else Path(labels), classes=classes)
+        listed, root = list_files(source, labels=None if labels is None else Path(labels), classes=classes)
     except OSError as error:
-        raise DataError(f"data {given!r} cannot be read: {error.strerror}") from error
-    chosen = candidates if limit is None else _sample(candidates, limit, seed)
-    files = in_run_order([_hashed(candidate, given) for candidate in chosen], seed)
-    return ImageList(source=given, files=files, total=len(candidates), digest=list_digest(files), root=root)
+        raise DataError(f"data {source!r} cannot be read: {error.strerror}") from error
+    chosen = listed if limit is None else _sample(listed, limit, seed)
+    files = in_run_order([_hashed(file, source) for file in chosen], seed)
+    return ImageList(source, files, len(listed), list_digest(files), root)
 
 
 def in_run_order(files: Iterable[ImageFile], seed: int) -> tuple[ImageFile, ...]:
@@ -109,47 +90,37 @@ def write_files_csv(images: ImageList, path: str | Path) -> None:
 
     The column source is "embedded", or the root: as it was given where that was absolute, else relative to the CSV.
     """
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.tmp")
+    source = EMBEDDED if images.root is None else str(images.root)
+    if images.root is not None and not images.root.is_absolute():
+        source = Path(os.path.relpath(images.root.resolve(), Path(path).parent.resolve())).as_posix()
+        source = f"./{source}" if source == EMBEDDED else source
+    temporary = Path(f"{path}.tmp")  # what a kill leaves is written over by the next run
     with temporary.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(("file", "label", "sha256", "source"))
-        source = _written_root(images.root, path.parent)
         writer.writerows((file.id, file.label, file.sha256, source) for file in images.files)
     temporary.replace(path)
 
 
-def _written_root(root: Path | None, folder: Path) -> str:
-    if root is None:
-        return EMBEDDED
-    if root.is_absolute():
-        return str(root)
-    relative = Path(os.path.relpath(root.resolve(), folder.resolve())).as_posix()
-    return f"./{relative}" if relative == EMBEDDED else relative
-
-
-def _sample(candidates: list[Candidate], limit: int, seed: int) -> list[Candidate]:
+def _sample(files: list[ImageFile], limit: int, seed: int) -> list[ImageFile]:
     """Draws by the rank of a hash of (seed, id), which depends on neither the platform nor the order of the files."""
-    classes: defaultdict[int | None, list[Candidate]] = defaultdict(list)
-    for candidate in sorted(candidates, key=lambda candidate: rank_of(seed, "file", candidate.id)):
-        classes[candidate.label].append(candidate)
-    turns = [
-        (turn, rank_of(seed, "class", str(label)), candidate)
-        for label, members in classes.items()
-        for turn, candidate in enumerate(members)
-    ]
-    return [candidate for *_, candidate in sorted(turns, key=lambda turn: turn[:2])[:limit]]
+    turns: list[tuple[int, bytes, ImageFile]] = []
+    seen: Counter[int | None] = Counter()
+    for file in sorted(files, key=lambda file: rank_of(seed, "file", file.id)):
+        turns.append((seen[file.label], rank_of(seed, "class", str(file.label)), file))
+        seen[file.label] += 1
+    return [file for *_, file in sorted(turns, key=lambda turn: turn[:2])[:limit]]
 
 
-def _hashed(candidate: Candidate, source: str) -> ImageFile:
-    sha256 = _sha256(candidate.path)
-    if candidate.sha256 and candidate.sha256 != sha256:
-        found = f"its SHA-256 is {sha256[:12]}..." if sha256 else "it cannot be read"
+def _hashed(file: ImageFile, source: str) -> ImageFile:
+    sha256 = _sha256(file.path)
+    if file.sha256 and file.sha256 != sha256:
+        now = f"its SHA-256 is {sha256[:12]}..." if sha256 else "it cannot be read"
         raise DataError(
-            f"data {source!r}: {candidate.id!r} is not the file that was listed: {found}, "
-            f"the list says {candidate.sha256[:12]}...; restore the file, or leave out the column sha256"
+            f"data {source!r}: {file.id!r} is not the file that was listed: {now}, the list says "
+            f"{file.sha256[:12]}...; restore the file, or leave out the column sha256"
         )
-    return ImageFile(candidate.id, candidate.path, candidate.label, sha256)
+    return replace(file, sha256=sha256)
 
 
 def _sha256(path: Path) -> str:

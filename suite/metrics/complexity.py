@@ -12,6 +12,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from suite.core.pixels import neighbour_differences
+
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=np.int64)
 
 
@@ -77,9 +79,7 @@ def total_variation(a: Tensor) -> Tensor:
         ValueError: a is not (B, H, W).
     """
     unit = _shares(a) * (a.shape[1] * a.shape[2])
-    down = (unit[:, 1:] - unit[:, :-1]).abs().flatten(1)
-    across = (unit[:, :, 1:] - unit[:, :, :-1]).abs().flatten(1)
-    return torch.cat([down, across], dim=1).mean(dim=1)
+    return torch.cat(neighbour_differences(unit), dim=1).abs().mean(dim=1)
 
 
 def largest_component_mass(a: Tensor, *, fraction: float = 0.1) -> Tensor:

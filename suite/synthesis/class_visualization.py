@@ -8,7 +8,6 @@ and end. Knows of tensors and networks, nothing of files, studies or progress ba
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -61,18 +60,16 @@ class Recipe:
             raise ValueError("steps, rate and blur_sigma are more than 0, l2, jitter and blur_every at least 0")
 
 
-PRESETS: Mapping[str, Recipe] = MappingProxyType(
-    {
-        "rdfia": Recipe(steps=200, rate=5.0, penalty="plain", gradient="raw"),
-        "cs231n": Recipe(),
-        # The assignment says "a gradient step" and no more; of its public solutions some divide by the norm. Not here.
-        "cs7643": Recipe(gradient="raw"),
-        "modern": Recipe(
-            steps=128, rate=0.05, l2=0.0, gradient="raw", jitter=0, blur_every=0,
-            image="fourier", optimiser="adam", robust=True,
-        ),
-    }
-)  # fmt: skip
+PRESETS: Mapping[str, Recipe] = {
+    "rdfia": Recipe(steps=200, rate=5.0, penalty="plain", gradient="raw"),
+    "cs231n": Recipe(),
+    # The assignment says "a gradient step" and no more; of its public solutions some divide by the norm. Not here.
+    "cs7643": Recipe(gradient="raw"),
+    "modern": Recipe(
+        steps=128, rate=0.05, l2=0.0, gradient="raw", jitter=0, blur_every=0,
+        image="fourier", optimiser="adam", robust=True,
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,10 +112,10 @@ class Objective:
             return -(output - wanted).square().sum() / wanted.square().sum()
         if self.channel is None:
             return output.square().mean()
-        place = (self.channel, *(self.position or ()))
-        if any(not 0 <= i < n for i, n in zip(place, output.shape, strict=False)) or len(place) > output.ndim:
-            raise ConfigError(f"layer {self.layer!r}: its output is {tuple(output.shape)}, it has no {place}")
-        return output[place].mean()
+        unit = (self.channel, *(self.position or ()))
+        if any(not 0 <= i < n for i, n in zip(unit, output.shape, strict=False)) or len(unit) > output.ndim:
+            raise ConfigError(f"layer {self.layer!r}: its output is {tuple(output.shape)}, it has no {unit}")
+        return output[unit].mean()
 
 
 class Ascent:
@@ -134,8 +131,8 @@ class Ascent:
         done: (B,) steps that moved each picture.
         stopped: "" or why a picture was stopped early, one each.
         idle: (B,) steps at which the gradient was zero everywhere: a rectifier that is off has none.
-        values: a (B,) tensor a step: what is made large, before that step, as jittered; NaN once a picture is done.
-        confidences: likewise, the softmax of the target; NaN without one.
+        snapshots: iteration -> `images` after so many steps; a picture that was done stays.
+        interrupted: whether Ctrl-C ended it.
 
     Raises:
         ConfigError: recipes of pixels and of spectra in one batch, a class or channel that does not exist.
@@ -148,14 +145,15 @@ class Ascent:
         if size is None and not isinstance(model, Network):
             raise ConfigError("size: a bare module does not tell its input size, give (height, width)")
         self.model, self.objectives = model, tuple(objectives)
+        self.recipes = [objective.recipe for objective in objectives]
         probe = zero_input(model, size or model.card.input_size)  # type: ignore[union-attr,arg-type]
         self.mean = model.mean if isinstance(model, Network) else torch.zeros_like(probe[..., :1, :1])
         self.std = model.std if isinstance(model, Network) else torch.ones_like(self.mean)
-        self.fourier = objectives[0].recipe.image == "fourier"
+        self.fourier = self.recipes[0].image == "fourier"
         self.width = probe.shape[3]
         with in_use(model), torch.no_grad():
             self.free = torch.cat([self._begin(objective, probe) for objective in objectives])
-            self.wanted = [self._features(objective, probe) for objective in objectives]
+            self.features = [self._features(objective, probe) for objective in objectives]
             classes = scores_of(model, probe).shape[1]
         for target in (objective.target for objective in objectives if objective.target is not None):
             if not 0 <= target < classes:
@@ -166,9 +164,10 @@ class Ascent:
         self.step = 0
         self.done = torch.zeros(len(objectives), dtype=torch.int64)
         self.stopped = [""] * len(objectives)
-        self.idle = torch.zeros(len(objectives), dtype=torch.int64)
-        self.values: list[Tensor] = []
-        self.confidences: list[Tensor] = []
+        self.idle = torch.zeros_like(self.done)
+        self.snapshots: dict[int, Tensor] = {}
+        self.interrupted = False
+        self._curves: list[Tensor] = []
 
     @property
     def images(self) -> Tensor:
@@ -177,49 +176,71 @@ class Ascent:
             return self._pixels(self.free).clamp(0, 1)
 
     @property
+    def values(self) -> Tensor:
+        """(steps, B): what is made large, before each step, as jittered; NaN once a picture is done."""
+        return self._curve(0)
+
+    @property
+    def confidences(self) -> Tensor:
+        """(steps, B): likewise, the softmax of the target; NaN without one."""
+        return self._curve(1)
+
+    def _curve(self, which: int) -> Tensor:
+        return torch.stack([step[which] for step in self._curves] or [torch.empty(len(self.objectives))])[: self.step]
+
+    @property
     def moving(self) -> list[int]:
         """The pictures that are neither done nor stopped."""
-        return [i for i, w in enumerate(self.objectives) if not self.stopped[i] and self.step < w.recipe.steps]
+        return [i for i, recipe in enumerate(self.recipes) if not self.stopped[i] and self.step < recipe.steps]
 
     def advance(self) -> bool:
         """One forward and one backward for all that still move; False where none does."""
         alive = self.moving
         if not alive:
             return False
-        objectives = [self.objectives[i] for i in alive]
-        recipes = [objective.recipe for objective in objectives]
         index = torch.tensor(alive, device=self.free.device)
+        layers = {self.objectives[i].layer for i in alive} - {""}
         with in_use(self.model):
             free = self.free[index].requires_grad_()
             pixels = self._pixels(free)
-            with tapped(self.model, {objective.layer for objective in objectives} - {""}) as outputs:
+            with tapped(self.model, layers) as outputs:
                 scores = scores_of(self.model, self._shaken(pixels, alive))
             each = [{name: output[k] for name, output in outputs.items()} for k in range(len(alive))]
-            wanted = [self.wanted[i] for i in alive]
-            values = torch.stack([w.value(*of) for w, *of in zip(objectives, scores, each, wanted, strict=True)])
-            total = (values - _column(recipes, "l2", values) * self._penalty(pixels, recipes)).sum()
+            terms = zip(alive, scores, each, strict=True)
+            values = torch.stack([self.objectives[i].value(own, of, self.features[i]) for i, own, of in terms])
+            norm = ((pixels - self.mean) / self.std).flatten(1).norm(dim=1)
+            penalty = torch.where(self._are(alive, "penalty", "squared"), norm.square(), norm)
+            total = (values - self._numbers(alive, "l2", values) * penalty).sum()
             if not total.requires_grad:
                 raise NetworkError("the network's scores carry no gradient: it detaches, or computes in integers")
             gradient = torch.autograd.grad(total, free)[0]
         self.idle[alive] += (gradient.flatten(1) == 0).all(1).cpu()
         with torch.inference_mode(False), torch.no_grad():
-            moved = self._regularised(free + self._move(gradient, index, recipes), recipes)
-            sound = values.isfinite()
-            fine = sound & moved.flatten(1).isfinite().all(1)
+            moved = self._regularised(free + self._move(gradient, index, alive), alive)
+            value_fine = values.isfinite()
+            fine = value_fine & moved.flatten(1).isfinite().all(1)
             if not bool(fine.all()):
-                kept = torch.where(_wide(sound, moved), free, self._before[index])
+                kept = torch.where(_wide(value_fine, moved), free, self._before[index])
                 moved = torch.where(_wide(fine, moved), moved, kept)
             self._before, self.free = self.free, self.free.index_copy(0, index, moved)
-            self._note(index, values, scores, objectives)
-        for i, value_fine, step_fine in zip(alive, sound.tolist(), fine.tolist(), strict=True):
-            self.done[i] += step_fine
-            if not step_fine:
-                what = "gradient" if value_fine else "score"
+            self._note(index, values, scores)
+        for i, value_is, step_is in zip(alive, value_fine.tolist(), fine.tolist(), strict=True):
+            self.done[i] += step_is
+            if not step_is:
+                what = "gradient" if value_is else "score"
                 self.stopped[i] = (
                     f"stopped at step {self.step}: its {what} is not finite; the last good picture is kept"
                 )
         self.step += 1
         return bool(self.moving)
+
+    def _numbers(self, alive: Sequence[int], name: str, like: Tensor) -> Tensor:
+        """(B,) a number of each recipe."""
+        return like.new_tensor([getattr(self.recipes[i], name) for i in alive])
+
+    def _are(self, alive: Sequence[int], name: str, word: str) -> Tensor:
+        """(B,) bool, whether each recipe says that word."""
+        return torch.tensor([getattr(self.recipes[i], name) == word for i in alive], device=self.free.device)
 
     def _begin(self, objective: Objective, probe: Tensor) -> Tensor:
         """(1, ...) what moves, as the recipe begins: noise, or a picture."""
@@ -246,7 +267,7 @@ class Ascent:
         """Each picture as this step sees it; moved back by the gradient, so that the step is the recipe's."""
         offsets, turns = [], []
         for i in alive:
-            recipe, draws = self.objectives[i].recipe, self._draws[i]
+            recipe, draws = self.recipes[i], self._draws[i]
             offsets.append(torch.randint(recipe.jitter + 1, (2,), generator=draws))
             turns.append((torch.rand(4, generator=draws) * 2 - 1) * recipe.robust)
         pixels = roll(pixels, torch.stack(offsets))
@@ -255,19 +276,13 @@ class Ascent:
             return pixels
         return turned(pixels, 6 * turn[:, :2], 1 + 0.1 * turn[:, 2], torch.deg2rad(10 * turn[:, 3]))
 
-    def _penalty(self, pixels: Tensor, recipes: Sequence[Recipe]) -> Tensor:
-        norm = ((pixels - self.mean) / self.std).flatten(1).norm(dim=1)
-        return torch.where(_is(recipes, "penalty", "squared", norm), norm.square(), norm)
-
-    def _move(self, gradient: Tensor, index: Tensor, recipes: Sequence[Recipe]) -> Tensor:
+    def _move(self, gradient: Tensor, index: Tensor, alive: Sequence[int]) -> Tensor:
         """The step of each picture: along the gradient, or Adam's (Kingma and Ba 2015, its usual betas)."""
-        mistaken = _is(recipes, "ascend", "saliency", gradient)
-        if bool(mistaken.any()):
-            gradient = torch.where(_wide(mistaken, gradient), gradient.abs(), gradient)
+        gradient = torch.where(_wide(self._are(alive, "ascend", "saliency"), gradient), gradient.abs(), gradient)
         norm = gradient.flatten(1).norm(dim=1)
-        divided = _is(recipes, "gradient", "normalised", gradient) & (norm > 0)
+        divided = self._are(alive, "gradient", "normalised") & (norm > 0)
         step = gradient / _wide(torch.where(divided, norm, 1), gradient)
-        adam = _is(recipes, "optimiser", "adam", gradient)
+        adam = self._are(alive, "optimiser", "adam")
         if bool(adam.any()):
             scaled = []
             for k, (beta, new) in enumerate(((0.9, gradient), (0.999, gradient.square()))):
@@ -275,47 +290,27 @@ class Ascent:
                 self._moments[k] = self._moments[k].index_copy(0, index, moment)
                 scaled.append(moment / (1 - beta ** (self.step + 1)))
             step = torch.where(_wide(adam, step), scaled[0] / (scaled[1].sqrt() + 1e-8), step)
-        return _wide(_column(recipes, "rate", gradient), gradient) * step
+        return _wide(self._numbers(alive, "rate", gradient), gradient) * step
 
-    def _regularised(self, moved: Tensor, recipes: Sequence[Recipe]) -> Tensor:
+    def _regularised(self, moved: Tensor, alive: Sequence[int]) -> Tensor:
         """Clamped to valid pixels, then blurred where it is a picture's turn."""
         if self.fourier:
             return moved
         moved = moved.maximum(-self.mean / self.std).minimum((1 - self.mean) / self.std)
-        due = [r.blur_sigma if r.blur_every and self.step % r.blur_every == 0 else 0.0 for r in recipes]
-        for sigma in sorted({*due} - {0.0}):
-            mine = torch.tensor([s == sigma for s in due], device=moved.device).nonzero()[:, 0]
-            moved = moved.index_copy(0, mine, blur(moved[mine], sigma))
+        due: dict[float, list[int]] = {}
+        for k, recipe in enumerate(self.recipes[i] for i in alive):
+            if recipe.blur_every and self.step % recipe.blur_every == 0:
+                due.setdefault(recipe.blur_sigma, []).append(k)
+        for sigma, pictures in due.items():
+            moved[pictures] = blur(moved[pictures], sigma)
         return moved
 
-    def _note(self, index: Tensor, values: Tensor, scores: Tensor, objectives: Sequence[Objective]) -> None:
+    def _note(self, index: Tensor, values: Tensor, scores: Tensor) -> None:
         nothing = values.new_full((len(self.objectives),), torch.nan)
-        targets = torch.tensor([-1 if w.target is None else w.target for w in objectives], device=index.device)
-        shares = score(scores.softmax(1), targets.clamp_min(0)).masked_fill(targets < 0, torch.nan)
-        self.values.append(nothing.index_copy(0, index, values))
-        self.confidences.append(nothing.index_copy(0, index, shares.to(values)))
-
-
-@dataclass(frozen=True)
-class Visualization:
-    """What a run left, one entry a picture of the batch.
-
-    Attributes:
-        images: (B, 3, H, W) in [0, 1].
-        snapshots: iteration -> likewise, as they were after so many steps; a picture that was done stays.
-        values, confidences: (steps, B), see `Ascent`.
-        done: (B,) steps that moved each.
-        stopped: "" or why a picture ended early or never began, one each.
-        interrupted: whether Ctrl-C ended it.
-    """
-
-    images: Tensor
-    snapshots: Mapping[int, Tensor]
-    values: Tensor
-    confidences: Tensor
-    done: Tensor
-    stopped: tuple[str, ...]
-    interrupted: bool = False
+        targets = [-1 if objective.target is None else objective.target for objective in self.objectives]
+        aims = torch.tensor(targets, device=index.device)[index]
+        shares = score(scores.softmax(1), aims.clamp_min(0)).masked_fill(aims < 0, torch.nan)
+        self._curves.append(torch.stack([nothing.index_copy(0, index, x) for x in (values, shares.to(values))]).cpu())
 
 
 def visualize(
@@ -324,48 +319,29 @@ def visualize(
     *,
     size: tuple[int, int] | None = None,
     snapshots: Iterable[int] = (),
-    watch: Callable[[Ascent], None] | None = None,
+    watch: Callable[[Ascent], None] = lambda ascent: None,
     keep: bool = False,
-) -> Visualization:
-    """Makes a batch of pictures, one forward and one backward a step for all of them.
+) -> Ascent:
+    """Makes a batch of pictures, one forward and one backward a step for all of them; the `Ascent` at its end.
 
-    Args:
-        model: (B, 3, H, W) in [0, 1] -> (B, K) scores; found as it was.
-        objectives: what is asked for, each with its own recipe, target and seed.
-        size: (H, W); the network's own by default.
-        snapshots: iterations after which the pictures are kept too.
-        watch: called after every step.
-        keep: whether Ctrl-C ends the run with what there is, instead of being passed on.
+    After the iterations `snapshots` the pictures are kept too; `watch` is called after every step; with `keep` Ctrl-C
+    ends the run with what there is, instead of being passed on.
     """
-    ascent, wanted, kept = Ascent(model, objectives, size), set(snapshots), {}
-    going, interrupted = True, False
+    ascent, iterations, going = Ascent(model, objectives, size), set(snapshots), True
     try:
         while going:
             going = ascent.advance()
-            if ascent.step in wanted:
-                kept[ascent.step] = ascent.images
-            if watch is not None:
-                watch(ascent)
+            if ascent.step in iterations:
+                ascent.snapshots[ascent.step] = ascent.images
+            watch(ascent)
     except KeyboardInterrupt:
         if not keep:
             raise
-        interrupted = True
-    nothing = torch.empty(0, len(objectives))
-    values, confidences = (torch.stack(x).cpu() if x else nothing for x in (ascent.values, ascent.confidences))
-    stuck = ((ascent.idle == ascent.done) & (ascent.done > 0)).tolist()
+        ascent.interrupted = True
+    stuck = (ascent.idle == ascent.done) & (ascent.done > 0)
     why = "its gradient was zero at every step, a rectifier is off: begin from a photo, or take another neuron"
-    notes = tuple(note or (why if still else "") for note, still in zip(ascent.stopped, stuck, strict=True))
-    return Visualization(ascent.images, kept, values, confidences, ascent.done, notes, interrupted=interrupted)
-
-
-def _column(recipes: Sequence[Recipe], name: str, like: Tensor) -> Tensor:
-    """(B,) a number of each recipe."""
-    return like.new_tensor([getattr(recipe, name) for recipe in recipes])
-
-
-def _is(recipes: Sequence[Recipe], name: str, word: str, like: Tensor) -> Tensor:
-    """(B,) bool."""
-    return torch.tensor([getattr(recipe, name) == word for recipe in recipes], device=like.device)
+    ascent.stopped = [note or why * still for note, still in zip(ascent.stopped, stuck.tolist(), strict=True)]
+    return ascent
 
 
 def _wide(column: Tensor, like: Tensor) -> Tensor:

@@ -16,12 +16,7 @@ _COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.0, -0.05), (0.27, -0.09, 0.03))
 
 
 def roll(images: Tensor, offsets: Tensor) -> Tensor:
-    """Moves each image right and down by its own whole number of pixels, round the edge.
-
-    Args:
-        images: (B, C, H, W).
-        offsets: (B, 2) int64: right, down.
-    """
+    """(B, C, H, W), each image moved by its own (B, 2) int64 pixels right and down, round the edge."""
     return torch.stack(
         [x.roll((down, right), (1, 2)) for x, (right, down) in zip(images, offsets.tolist(), strict=True)]
     )
@@ -37,8 +32,8 @@ def blur(images: Tensor, sigma: float) -> Tensor:
 
 def _mirrored(n: int, radius: int) -> Tensor:
     """Indices -radius..n+radius-1 folded back, the edge pixel twice: torch's own "reflect" has it once."""
-    place = torch.arange(-radius, n + radius) % (2 * n)
-    return torch.minimum(place, 2 * n - 1 - place)
+    index = torch.arange(-radius, n + radius) % (2 * n)
+    return torch.minimum(index, 2 * n - 1 - index)
 
 
 def turned(images: Tensor, shift: Tensor, zoom: Tensor, angle: Tensor) -> Tensor:

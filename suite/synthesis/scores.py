@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.core.passes import predict, score
-from suite.core.pixels import luminance
+from suite.core.pixels import luminance, neighbour_differences
 from suite.metrics.similarity import ssim
 
 
@@ -28,9 +28,7 @@ def saturated(images: Tensor) -> Tensor:
 
 def total_variation(images: Tensor) -> Tensor:
     """Mean absolute difference of values that touch sideways or up and down: 0 for one colour, 1 for a chequerboard."""
-    x = images.double()
-    down, across = (x[:, :, 1:] - x[:, :, :-1]).abs(), (x[..., 1:] - x[..., :-1]).abs()
-    return torch.cat([down.flatten(1), across.flatten(1)], 1).mean(1)
+    return torch.cat(neighbour_differences(images.double()), 1).abs().mean(1)
 
 
 def high_frequency(images: Tensor) -> Tensor:

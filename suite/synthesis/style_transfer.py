@@ -6,6 +6,7 @@ Gatys, Ecker and Bethge 2016 (Image Style Transfer Using CNNs), in the form of t
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from suite.core.draws import generator_for
 from suite.core.layers import body_of, find_layer
 from suite.core.network import Network
 from suite.core.passes import tapped
-from suite.core.pixels import luminance
+from suite.core.pixels import luminance, neighbour_differences
 from suite.core.state import in_use
 from suite.errors import ConfigError, NetworkError, SuiteError, did_you_mean
 from suite.registry import check_parameters
@@ -44,8 +45,8 @@ def style_loss(features: Tensor, target: Tensor) -> Tensor:
 
 def total_variation(images: Tensor) -> Tensor:
     """(B, C, H, W) -> (B,): the sum of squared differences of neighbours, down and across."""
-    down, across = images.diff(dim=2), images.diff(dim=3)
-    return down.square().flatten(1).sum(1) + across.square().flatten(1).sum(1)
+    down, across = neighbour_differences(images)
+    return down.square().sum(1) + across.square().sum(1)
 
 
 class _Enough(Exception):
@@ -55,41 +56,37 @@ class _Enough(Exception):
 def features(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
     """Layer -> (B, C, h, w), connected to the graph; the forward pass ends at the last of them.
 
-    An in-place ReLU that follows a layer writes into a copy (`tapped`), so a layer's output is what it gave.
-
     Raises:
         NetworkError: a layer that does not exist, is not called, or gives no (B, C, h, w); an image too small for it.
     """
 
     def enough(_module: nn.Module, _inputs: Any, _output: Any) -> None:
-        if len(found) == len(set(layers)):
+        if len(outputs) == len(set(layers)):
             raise _Enough
 
-    with in_use(model), tapped(model, layers) as found:
-        handles = [find_layer(model, name).register_forward_hook(enough) for name in set(layers)]
+    with in_use(model), tapped(model, layers) as outputs, ExitStack() as hooks:
+        for name in set(layers):
+            hooks.callback(find_layer(model, name).register_forward_hook(enough).remove)
         try:
             model(images)
         except _Enough:
             pass
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
             size = f"{images.shape[3]}x{images.shape[2]}"
             raise NetworkError(f"the network fails on {size} pixels ({' '.join(str(error).split())[:120]})") from None
-        finally:
-            for handle in handles:
-                handle.remove()
-    for name in layers:
-        if found[name].ndim != 4:
-            raise NetworkError(f"layer {name!r}: gives {tuple(found[name].shape)}, expected (B, C, h, w); name another")
-    return dict(found)
+    for name, output in outputs.items():
+        if output.ndim != 4:
+            raise NetworkError(f"layer {name!r}: gives {tuple(output.shape)}, expected (B, C, h, w); name another")
+    return dict(outputs)
 
 
 def default_layers(model: nn.Module, images: Tensor) -> tuple[str, tuple[str, ...]]:
-    """The content layer and the style layers of a network.
+    """The content layer and the style layers of a network; SqueezeNet's are the assignments'.
 
-    SqueezeNet's are the assignments'. Elsewhere style is the last module to finish at each of the first four sizes of
-    map, content that of the third: on VGG Johnson et al.'s relu1_2, relu2_2, relu3_3, relu4_3 (2016).
+    Elsewhere style is the last module to finish at each of the first four sizes of map, content that of the third: on
+    VGG Johnson et al.'s relu1_2, relu2_2, relu3_3, relu4_3 (2016).
     """
     body = body_of(model)
     if type(body).__name__ == "SqueezeNet":
@@ -97,16 +94,13 @@ def default_layers(model: nn.Module, images: Tensor) -> tuple[str, tuple[str, ..
     last: dict[tuple[int, ...], str] = {}
 
     def note(_module: nn.Module, _inputs: Any, output: Any, *, name: str) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
+        if name and isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
             last[tuple(output.shape[2:])] = name
 
-    handles = [module.register_forward_hook(partial(note, name=name)) for name, module in body.named_modules() if name]
-    try:
-        with in_use(model), torch.no_grad():
-            model(images[:1])
-    finally:
-        for handle in handles:
-            handle.remove()
+    with in_use(model), torch.no_grad(), ExitStack() as hooks:
+        for name, module in body.named_modules():
+            hooks.callback(module.register_forward_hook(partial(note, name=name)).remove)
+        model(images[:1])
     style = tuple(last.values())[:4]
     if not style:
         raise NetworkError("no layer of this network gives a (B, C, h, w) map: name content_layer and style_layers")
@@ -163,12 +157,17 @@ class StyleTransfer:
         if len(self.style_weights) > 1 and self.style_layers and len(self.style_weights) != len(self.style_layers):
             raise ValueError(f"{len(self.style_weights)} style_weights for {len(self.style_layers)} style_layers")
 
+    @property
+    def pictures(self) -> int:
+        """Pictures in all: each size's beginning, and one a step."""
+        return (self.steps + 1) * len(self.scales)
+
     def on(self, model: nn.Module, images: Tensor) -> "StyleTransfer":
         """With the layers of this network, and a weight for each."""
         content, style = self.content_layer, self.style_layers
         if not (content and style):
-            found = default_layers(model, images)
-            content, style = content or found[0], style or found[1]
+            own_content, own_style = default_layers(model, images)
+            content, style = content or own_content, style or own_style
         weights = self.style_weights
         if len(weights) == 1:
             weights = weights * len(style) if self.form == "raw" else (weights[0] / len(style),) * len(style)
@@ -179,24 +178,21 @@ _RAW = StyleTransfer(
     form="raw", content_layer="features.3", style_layers=tuple(f"features.{i}" for i in (1, 4, 6, 7)),
     rate=3.0, decayed_rate=0.1, decay_at=0.9, steps=200, scales=(1.0,),
 )  # fmt: skip
-# The assignments' weights; beside them, what makes a painting where every layer's loss has its own scale.
+
+
+def _presets(normalised: float, **raw: Any) -> dict[Form, StyleTransfer]:
+    """The assignment's weights; beside them, what makes a painting where every layer's loss has its own scale."""
+    return {"raw": replace(_RAW, **raw), "normalised": StyleTransfer(style_weights=(normalised,))}
+
+
 PRESETS: dict[str, dict[Form, StyleTransfer]] = {
-    "composition_vii": {
-        "raw": replace(
-            _RAW, content_weight=5e-2, style_weights=(2e4, 500, 12, 1), tv_weight=5e-2, style_scale=512 / 192
-        ),
-        "normalised": StyleTransfer(style_weights=(30.0,)),
-    },
-    "the_scream": {
-        "raw": replace(
-            _RAW, content_weight=3e-2, style_weights=(2e5, 800, 12, 1), tv_weight=2e-2, style_scale=224 / 192
-        ),
-        "normalised": StyleTransfer(),
-    },
-    "starry_night": {
-        "raw": replace(_RAW, content_weight=6e-2, style_weights=(3e5, 1000, 15, 3), tv_weight=2e-2),
-        "normalised": StyleTransfer(),
-    },
+    "composition_vii": _presets(
+        30.0, content_weight=5e-2, style_weights=(2e4, 500, 12, 1), tv_weight=5e-2, style_scale=512 / 192
+    ),
+    "the_scream": _presets(
+        15.0, content_weight=3e-2, style_weights=(2e5, 800, 12, 1), tv_weight=2e-2, style_scale=224 / 192
+    ),
+    "starry_night": _presets(15.0, content_weight=6e-2, style_weights=(3e5, 1000, 15, 3), tv_weight=2e-2),
 }
 
 
@@ -216,13 +212,7 @@ def make_settings(preset: str, parameters: Mapping[str, Any] | None = None) -> S
 
 
 class Losses:
-    """The weighted terms of one network, photo and painting at one size.
-
-    Args:
-        model: in [0, 1] pixels, owning its normalisation.
-        content: (1, 3, H, W) in [0, 1].
-        style: (1, 3, h, w) in [0, 1].
-        settings: with layers and weights (`StyleTransfer.on`).
+    """The weighted terms of one network, photo (1, 3, H, W) and painting (1, 3, h, w), in [0, 1], at one size.
 
     Raises:
         NetworkError: a layer that gives nothing but zeros has no scale.
@@ -232,27 +222,27 @@ class Losses:
         self.model, self.settings = model, settings
         self.content = features(model, content, [settings.content_layer])[settings.content_layer].detach()
         paintings = features(model, style, settings.style_layers)
-        self.grams = {layer: gram(found.detach()) for layer, found in paintings.items()}
-        targets = {"content": self.content} | {f"style {layer}": found for layer, found in self.grams.items()}
+        self.grams = {layer: gram(output.detach()) for layer, output in paintings.items()}
+        targets = {"content": self.content} | {f"style {layer}": matrix for layer, matrix in self.grams.items()}
         self.scales = dict.fromkeys(targets, 1.0)
         if settings.form == "normalised":
-            self.scales = {term: float(found.square().sum()) for term, found in targets.items()}
-            for term, scale in self.scales.items():
-                if scale == 0:
-                    raise NetworkError(f"{term}: gives nothing but zeros for this picture, so its loss has no scale")
+            self.scales = {term: float(target.square().sum()) for term, target in targets.items()}
+        if 0 in self.scales.values():
+            term = next(term for term, scale in self.scales.items() if scale == 0)
+            raise NetworkError(f"{term}: gives nothing but zeros for this picture, so its loss has no scale")
 
     def __call__(self, images: Tensor, variable: Tensor | None = None) -> dict[str, Tensor]:
         """Term -> its weighted loss, a number. TV is of `variable`, the pixels that are optimised."""
-        wanted = self.settings
-        found = features(self.model, images, [*wanted.style_layers, wanted.content_layer])
-        content = content_loss(found[wanted.content_layer], self.content).sum()
-        terms = {"content": wanted.content_weight * content / self.scales["content"]}
-        for layer, weight in zip(wanted.style_layers, wanted.style_weights, strict=True):
-            loss = style_loss(found[layer], self.grams[layer]).sum()
+        settings = self.settings
+        outputs = features(self.model, images, [*settings.style_layers, settings.content_layer])
+        content = content_loss(outputs[settings.content_layer], self.content).sum()
+        terms = {"content": settings.content_weight * content / self.scales["content"]}
+        for layer, weight in zip(settings.style_layers, settings.style_weights, strict=True):
+            loss = style_loss(outputs[layer], self.grams[layer]).sum()
             terms[f"style {layer}"] = weight * loss / self.scales[f"style {layer}"]
         pixels = images if variable is None else variable
-        count = pixels.numel() if wanted.form == "normalised" else 1
-        return terms | {"tv": wanted.tv_weight * total_variation(pixels).sum() / count}
+        count = pixels.numel() if settings.form == "normalised" else 1
+        return terms | {"tv": settings.tv_weight * total_variation(pixels).sum() / count}
 
 
 @dataclass(frozen=True)
@@ -261,13 +251,14 @@ class Step:
 
     Attributes:
         size: index of the scale.
-        step: steps taken at this size.
+        step: steps taken at this size; `taken`: at all sizes up to it.
         image: (1, 3, H, W) in [0, 1], at the photo's size whatever the scale.
         terms: term -> weighted loss; their sum is what was made small.
     """
 
     size: int
     step: int
+    taken: int
     image: Tensor
     terms: dict[str, float]
 
@@ -293,16 +284,10 @@ def matched_grey(style: Tensor, content: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def transfer(model: nn.Module, content: Tensor, style: Tensor, settings: StyleTransfer) -> Iterator[Step]:
-    """Paints, and hands over each picture whose losses are finite: the last one is the result.
-
-    Args:
-        model: in [0, 1] pixels; found as it was.
-        content: (1, 3, H, W) in [0, 1].
-        style: (1, 3, h, w) in [0, 1].
-        settings: see `StyleTransfer`.
+    """Paints a photo (1, 3, H, W) as a painting (1, 3, h, w), in [0, 1], on a network that is found as it was.
 
     Yields:
-        steps + 1 pictures a size, the first one that it begins with.
+        steps + 1 pictures a size whose losses are finite, the first one that it begins with; the last is the result.
 
     Raises:
         Diverged: where a loss is NaN or infinite; the picture handed over last is the last good one.
@@ -316,16 +301,16 @@ def transfer(model: nn.Module, content: Tensor, style: Tensor, settings: StyleTr
     photo = content
     if settings.keep_colours:
         style, content = matched_grey(style, content)
-    image: Tensor | None = None
+    image = content
     for size, share in enumerate(settings.scales):
         small = resized(content, share)
         losses = Losses(model, small, resized(style, share), settings)
-        if image is not None:
+        if size:
             image = F.interpolate(image, small.shape[2:], mode="bilinear", align_corners=False)
             variable = (image - shift) / scale
         elif settings.init == "noise":
-            drawn = torch.rand(small.shape, generator=generator_for(settings.seed, "", "style transfer"))
-            variable = drawn.to(small)
+            noise = torch.rand(small.shape, generator=generator_for(settings.seed, "", "style transfer"))
+            variable = noise.to(small)
         else:
             variable = (small - shift) / scale
         variable = variable.detach().clone().requires_grad_()
@@ -343,10 +328,8 @@ def transfer(model: nn.Module, content: Tensor, style: Tensor, settings: StyleTr
             if not bool(torch.isfinite(total)):
                 bad = ", ".join(term for term, value in numbers.items() if not math.isfinite(value))
                 raise Diverged(f"step {step} at size {share:g}: {bad} is not finite; the last good picture is kept")
-            shown = image.clamp(0, 1)
-            if shown.shape != photo.shape:
-                shown = F.interpolate(shown, photo.shape[2:], mode="bilinear", align_corners=False)
-            yield Step(size, step, _recoloured(shown, photo) if settings.keep_colours else shown, numbers)
+            shown = _shown(image, photo, keep_colours=settings.keep_colours)
+            yield Step(size, step, size * settings.steps + step, shown, numbers)
             if step == settings.steps:
                 break
             if settings.optimizer == "adam" and step == int(settings.decay_at * settings.steps):
@@ -354,15 +337,18 @@ def transfer(model: nn.Module, content: Tensor, style: Tensor, settings: StyleTr
             optimizer.step(partial(float, total.detach()))
 
 
+def _shown(image: Tensor, photo: Tensor, *, keep_colours: bool) -> Tensor:
+    """The picture in [0, 1] at the photo's size; where they are kept, in the photo's colours at its own brightness."""
+    image = image.clamp(0, 1)
+    if image.shape != photo.shape:
+        image = F.interpolate(image, photo.shape[2:], mode="bilinear", align_corners=False)
+    return (photo + luminance(image) - luminance(photo)).clamp(0, 1) if keep_colours else image
+
+
 def _optimizer(settings: StyleTransfer, variable: Tensor, rate: float) -> torch.optim.Optimizer:
     if settings.optimizer == "adam":
         return torch.optim.Adam([variable], lr=rate)
     return torch.optim.LBFGS([variable], lr=rate, max_iter=1, tolerance_grad=0, tolerance_change=0)
-
-
-def _recoloured(painted: Tensor, photo: Tensor) -> Tensor:
-    """The photo's colours at the brightness of the painted picture."""
-    return (photo + luminance(painted) - luminance(photo)).clamp(0, 1)
 
 
 SNAPSHOTS = (0, 0.02, 0.06, 0.2, 0.5, 1)  # shares of all steps
@@ -375,39 +361,29 @@ class Painting:
     Attributes:
         settings: of the transfer.
         curve: (size, step, terms) of every step.
-        snapshots: a few of them with their pictures, named; the first among them.
+        snapshots: a few of them with their pictures; the first among them.
         last: the result so far.
         stopped: why it ended early, "" where it did not.
     """
 
     settings: StyleTransfer
     curve: list[tuple[int, int, dict[str, float]]] = field(default_factory=list)
-    snapshots: list[tuple[str, Step]] = field(default_factory=list)
+    snapshots: list[Step] = field(default_factory=list)
     last: Step | None = None
     stopped: str = ""
 
-    @property
-    def expected(self) -> int:
-        """How many pictures there are in all."""
-        return (self.settings.steps + 1) * len(self.settings.scales)
-
-    def taken(self, step: Step) -> int:
-        """Steps taken up to it, at all sizes."""
-        return step.size * self.settings.steps + step.step
-
-    def strip(self) -> list[tuple[str, Step]]:
-        """The snapshots, and what there is last, named."""
-        if self.last is None or self.snapshots[-1][1] is self.last:
-            return self.snapshots
-        return [*self.snapshots, (f"step {self.taken(self.last)}", self.last)]
+    def strip(self) -> dict[str, Tensor]:
+        """Name -> picture of the snapshots, and of what there is last."""
+        steps = self.snapshots if self.last is None else [*self.snapshots, self.last]
+        return {f"step {step.taken}": step.image for step in steps}
 
     def follow(self, steps: Iterator[Step], watch: Callable[[Step], None] = lambda step: None) -> "Painting":
         """Takes steps until there are no more, or a loss is not finite, which is noted; `watch` sees each."""
-        marks = {round(share * (self.expected - 1)) for share in SNAPSHOTS}
+        marks = {round(share * (self.settings.pictures - 1)) for share in SNAPSHOTS}
         try:
             for step in steps:
                 if len(self.curve) in marks:
-                    self.snapshots.append((f"step {self.taken(step)}", step))
+                    self.snapshots.append(step)
                 self.curve.append((step.size, step.step, step.terms))
                 self.last = step
                 watch(step)
@@ -434,10 +410,10 @@ def judged(model: nn.Module, content: Tensor, style: Tensor, picture: Tensor) ->
     losses = Losses(model, content, style, settings)
     stretched = F.interpolate(style, content.shape[2:], mode="bilinear", antialias=True, align_corners=False)
     with torch.no_grad():
-        found, photo, painting = ({k: float(v) for k, v in losses(x).items()} for x in (picture, content, stretched))
-
-    def styles(terms: dict[str, float]) -> float:
-        return sum(value for term, value in terms.items() if term.startswith("style "))
-
-    pairs = {"content": (found["content"], painting["content"]), "style": (styles(found), styles(photo))}
+        own, photo, painting = (_content_and_style(losses(image)) for image in (picture, content, stretched))
+    pairs = {"content": (own[0], painting[0]), "style": (own[1], photo[1])}
     return {name: value / most if most else math.nan for name, (value, most) in pairs.items()}
+
+
+def _content_and_style(terms: Mapping[str, Tensor]) -> tuple[float, float]:
+    return float(terms["content"]), sum(float(value) for term, value in terms.items() if term.startswith("style "))

@@ -3,15 +3,15 @@
 import suite._torchvision  # noqa: F401 - pytorch_lightning imports torchmetrics, which imports torchvision
 
 import logging
-import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from suite.attribution.fused import Method, as_methods, attribute_each
@@ -56,10 +56,8 @@ class AttributionAudit(pl.Callback):
         if len(images) < 2 or every < 1 or draws < 1:
             raise ConfigError("AttributionAudit: give at least two images, and every and draws of at least 1")
         if region is not None and region.shape != (len(images), *images.shape[2:]):
-            raise ConfigError(
-                f"AttributionAudit: region has shape {tuple(region.shape)}, expected (B, H, W) of the images, "
-                f"{(len(images), *images.shape[2:])}"
-            )
+            expected = f"expected (B, H, W) of the images, {(len(images), *images.shape[2:])}"
+            raise ConfigError(f"AttributionAudit: region has shape {tuple(region.shape)}, {expected}")
         if stop_above is not None and region is None:
             raise ConfigError("AttributionAudit: stop_above needs the region of the suspected shortcut")
         self.images, self.targets, self.region = images, targets, region
@@ -74,38 +72,36 @@ class AttributionAudit(pl.Callback):
         if (trainer.current_epoch + 1) % self.every:
             return
         images, targets = self.images.to(pl_module.device), self.targets.to(pl_module.device)
-        with _undisturbed(images.device):
+        with isolate_rng(include_cuda=images.is_cuda):  # what is random is put back
             numbers, maps = self._audit(self.network(pl_module), images, targets)
         pl_module.log_dict(numbers)
-        for label, one in maps.items():
-            self._show(trainer, f"audit/{label}", one)
+        for label, grey in maps.items():
+            self._show(trainer, f"audit/{label}", grey)
         mass = [v for k, v in numbers.items() if k.endswith("/mass")]
         if self.stop_above is not None and mass and max(mass) > self.stop_above:
             trainer.should_stop = True
 
     def _audit(self, model: nn.Module, images: Tensor, targets: Tensor) -> tuple[dict[str, float], dict[str, Tensor]]:
         numbers, maps = {}, {}
-        for label, found in attribute_each(model, images, targets, self.methods).items():
-            if isinstance(found, Exception):
-                log.warning("AttributionAudit: %s has no map: %s", label, found)
+        for label, result in attribute_each(model, images, targets, self.methods).items():
+            if isinstance(result, Exception):
+                log.warning("AttributionAudit: %s has no map: %s", label, result)
                 continue
-            size = F.interpolate(found.abs().sum(1, keepdim=True), images.shape[2:], mode="bilinear")[:, 0]
+            size = F.interpolate(result.abs().sum(1, keepdim=True), images.shape[2:], mode="bilinear")[:, 0]
             scaled = size / size.amax((1, 2), keepdim=True).clamp_min(1e-12)
             maps[label] = torch.cat([*scaled], 1)  # (H, B W): the images side by side
             if self.region is not None:
                 share = (size * self.region.to(size)).sum((1, 2)) / size.sum((1, 2))
                 numbers[f"audit/{label}/mass"] = float(share.nanmean())
         ids = [str(i) for i in range(len(images))]
-        audits = [
-            WeightAudit(model, images, targets, ids, self.methods, self.settings, seed=0, draw=draw)
-            for draw in range(self.draws)
-        ]
-        found_by: dict[tuple[str, str], list[Tensor]] = {}
-        for finding in (f for audit in audits for f in audit.findings()):
-            if finding.metric == "spearman_abs" and finding.stage.order in ("intact", "everything"):
-                found_by.setdefault((finding.method, finding.kind), []).append(finding.values)
+        values: defaultdict[tuple[str, str], list[Tensor]] = defaultdict(list)
+        for draw in range(self.draws):
+            audit = WeightAudit(model, images, targets, ids, self.methods, self.settings, seed=0, draw=draw)
+            for finding in audit.findings():
+                if finding.metric == "spearman_abs" and finding.stage.order in ("intact", "everything"):
+                    values[finding.method, finding.kind].append(finding.values)
         for label in self.methods:
-            parts = [found_by.get((label, kind), []) for kind in ("self", "stage", "null", "other")]
+            parts = [values[label, kind] for kind in ("self", "stage", "null", "other")]
             if all(parts):
                 value = sensitivity(*(torch.stack(part, 1).cpu().numpy() for part in parts)).value
                 if np.isfinite(value):
@@ -113,23 +109,11 @@ class AttributionAudit(pl.Callback):
         return numbers, maps
 
     @staticmethod
-    def _show(trainer: pl.Trainer, name: str, one: Tensor) -> None:
+    def _show(trainer: pl.Trainer, name: str, grey: Tensor) -> None:
         """A grey picture in [0, 1], to loggers that take images."""
         for logger in trainer.loggers:
             experiment: Any = getattr(logger, "experiment", None)
             if hasattr(logger, "log_image"):
-                logger.log_image(name, [one.cpu().numpy()], step=trainer.global_step)
+                logger.log_image(name, [grey.cpu().numpy()], step=trainer.global_step)
             elif hasattr(experiment, "add_image"):
-                experiment.add_image(name, one.cpu()[None], trainer.global_step)
-
-
-@contextmanager
-def _undisturbed(device: torch.device) -> Iterator[None]:
-    """Every random state is put back."""
-    own, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002 - a user's training may draw from it
-    try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            yield
-    finally:
-        random.setstate(own)
-        np.random.set_state(numpys)  # noqa: NPY002
+                experiment.add_image(name, grey.cpu()[None], trainer.global_step)

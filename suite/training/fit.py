@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from suite.attacks.attack import attack
 from suite.attacks.pgd import PGD
 from suite.config import RunConfig
+from suite.core.atomic import replacing
 from suite.core.network import Network
 from suite.core.seeding import seed_of
 from suite.data.digits import Pictures, cache_folder, load_pictures
@@ -89,18 +90,18 @@ def _pictures(dataset: str, root: str) -> Pictures:
 
 def training_set(recipe: Recipe) -> tuple[Tensor, Tensor]:
     """The pictures and labels of a recipe: a class-balanced part, permuted and patched as it says."""
-    found = _pictures(recipe.dataset, recipe.root)
-    chosen = torch.arange(len(found.train))
+    pictures = _pictures(recipe.dataset, recipe.root)
+    images, labels = pictures.train, pictures.train_labels
     if recipe.count:
         each = -(-recipe.count // 10)
-        chosen = torch.cat([torch.nonzero(found.train_labels == k)[:each, 0] for k in range(10)])
-    images, labels = found.train[chosen], found.train_labels[chosen]
+        chosen = torch.cat([torch.nonzero(labels == k)[:each, 0] for k in range(10)])
+        images, labels = images[chosen], labels[chosen]
     generator = torch.Generator().manual_seed(seed_of(recipe.seed, "labels"))
     shuffled = labels.clone()  # every class gets every label equally often: nothing of a class is left to learn
     for k in range(10):
-        mine = torch.nonzero(labels == k)[:, 0]
-        order = torch.randperm(len(mine), generator=generator)
-        shuffled[mine[order]] = (torch.arange(len(mine)) + k) % 10
+        members = torch.nonzero(labels == k)[:, 0]
+        order = torch.randperm(len(members), generator=generator)
+        shuffled[members[order]] = (torch.arange(len(members)) + k) % 10
     if recipe.patch == "none":
         return images, shuffled if recipe.labels == "permuted" else labels
     images = plant(images, shuffled)  # the patch and the digit know nothing of one another
@@ -124,9 +125,8 @@ class _Fit(pl.LightningModule):
         images, labels = batch
         if self.recipe.adversary:
             seed = seed_of(self.recipe.seed, "adversary", self.current_epoch, batch_idx)
-            made = PGD(steps=5)
-            found = attack(self.body, images, labels, made, epsilon=self.recipe.adversary, seed=seed, saved=False)
-            images = found.images
+            options: dict[str, Any] = {"epsilon": self.recipe.adversary, "seed": seed, "saved": False}
+            images = attack(self.body, images, labels, PGD(steps=5), **options).images
         return F.cross_entropy(self.body(images), labels)
 
     def on_train_epoch_end(self) -> None:
@@ -139,26 +139,18 @@ class _Fit(pl.LightningModule):
 def accuracy(body: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Share of right answers."""
     with torch.no_grad():
-        right = sum(
-            int((body(images[at : at + 500]).argmax(1) == labels[at : at + 500]).sum())
-            for at in range(0, len(images), 500)
-        )
-    return right / len(images)
+        parts = zip(torch.split(images, 500), torch.split(labels, 500), strict=True)
+        right = [int((body(x).argmax(1) == y).sum()) for x, y in parts]
+    return sum(right) / len(images)
 
 
 def train(recipe: Recipe, callbacks: tuple[pl.Callback, ...] = ()) -> tuple[nn.Module, Mapping[str, float]]:
-    """The trained network, in eval mode, and its accuracies: from its file, or trained now, by one process.
+    """The trained network, in eval mode, from its file, or trained now, by one process; `callbacks` see the training.
 
-    Args:
-        recipe: see `Recipe`.
-        callbacks: further ones for the Trainer.
-
-    Returns:
-        the network, and train (accuracy on what it was trained on), test, test_n, epochs.
+    And train (accuracy on what it was trained on), test, test_n, epochs.
     """
-    folder = cache_folder() / "trained"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{recipe.architecture}-{recipe.digest}.safetensors"
+    path = cache_folder() / "trained" / f"{recipe.architecture}-{recipe.digest}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
     side = _pictures(recipe.dataset, recipe.root).train.shape[2]
     body = make_net(recipe.architecture, side, 10, recipe.seed)
     with FileLock(path.with_suffix(".lock")):
@@ -166,20 +158,18 @@ def train(recipe: Recipe, callbacks: tuple[pl.Callback, ...] = ()) -> tuple[nn.M
             _train_now(recipe, body, path, callbacks)
     with safe_open(path, "pt") as stored:
         body.load_state_dict({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118 - no mapping
-        known: dict[str, float] = json.loads(stored.metadata()["accuracies"])
-    return body.eval(), known
+        accuracies: dict[str, float] = json.loads(stored.metadata()["accuracies"])
+    return body.eval(), accuracies
 
 
 def _train_now(recipe: Recipe, body: nn.Module, path: Path, callbacks: tuple[pl.Callback, ...]) -> None:
     images, labels = training_set(recipe)
-    found = _pictures(recipe.dataset, recipe.root)
+    pictures = _pictures(recipe.dataset, recipe.root)
     last = path.with_suffix(".ckpt")
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.threads)
-    print(
-        f"training {recipe.architecture} on {len(images)} pictures, labels {recipe.labels}, patch {recipe.patch}",
-        file=sys.stderr,
-    )
+    words = f"{len(images)} pictures, labels {recipe.labels}, patch {recipe.patch}"
+    print(f"training {recipe.architecture} on {words}", file=sys.stderr)
     try:
         with quiet(), contextlib.redirect_stdout(sys.stderr), torch.inference_mode(False), torch.enable_grad():
             trainer = pl.Trainer(
@@ -199,46 +189,38 @@ def _train_now(recipe: Recipe, body: nn.Module, path: Path, callbacks: tuple[pl.
             if trainer.interrupted:
                 raise KeyboardInterrupt
         body.eval()
-        tested = plant(found.test, found.test_labels.flip(0)) if recipe.patch == "idle" else found.test
+        tested = plant(pictures.test, pictures.test_labels.flip(0)) if recipe.patch == "idle" else pictures.test
         accuracies = {
             "train": accuracy(body, images, labels),
-            "test": accuracy(body, tested, found.test_labels),
-            "test_n": len(found.test),
+            "test": accuracy(body, tested, pictures.test_labels),
+            "test_n": len(tested),
             "epochs": trainer.current_epoch,
         }
     finally:
         torch.set_num_threads(threads)
-    temporary = path.with_suffix(".tmp")
-    save_file(body.state_dict(), temporary, metadata={"accuracies": json.dumps(accuracies)})
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file(body.state_dict(), temporary, metadata={"accuracies": json.dumps(accuracies)})
     last.unlink(missing_ok=True)
 
 
 def net(fit: bool = True, **recipe: Any) -> nn.Module:
     """A factory for the YAML: `{factory: "suite.training.fit:net", parameters: {architecture: cnn}, input_size: 28}`.
 
-    Args:
-        fit: false gives random weights, for those who only look whether all is well.
-        recipe: fields of `Recipe`.
+    `recipe` are fields of `Recipe`; without `fit` the weights are random, for who only looks whether all is well.
     """
-    made = build("factory", "suite.training.fit:net", Recipe, recipe)
-    return (
-        train(made)[0] if fit else make_net(made.architecture, 32 if made.dataset == "CIFAR10" else 28, 10, made.seed)
-    )
+    checked: Recipe = build("factory", FACTORY, Recipe, recipe)
+    if fit:
+        return train(checked)[0]
+    return make_net(checked.architecture, 32 if checked.dataset == "CIFAR10" else 28, 10, checked.seed)
 
 
 def recipe_of(config: RunConfig, title: str) -> Recipe:
-    """How a network of a run was trained.
-
-    Raises:
-        ConfigError: it was not trained here.
-    """
+    """How a network of a run was trained; a ConfigError where it was not trained here."""
     for part in config.models:
         if part.title == title and part.factory == FACTORY:
             return Recipe(**part.parameters)
-    raise ConfigError(
-        f"network {title!r}: not trained here; give it the factory {FACTORY!r}, as configs/labels.yaml does"
-    )
+    how = f"give it the factory {FACTORY!r}, as configs/labels.yaml does"
+    raise ConfigError(f"network {title!r}: not trained here; {how}")
 
 
 def as_network(body: nn.Module, like: Network) -> Network:

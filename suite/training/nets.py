@@ -57,12 +57,7 @@ def resnet_style(side: int, classes: int) -> nn.Module:
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
 
 
-NETS: dict[str, Callable[[int, int], nn.Module]] = {
-    "mlp": mlp,
-    "cnn": cnn,
-    "vgg_style": vgg_style,
-    "resnet_style": resnet_style,
-}
+NETS: dict[str, Callable[[int, int], nn.Module]] = {net.__name__: net for net in (mlp, cnn, vgg_style, resnet_style)}
 
 
 def make_net(architecture: str, side: int, classes: int, seed: int) -> nn.Module:

@@ -5,7 +5,7 @@ from PIL import Image
 from tiny import write_boxes
 
 from suite.data.boxes import _embedded, boxes_for, check_boxes
-from suite.data.listing import _embedded_photos
+from suite.data.listing import embedded_photos
 from suite.errors import DataError, NotApplicable
 
 
@@ -48,9 +48,9 @@ def test_a_folder_without_boxes_is_refused_before_the_run(tmp_path):
         check_boxes(str(tmp_path / "x"))
 
 
-def test_the_embedded_photos_have_boxes_that_lie_within_them_all_but_one():
+def test_theembedded_photos_have_boxes_that_lie_within_them_all_but_one():
     found = {}
-    for name, path in _embedded_photos().items():
+    for name, path in embedded_photos().items():
         with Image.open(path) as photo:
             width, height, objects = _embedded().get(name, (*photo.size, []))
             assert (width, height) == photo.size

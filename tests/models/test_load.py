@@ -54,7 +54,7 @@ def no_network(monkeypatch, tmp_path):
     return tmp_path / "torch/hub/checkpoints"
 
 
-def test_embedded_squeezenet_on_the_embedded_photos():
+def test_embedded_squeezenet_on_theembedded_photos():
     net = load_model("squeezenet1_1")
     files = list_images("embedded", classes=ClassNames.imagenet()).files
     images = torch.stack([load_image(f.path, resize=net.card.resize, crop=net.card.input_size)[0] for f in files])
@@ -92,7 +92,7 @@ def test_efficientnet_lite0_equals_the_original_to_the_bit():
         assert torch.equal(net(x), theirs((x - 127 / 255) / (128 / 255)))
 
 
-def test_efficientnet_lite0_knows_the_embedded_photos():
+def test_efficientnet_lite0_knows_theembedded_photos():
     pytest.importorskip("timm", reason="the extra `networks` is not installed")
     net = load_model("efficientnet_lite0")
     files = list_images("embedded", classes=ClassNames.imagenet()).files[:6]

@@ -1,7 +1,5 @@
 """The attacks study and its audit: a whole small run, planted faults that each line must notice, the command line."""
 
-import json
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,15 +8,14 @@ import pandas as pd
 import pytest
 import tiny
 import torch
-from attacked import Bent, case, photos
+from attacked import Bent, photos
 from networks import CLASSES, seeded
 from tiny import write_boxes
-from torch import Tensor, nn
+from torch import Tensor
 
 from suite.attacks.attack import Problem, attack, bf16_supported
-from suite.attacks.audit import Audit
 from suite.attacks.audit_lines import LINES
-from suite.attacks.pgd import PGD, PGDL2, minimal_epsilon
+from suite.attacks.pgd import PGD, minimal_epsilon
 from suite.attacks.result import AttackResult, Iterates
 from suite.attribution.saliency import Saliency
 from suite.config import NetworkConfig, validate
@@ -26,7 +23,6 @@ from suite.core.classes import ClassNames
 from suite.core.draws import generator_for
 from suite.core.network import Card, Network
 from suite.core.passes import Cost, predict
-from suite.core.pixels import from_png
 from suite.data.images import load_image
 from suite.data.sources import ImageFile
 from suite.metrics.statistics import wilson_interval
@@ -286,83 +282,6 @@ def test_the_share_of_a_perturbation_inside_is_that_of_its_squares_and_undefined
     assert _top(torch.zeros(1, 10, 10)).all()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("made", [PGD(), PGDL2()], ids=repr)
-def test_audit_passes_a_sound_attack_and_its_controls_notice_every_fault(made) -> None:
-    model, images, labels = case(12)
-    images = (images * 255).round() / 255
-    labels = model(images).argmax(1)
-    ids = tuple(map(str, range(12)))
-    epsilon = 0.03 if made.ball == "linf" else 0.5
-    found = Audit(model, images, labels, ids, epsilon, made, (0, 0.01, 0.03, 0.1, 0.5)).run()
-    assert found.keys() == LINES.keys()
-    verdicts = {line: LINES[line].verdict(value) for line, (value, _) in found.items() if value is not None}
-    assert set(verdicts.values()) <= {"pass", "warn"}, verdicts
-    assert {line for line, verdict in verdicts.items() if verdict == "warn"} <= {"saved_ball"}
-    assert all(p.dtype == torch.float32 for p in model.parameters())
-
-
-class Faulty(nn.Module):
-    """Bent with one fault."""
-
-    def __init__(self, fault: str) -> None:
-        super().__init__()
-        self.body, self.fault = seeded(Bent), fault
-        self.register_buffer("count", torch.zeros(()))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.fault == "steps":
-            x = (x * 15).round() / 15
-        if self.fault == "false slope":
-            x = x + (x.square() - x.square().detach()) * 3
-        scores = self.body(x)
-        if self.fault == "dropout":
-            scores = torch.dropout(scores, 0.5, True)
-        if self.fault == "probabilities":
-            scores = scores.softmax(1)
-        if self.fault == "batch":
-            scores = scores - scores.mean(0)
-        if self.fault == "counts":
-            self.count += 1
-        if self.fault == "saturated":
-            scores = scores * 1e4
-        return scores
-
-
-@pytest.mark.parametrize(
-    ("fault", "line"),
-    [
-        ("steps", "zero_gradient"),
-        ("false slope", "real_gradient"),
-        ("dropout", "deterministic"),
-        ("probabilities", "logits"),
-        ("batch", "batch_invariance"),
-        ("counts", "state"),
-        ("saturated", "saturation"),
-    ],
-)
-def test_each_line_notices_its_fault_and_no_sound_network_has_it(fault, line) -> None:
-    images = photos(6)
-
-    def number(model: nn.Module) -> float:
-        labels = model.eval()(images).argmax(1).detach()
-        found = getattr(Audit(model, images, labels, tuple("abcdef"), 0.03, PGD(), (0, 0.1)), f"_{line}")()
-        return found[0] if isinstance(found, tuple) else found
-
-    assert LINES[line].verdict(number(Faulty(fault))) in ("fail", "warn")
-    assert LINES[line].verdict(number(Faulty(""))) == "pass"
-
-
-def test_a_weak_attack_is_told_from_a_sound_one() -> None:
-    model, images, labels = case(20)
-    ids = tuple(map(str, range(20)))
-    lazy = Audit(model, images, labels, ids, 0.05, PGD(steps=1, step_size=1e-4), (0, 0.05))
-    sound = Audit(model, images, labels, ids, 0.05, PGD(), (0, 0.05))
-    for line in ("iterated", "unbounded"):
-        assert LINES[line].verdict(float(getattr(lazy, f"_{line}")())) == "fail"
-        assert LINES[line].verdict(float(getattr(sound, f"_{line}")())) == "pass"
-
-
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -390,38 +309,3 @@ def test_figure_magnifies_ten_times() -> None:
     assert drawn[100, 60 + 238].tolist() == [132] * 3
     assert drawn[100, 60 + 2 * 238] == pytest.approx(np.full(3, 127.5 + 4), abs=0.6)
     assert drawn[100, 60 + 3 * 238] == pytest.approx(np.full(3, 127.5 + 40), abs=0.6)
-
-
-@pytest.mark.slow
-def test_command_writes_a_picture_that_is_still_fooled(tmp_path, monkeypatch, capsys) -> None:
-    from suite.core.classes import ClassNames
-    from suite.data.sources import list_images
-
-    photo = list_images("embedded", classes=ClassNames.imagenet()).files[0].path
-    words = ["attack", photo, "--epsilon", "4/255", "--target", "stingray", "--out", tmp_path / "out", "--json"]
-    assert tiny.main(monkeypatch, *words) == 0
-    numbers = json.loads(capsys.readouterr().out)
-    assert numbers["fooled_as_saved"]
-    assert numbers["epsilon"] == pytest.approx(4 / 255)
-    assert 0.9 < numbers["ssim"] < 1
-    import suite
-
-    model = suite.load_model("squeezenet1_1")
-    back = from_png(Path(numbers["picture"]).read_bytes())[None]
-    assert model.card.classes.name(int(model(back).argmax())) == "stingray"
-    assert len(list((tmp_path / "out").iterdir())) == 2
-    assert back.shape == (1, 3, 224, 224)
-
-
-@pytest.mark.slow
-def test_adversarial_training_changes_the_weights_and_nothing_else_of_a_recipe(tmp_path, monkeypatch) -> None:
-    from suite.training.fit import Recipe, train
-
-    monkeypatch.setenv("SUITE_CACHE", str(tmp_path))
-    plain, hard = (Recipe(architecture="mlp", count=200, epochs=2, adversary=a, threads=1) for a in (0.0, 0.1))
-    assert plain.digest != hard.digest
-    bodies = [train(recipe)[0] for recipe in (plain, hard)]
-    assert not torch.equal(bodies[0][1].weight, bodies[1][1].weight)
-    shutil.rmtree(tmp_path / "trained")
-    again = train(hard)[0]
-    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), bodies[1].parameters(), strict=True))

@@ -3,15 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
-import torch
 import yaml
-from PIL import Image
 
+from suite.config import load
 from suite.report import build
 from suite.report.tables import build_tables
 from suite.results import read, read_manifest
+from suite.studies.visualization.config import PictureConfig, VisualizationConfig
+from suite.studies.visualization.report import SIDE, sheet
+from suite.studies.visualization.study import STUDY
 
 SHORT = {"steps": 6}
 JOBS = [
@@ -82,32 +85,24 @@ def test_bad_jobs_are_one_line_before_anything_runs(tmp_path, monkeypatch, capsy
     assert said.count("\n") == 1
 
 
-@pytest.mark.slow
-def test_command_writes_what_it_says_and_reads_odd_photos(tmp_path, monkeypatch, capsys) -> None:
-    Image.new("LA", (9, 3000), (90, 120)).save(tmp_path / "odd.png")
-    words = ["visualize", "gorilla", "--steps", 3, "--init", tmp_path / "odd.png", "--out", tmp_path / "out", "--json"]
-    assert tiny.main(monkeypatch, *words) == 0
-    numbers = json.loads(capsys.readouterr().out)
-    assert numbers["steps"] == 3
-    assert "greyscale with alpha" in numbers["start_note"]
-    assert len(list((tmp_path / "out").iterdir())) == 3
-    from suite.data.images import load_image
-    from suite.models.load import load_model
-
-    back = load_image(numbers["picture"], resize=None, crop=(224, 224))[0][None]
-    share = load_model("squeezenet1_1")(back).softmax(1)[0, numbers["target"]].detach()
-    torch.testing.assert_close(float(share), numbers["confidence_as_saved"], rtol=1e-4, atol=1e-8)
+def test_a_picture_is_named_by_what_it_is_of() -> None:
+    neuron = PictureConfig(layer="act1", channel=2, position=(3, 4), start="dog")
+    assert neuron.title == "act1 channel 2 at 3, 4 start dog"
+    assert PictureConfig.model_validate("gorilla") == PictureConfig(target="gorilla")
+    with pytest.raises(ValueError, match="'goose' appears twice"):
+        VisualizationConfig(jobs=[{"name": "j", "pictures": ["goose", "goose"]}])
 
 
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["gorila"], "did you mean 'gorilla'"),
-        (["--layer", "features.99"], "did you mean 'features.9'"),
-        (["gorilla", "--init", "none.jpg"], "cannot be read"),
-    ],
-)
-def test_bad_commands_are_one_line(tmp_path, monkeypatch, capsys, words, says) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert tiny.main(monkeypatch, "visualize", *words) == 2
-    assert says in capsys.readouterr().err
+def test_a_job_without_variants_is_its_preset_and_costs_all_its_steps(tmp_path) -> None:
+    jobs = [{"name": "j", "pictures": ["a", "b"], "recipe": {"steps": 7}, "seeds": 3}]
+    config = load(tiny.config(tmp_path, studies={"visualization": {"jobs": jobs}}))
+    assert STUDY.parts(config) == 1
+    assert STUDY.cost({}, config).forwards == -(-2 * 3 * 7 // 3)  # over the three photos of a chunk
+
+
+def test_a_sheet_has_a_tile_a_column_and_row_and_leaves_empty_what_is_not_there() -> None:
+    red = np.full((40, 40, 3), (200, 0, 0), np.uint8)
+    drawn = np.asarray(sheet("title", ["one", "two"], [("row", [(red, "below"), None])]))
+    there = (drawn == (200, 0, 0)).all(2)
+    assert there.sum() == SIDE * SIDE
+    assert sheet("title", ["one"], [("", [(red, "")])]).width < drawn.shape[1]

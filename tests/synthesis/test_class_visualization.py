@@ -1,6 +1,5 @@
 """Class visualisation: against the recipe's few literal lines, known answers, and faults on the way."""
 
-import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter1d
@@ -8,12 +7,10 @@ from torch import Tensor, nn
 
 from suite.config import NetworkConfig
 from suite.core.draws import generator_for
-from suite.core.pixels import as_saved
 from suite.errors import ConfigError, NetworkError
 from suite.models.load import wrap
 from suite.synthesis import scores
 from suite.synthesis.class_visualization import PRESETS, Objective, Recipe, visualize
-from suite.synthesis.image_parameters import blur, fourier_image, fourier_spectrum, turned
 
 MEAN, STD, SIDE = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 24
 
@@ -79,31 +76,6 @@ def test_presets_differ_as_the_recipes_do() -> None:
     assert (cs231n.rate, cs231n.steps, cs231n.penalty, cs231n.gradient) == (25, 100, "squared", "normalised")
     assert cs7643.gradient == "raw"
     assert {(r.l2, r.jitter, r.blur_every, r.blur_sigma) for r in (rdfia, cs231n, cs7643)} == {(1e-3, 16, 10, 0.5)}
-
-
-@pytest.mark.parametrize("sigma", [0.5, 2.0])
-@pytest.mark.parametrize("size", [(24, 17), (3, 2)])
-def test_blur_is_scipys_reflect(size, sigma) -> None:
-    x = torch.rand(2, 3, *size, dtype=torch.float64)
-    expected = gaussian_filter1d(gaussian_filter1d(x.numpy(), sigma, axis=2), sigma, axis=3)
-    np.testing.assert_allclose(blur(x, sigma).numpy(), expected, atol=1e-12)
-
-
-def test_fourier_pictures_are_valid_and_any_picture_has_its_spectrum() -> None:
-    photo = torch.rand(2, 3, 15, 22, dtype=torch.float64) * 0.9 + 0.05
-    torch.testing.assert_close(fourier_image(fourier_spectrum(photo), 22), photo)
-    wild = fourier_image(torch.randn(1, 3, 15, 12, 2) * 100, 22)
-    assert 0 <= wild.min() <= wild.max() <= 1
-
-
-def test_turning_moves_right_and_down_and_brings_in_grey() -> None:
-    x, none = torch.rand(1, 3, 12, 20), torch.zeros(1)
-    torch.testing.assert_close(turned(x, torch.zeros(1, 2), none + 1, none), x)
-    moved = turned(x, torch.tensor([[3.0, 2.0]]), none + 1, none)
-    torch.testing.assert_close(moved[:, :, 2:, 3:], x[:, :, :-2, :-3])
-    assert (moved[:, :, :2] == 0.5).all()
-    quarter = turned(x[..., :12], torch.zeros(1, 2), none + 1, none + torch.pi / 2)
-    torch.testing.assert_close(quarter, x[..., :12].rot90(1, (2, 3)), atol=1e-5, rtol=0)
 
 
 def test_modern_recipe_climbs_from_noise_and_from_a_photo(network) -> None:
@@ -226,20 +198,3 @@ def test_mixed_batches_and_impossible_recipes_are_refused(network) -> None:
         visualize(network, [Objective(target=0), Objective(PRESETS["modern"], target=0)])
     with pytest.raises(ValueError, match="more than 0"):
         Recipe(rate=0)
-
-
-def test_scores_have_known_answers() -> None:
-    grey = torch.full((1, 3, 16, 16), 0.5)
-    board = ((torch.arange(16)[:, None] + torch.arange(16)) % 2).float().expand(1, 3, 16, 16)
-    both = torch.cat([grey, board])
-    assert scores.contrast(both).tolist() == pytest.approx([0, 0.5])
-    assert scores.saturated(both).tolist() == [0, 1]
-    assert scores.total_variation(both).tolist() == [0, 1]
-    frequency = scores.high_frequency(both)
-    assert frequency[0].isnan()
-    assert frequency[1] == 1
-    noise = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
-    assert float(scores.high_frequency(noise)) == pytest.approx(1 - torch.pi / 16, abs=0.01)
-    assert scores.diversity(board.expand(3, -1, -1, -1)) == 0
-    assert np.isnan(scores.diversity(board))
-    assert torch.equal(as_saved(noise), (noise * 255).round() / 255)

@@ -1,20 +1,14 @@
 """Style transfer: losses by hand, the assignments' loop, in-place ReLUs, NaN, Ctrl-C, pictures by name."""
 
-import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
-import tiny
 import torch
-from PIL import Image
 from torch import nn
 
 from suite.config import NetworkConfig
-from suite.data.pictures import find_picture, load_picture, packaged
-from suite.errors import ConfigError, ImageError, NetworkError
+from suite.errors import ConfigError, NetworkError
 from suite.models.load import load_model, wrap
-from suite.report import build
 from suite.synthesis.style_transfer import (
     PRESETS,
     Losses,
@@ -29,7 +23,7 @@ from suite.synthesis.style_transfer import (
     style_loss,
     total_variation,
     transfer,
-)  # fmt: skip
+)
 
 
 class InPlace(nn.Module):
@@ -180,7 +174,7 @@ def test_it_comes_nearer_and_stays_a_picture(change) -> None:
     found = Painting(settings).follow(transfer(model, content, style, settings))
     first, last = (sum(found.curve[i][2].values()) for i in (0, -1))
     assert last < 0.8 * first
-    assert len(found.curve) == found.expected
+    assert len(found.curve) == settings.pictures
     assert found.last.image.shape == content.shape
     assert 0 <= float(found.last.image.min()) <= float(found.last.image.max()) <= 1
     again = Painting(settings).follow(transfer(model, content, style, settings))
@@ -231,103 +225,3 @@ def test_layers_of_any_network() -> None:
 
     vgg = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["A"])
     assert default_layers(vgg, torch.zeros(1, 3, 64, 64)) == ("9", ("1", "4", "9", "14"))
-
-
-def test_pictures_by_name_and_by_path(tmp_path) -> None:
-    assert {"astronaut", "coffee", "rocket", "chelsea"} <= packaged().keys()
-    for path in packaged().values():
-        image, _ = load_picture(path, 32)
-        assert min(image.shape[2:]) == 32
-        assert image.shape[:2] == (1, 3)
-    with pytest.raises(ImageError, match="did you mean 'astronaut'"):
-        find_picture("astronot")
-    Image.fromarray(np.zeros((10, 100, 3), np.uint8)).save(tmp_path / "thin.png")
-    with pytest.raises(ImageError, match="crop it first"):
-        load_picture(tmp_path / "thin.png", 32)
-
-
-@pytest.mark.slow
-def test_command_writes_picture_strip_and_numbers(tmp_path, monkeypatch, capsys) -> None:
-    words = ["stylize", "rocket", "coffee", "--size", 48, "--set", "steps=3", "--out", tmp_path, "--json"]
-    assert tiny.main(monkeypatch, *words) == 0
-    said = capsys.readouterr()
-    numbers = json.loads(said.out)
-    with Image.open(numbers["picture"]) as picture:
-        assert picture.size == (71, 48)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["rocket-coffee-strip.png", "rocket-coffee.png"]
-    assert [point["step"] for point in numbers["curve"]] == [0, 1, 2, 3] * 2
-    assert tiny.main(monkeypatch, "stylize", "rocket", "cofee", "--out", tmp_path) == 2
-    assert "did you mean 'coffee'" in capsys.readouterr().err
-
-
-def test_ctrl_c_keeps_what_there_is(tmp_path, monkeypatch, capsys) -> None:
-    from suite.synthesis import style_transfer
-
-    calls = []
-
-    def stop(image):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return total_variation(image)
-
-    monkeypatch.setattr(style_transfer, "total_variation", stop)
-    words = ["stylize", "rocket", "coffee", "--size", 48, "--out", tmp_path, "--json"]
-    assert tiny.main(monkeypatch, *words) == 1
-    said = capsys.readouterr()
-    assert json.loads(said.out)["steps"] == 1
-    assert "interrupted" in said.err
-    assert len(list(tmp_path.glob("*.png"))) == 2
-
-
-@pytest.mark.slow
-def test_study_judges_elsewhere_and_says_what_stands_in(tmp_path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tiny.ROOT / "tests"))
-    pairs = [
-        {"content": "tubingen", "style": "starry_night", "parameters": {"steps": 4, "scales": [0.5, 1]}},
-        {"content": "mine", "style": "coffee", "parameters": {"steps": 4, "scales": [1]}},
-    ]
-    source = tiny.photos(tmp_path)
-    Image.open(source / "a" / "00.png").save(tmp_path / "mine.png")
-    study = {"style_transfer": {"pairs": pairs, "paintings": str(tmp_path), "size": 32}}
-    models = [tiny.network(tmp_path, label="one"), tiny.network(tmp_path, label="two", parameters={"act": "silu"})]
-    path = tiny.config(
-        tmp_path, models=models, studies=study, methods=["saliency", "guided_backprop", "control_constant"]
-    )
-    rows = tiny.rows(path, tmp_path / "run")
-    rows = rows[rows["study"] == "style_transfer"]
-    assert not (rows["status"] == "failed").any(), rows.loc[rows["status"] == "failed", "message"].tolist()
-    assert rows.loc[rows["metric"] == "content", ["model", "image", "other"]].drop_duplicates().shape[0] == 4
-    stand_in = rows[(rows["image"] == "tubingen") & (rows["status"] == "ok")]
-    assert stand_in["message"].str.startswith("astronaut stands in for tubingen; hubble_deep_field stands in").all()
-    assert (rows.loc[(rows["image"] == "mine") & (rows["status"] == "ok"), "message"] == "").all()
-    judges = rows[rows["metric"] == "style_distance"].groupby("model")["stage"].agg(set)
-    assert judges.to_dict() == {"one": {"one", "two"}, "two": {"one", "two"}}
-    curve = rows[(rows["metric"] == "tv") & (rows["model"] == "one") & (rows["image"] == "tubingen")]
-    assert sorted(zip(curve["draw"], curve["x"], strict=True)) == [(size, step) for size in (0, 1) for step in range(5)]
-    maps = rows[rows["metric"] == "map_spearman"]
-    assert set(maps.loc[maps["method"] == "saliency", "stage"]) == {"stylised", "noise", "unrelated"}
-    assert set(maps.loc[maps["method"] == "control_constant", "status"]) == {"not_applicable"}
-    page = build(tmp_path / "run").read_text()
-    assert "astronaut stands in for tubingen" in page
-    assert len(list((tmp_path / "run" / "images").glob("*/style-*.png"))) == 4
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"pairs": [{"content": "astronot", "style": "coffee"}]}, "did you mean 'astronaut'"),
-        ({"pairs": [{"content": "rocket", "style": "coffee", "preset": "scream"}]}, "did you mean 'the_scream'"),
-        ({"pairs": [{"content": "rocket", "style": "coffee"}] * 2}, "once"),
-        ({"paintings": "nowhere"}, "no such folder"),
-    ],
-    ids=["name", "preset", "twice", "folder"],
-)
-def test_bad_configurations_are_one_line(tmp_path, monkeypatch, capsys, change, says) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tiny.ROOT / "tests"))
-    assert tiny.main(monkeypatch, "check", tiny.config(tmp_path, studies={"style_transfer": change})) == 2
-    said = capsys.readouterr().err
-    assert says in said
-    assert said.count("\n") == 1

@@ -53,9 +53,9 @@ class Digits(Study):
         for first in range(0, len(images.files), data.batch_size):
             works = _works(inner, networks, images, first, work)
             for name, study in _studies(inner).items():
-                for one in (w for w in works if w.model.card.name in inner.asked(name)):
+                for asked in (w for w in works if w.model.card.name in inner.asked(name)):
                     for part in range(study.parts(inner)):
-                        rows += study.run(one.begin(part)).rows
+                        rows += study.run(asked.begin(part)).rows
         return Outcome(rows)
 
 

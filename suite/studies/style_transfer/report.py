@@ -20,13 +20,9 @@ from suite.report.words import class_name
 def strip(
     content: NDArray[Any], style: NDArray[Any], snapshots: Mapping[str, NDArray[Any]], words: Sequence[str]
 ) -> Image.Image:
-    """Photo, painting and result side by side; below, how it came about.
+    """Photo, painting and result, (H, W, 3) in 0..255, side by side; below, how it came about, and lines of words.
 
-    Args:
-        content: (H, W, 3) in 0..255.
-        style: likewise.
-        snapshots: words -> picture, the result last.
-        words: lines below.
+    `snapshots` are name -> picture, the result last.
     """
     *_, result = snapshots.values()
     pictures = {"photo": content, "painting": style, "result": result}
@@ -69,8 +65,8 @@ def _pictures(rows: pd.DataFrame) -> pd.DataFrame:
         return judge | dict(group.set_index("metric")["value"].reindex(names)) | {"note": group["message"].iloc[0]}
 
     study = ok(rows[rows["metric"].isin(names)]).rename(columns={"stage": "judge"})
-    made = summarise(study, [*_PAIR, "judge"], line)
-    return made.sort_values("asked", ascending=False, kind="stable") if len(made) else made
+    table = summarise(study, [*_PAIR, "judge"], line)
+    return table.sort_values("asked", ascending=False, kind="stable") if len(table) else table
 
 
 def _terms(rows: pd.DataFrame) -> pd.DataFrame:
@@ -85,30 +81,29 @@ def _terms(rows: pd.DataFrame) -> pd.DataFrame:
 def _class(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, Any]:
         value = group.set_index(["stage", "metric"])["value"]
-        made = {"class": class_name(group["target"].iloc[0], manifest), "confidence": value["photo", "confidence"]}
+        numbers = {"class": class_name(group["target"].iloc[0], manifest), "confidence": value["photo", "confidence"]}
         for stage in ("stylised", "noise"):
-            made |= {stage: value[stage, "confidence"], f"{stage}_kept": bool(value[stage, "class_kept"])}
-        return made
+            numbers |= {stage: value[stage, "confidence"], f"{stage}_kept": bool(value[stage, "class_kept"])}
+        return numbers
 
     study = ok(rows[rows["metric"].isin(["confidence", "class_kept"])])
-    made = summarise(study, [*_PAIR, "target"], line)
-    return made.drop(columns="target", errors="ignore")
+    return summarise(study, [*_PAIR, "target"], line).drop(columns="target", errors="ignore")
 
 
 def _maps(rows: pd.DataFrame) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, Any]:
-        made: dict[str, Any] = {"control": bool(group["control"].any())}
+        numbers: dict[str, Any] = {"control": bool(group["control"].any())}
         for stage in ("stylised", "noise", "unrelated"):
-            made |= mean_with_interval(stage, group.loc[group["stage"] == stage, "value"])
-        return made
+            numbers |= mean_with_interval(stage, group.loc[group["stage"] == stage, "value"])
+        return numbers
 
     return summarise(ok(rows[rows["metric"] == "map_spearman"]), ["model", "method"], line)
 
 
 def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
     rows = rows.rename(columns={"image": "photo", "other": "painting"})
-    made = {"": _pictures(rows), "_terms": _terms(rows), "_class": _class(rows, manifest), "_maps": _maps(rows)}
-    return {f"style_transfer{name}": table for name, table in made.items()}
+    tables = {"": _pictures(rows), "_terms": _terms(rows), "_class": _class(rows, manifest), "_maps": _maps(rows)}
+    return {f"style_transfer{name}": table for name, table in tables.items()}
 
 
 def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:

@@ -22,7 +22,7 @@ from suite.core.pixels import pixels
 from suite.data.pictures import load_picture, picture_or_stand_in
 from suite.metrics.similarity import spearman
 from suite.results.schema import row
-from suite.studies.base import Outcome, Rows, Study, Work, as_suite_error, magnitude, unavailable, value_row
+from suite.studies.base import Outcome, Row, Rows, Study, Work, as_suite_error, magnitude, unavailable, value_row
 from suite.studies.style_transfer.config import StylePairConfig, StyleTransferConfig
 from suite.synthesis.style_transfer import PRESETS, Painting, StyleTransfer, judged, make_settings, thinned, transfer
 
@@ -38,46 +38,48 @@ class StyleTransferStudy(Study):
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         """Of a job: the network's share below the deepest layer, a step; and the maps of three pictures."""
-        wanted = config.section(StyleTransferConfig)
-        settings = [_settings(pair) for pair in wanted.pairs]
-        for name in (name for pair in wanted.pairs for name in (pair.content, pair.style)):
-            picture_or_stand_in(name, wanted.paintings)
-        steps = sum((one.steps + 1) * len(one.scales) for one in settings)
+        section = config.section(StyleTransferConfig)
+        settings = [_settings(pair) for pair in section.pairs]
+        for pair in section.pairs:
+            picture_or_stand_in(pair.content, section.paintings)
+            picture_or_stand_in(pair.style, section.paintings)
+        steps = sum(job.pictures for job in settings)
         maps = plan_cost(methods.values())
         return Cost(steps + 3 * maps.forwards * len(settings), steps + 3 * maps.backwards * len(settings))
 
     def run(self, work: Work) -> Outcome:
-        wanted = work.config.section(StyleTransferConfig)
-        pair = wanted.pairs[work.part]
+        section = work.config.section(StyleTransferConfig)
+        pair = section.pairs[work.part]
         settings = _settings(pair)
-        (content, said), (style, more) = (picture_or_stand_in(n, wanted.paintings) for n in (pair.content, pair.style))
-        photo, read = load_picture(content, wanted.size)
-        painting, also = load_picture(style, round(wanted.size * settings.style_scale))
+        content, content_note = picture_or_stand_in(pair.content, section.paintings)
+        style, style_note = picture_or_stand_in(pair.style, section.paintings)
+        photo, photo_note = load_picture(content, section.size)
+        painting, painting_note = load_picture(style, round(section.size * settings.style_scale))
         photo, painting = photo.to(work.images), painting.to(work.images)
         settings = settings.on(work.model, photo)
-        found = Painting(settings).follow(transfer(work.model, photo, painting, settings))
-        place = {
+        result = Painting(settings).follow(transfer(work.model, photo, painting, settings))
+        notes = (result.stopped, content_note, style_note, photo_note, painting_note)
+        key = {
             "study": self.name, "model": work.model.card.name, "image": pair.content, "other": pair.style,
-            "message": "; ".join(filter(None, (said, more, read, also))),
+            "message": "; ".join(filter(None, notes)),
         }  # fmt: skip
-        if found.stopped or found.last is None:
-            place["message"] = "; ".join(filter(None, (found.stopped, place["message"])))
-            rows: Rows = [row(**place | {"status": "failed", "metric": "finished"})]
+        if result.stopped or result.last is None:
+            rows: Rows = [row(**key, status="failed", metric="finished")]
         else:
-            rows = [row(**place, metric="finished", value=1)]
-        if found.last is None:
+            rows = [row(**key, metric="finished", value=1)]
+        if result.last is None:
             return Outcome(rows)
-        rows += _curve(found, place)
+        rows += _curve(result, key)
         for judge in (work, *work.others):
-            for metric, value in judged(judge.model, photo, painting, found.last.image).items():
-                here = place | {"stage": judge.model.card.name, "metric": f"{metric}_distance"}
-                rows.append(value_row(value, "photo and painting do not differ there", **here))
-        rows += _maps(work, pair, photo, found.last.image, place)
-        words = {"id": pair.content, "style": pair.style, "note": place["message"], "model": work.model.card.name}
-        words |= {"form": settings.form, "steps": "\n".join(name for name, _ in found.strip())}
+            for metric, value in judged(judge.model, photo, painting, result.last.image).items():
+                of = key | {"stage": judge.model.card.name, "metric": f"{metric}_distance"}
+                rows.append(value_row(value, "photo and painting do not differ there", **of))
+        rows += _maps(work, pair, photo, result.last.image, key)
+        words = {"id": pair.content, "style": pair.style, "note": key["message"], "model": work.model.card.name}
+        words |= {"form": settings.form, "steps": "\n".join(result.strip())}
         arrays = {name: np.array(text) for name, text in words.items()}
         arrays |= {"content_picture": pixels(photo[0]), "style_picture": pixels(painting[0])}
-        arrays |= {f"step{k}": pixels(step.image[0]) for k, (_, step) in enumerate(found.strip())}
+        arrays |= {f"step{k}": pixels(image[0]) for k, image in enumerate(result.strip().values())}
         return Outcome(rows, {f"style-{work.part:03d}": arrays})
 
 
@@ -86,14 +88,14 @@ def _settings(pair: StylePairConfig) -> StyleTransfer:
     return make_settings(pair.preset or own, pair.parameters)
 
 
-def _curve(found: Painting, place: dict[str, Any]) -> Rows:
+def _curve(result: Painting, key: Row) -> Rows:
     """A row a term and point: x is the step, draw the size."""
     rows: Rows = []
-    for size, step, terms in thinned(found.curve):
+    for size, step, terms in thinned(result.curve):
         for term, value in terms.items():
             metric, _, layer = term.partition(" ")
-            layer = layer or (found.settings.content_layer if metric == "content" else "")
-            rows.append(row(**place, metric=metric, layer=layer, x=step, draw=size, value=value))
+            layer = layer or (result.settings.content_layer if metric == "content" else "")
+            rows.append(row(**key, metric=metric, layer=layer, x=step, draw=size, value=value))
     return rows
 
 
@@ -109,40 +111,37 @@ def as_taken(image: Tensor, card: Card) -> Tensor:
     return image[..., top : top + height, left : left + width]
 
 
-def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, place: dict[str, Any]) -> Rows:
+def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, key: dict[str, Any]) -> Rows:
     """The photo's class and map in the picture; beside noise of the same size, and maps of photos of other classes."""
     before, after = (as_taken(image, work.model.card) for image in (photo, picture))
     change = (after - before).norm()
-    drawn = torch.randn(
-        before.shape, generator=generator_for(work.config.seed, f"{pair.content} {pair.style}", "style")
-    )
-    noise = drawn.to(before)
+    generator = generator_for(work.config.seed, f"{pair.content} {pair.style}", "style")
+    noise = torch.randn(before.shape, generator=generator).to(before)
     images = torch.cat([before, after, (before + noise * change / noise.norm()).clamp(0, 1)])
     scores = predict(work.model, images)
     target = int(scores[0].argmax())
     stages = ("photo", "stylised", "noise")
-    place = place | {"target": target}
+    key = key | {"target": target}
     rows: Rows = []
-    confidence = scores.double().softmax(1)[:, target].tolist()
-    for stage, top, sure in zip(stages, scores.argmax(1).tolist(), confidence, strict=True):
-        rows.append(row(**place, stage=stage, metric="confidence", value=sure, unit="probability"))
-        rows.append(row(**place, stage=stage, metric="class_kept", value=top == target, control=stage == "noise"))
+    confidences = scores.double().softmax(1)[:, target].tolist()
+    for stage, top, confidence in zip(stages, scores.argmax(1).tolist(), confidences, strict=True):
+        rows.append(row(**key, stage=stage, metric="confidence", value=confidence, unit="probability"))
+        rows.append(row(**key, stage=stage, metric="class_kept", value=top == target, control=stage == "noise"))
     size = (images.shape[2], images.shape[3])
     ids = [f"{pair.content} {pair.style} {stage}" for stage in stages]
-    found = attribute_each(work.model, images, target, work.methods, ids=ids)
-    for label, result in found.items():
-        here = place | {"method": label, "metric": "map_spearman"}
+    for label, result in attribute_each(work.model, images, target, work.methods, ids=ids).items():
+        of = key | {"method": label, "metric": "map_spearman"}
         if not isinstance(result, Tensor):
-            rows.append(row(**here | unavailable(as_suite_error(f"method {label!r}", result))))
+            rows.append(row(**of | unavailable(as_suite_error(f"method {label!r}", result))))
             continue
         maps = magnitude(result, size)
-        alike = dict(zip(stages[1:], spearman(maps[:1].expand(2, *size), maps[1:]).tolist(), strict=True))
+        values = dict(zip(stages[1:], spearman(maps[:1].expand(2, *size), maps[1:]).tolist(), strict=True))
         if label in work.comparable:
             others = work.comparable[label].maps[work.targets != target]
-            alike["unrelated"] = float(spearman(maps[:1].expand_as(others), others).nanmean())
-        for stage, value in alike.items():
-            here |= {"stage": stage, "control": work.methods[label].control}
-            rows.append(value_row(value, "a map is constant, or no photo is of another class", **here))
+            values["unrelated"] = float(spearman(maps[:1].expand_as(others), others).nanmean())
+        for stage, value in values.items():
+            of |= {"stage": stage, "control": work.methods[label].control}
+            rows.append(value_row(value, "a map is constant, or no photo is of another class", **of))
     return rows
 
 

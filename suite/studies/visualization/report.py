@@ -66,9 +66,10 @@ _LOOKS = ("contrast", "saturated", "total_variation", "high_frequency")
 def _ordered(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     """Jobs and their variants as configured."""
     jobs = manifest["config"]["studies"]["visualization"]["jobs"]
-    place = {(j["name"], v): (i, k) for i, j in enumerate(jobs) for k, v in enumerate(j["variants"] or [j["preset"]])}
-    order = [place.get(pair, (len(jobs), 0)) for pair in zip(rows["job"], rows["variant"], strict=True)]
-    return rows.iloc[sorted(range(len(rows)), key=order.__getitem__)]
+    pairs = [(job["name"], variant) for job in jobs for variant in job["variants"] or [job["preset"]]]
+    rank = {pair: k for k, pair in enumerate(pairs)}
+    order = [rank.get(pair, len(pairs)) for pair in zip(rows["job"], rows["variant"], strict=True)]
+    return rows.iloc[np.argsort(order, kind="stable")]
 
 
 def _numbers(group: pd.DataFrame) -> dict[str, float]:
@@ -79,26 +80,21 @@ def _numbers(group: pd.DataFrame) -> dict[str, float]:
 
 
 def _variants(rows: pd.DataFrame) -> pd.DataFrame:
-    lines: list[dict[str, Any]] = []
-    first: dict[tuple[str, str], float] = {}
-    for (job, model, method), group in groups(ok(rows), *_JOB):
+    def line(group: pd.DataFrame) -> dict[str, Any]:
         ended = group[group["x"].isna()]
-        numbers = _numbers(ended)
-        score, shares = numbers.pop("score"), ended.loc[(ended["metric"] == "confidence") & (ended["other"] == "")]
-        line = {"job": job, "model": model, "variant": method, "n": int((ended["metric"] == "steps").sum())}
-        line |= {"score": score, "score_less_first": score - first.setdefault((job, model), score)}
-        line |= {"confidence": numbers.pop("confidence")}
-        line["clear"] = (shares["value"] >= CLEAR).mean()
-        line |= numbers
-        line["diversity"] = ended.loc[ended["metric"] == "diversity", "value"].mean()
+        shares = ended.loc[(ended["metric"] == "confidence") & (ended["other"] == ""), "value"]
         along = group[group["metric"] == "step_confidence"]
-        line["steps_to_90"] = float(np.mean([_reached(c) for _, c in groups(along, "image", "draw")] or [np.nan]))
-        lines.append(line)
-    return pd.DataFrame(lines)
+        reached = [curve.loc[curve["value"] >= 0.9, "x"].min() for _, curve in groups(along, "image", "draw")]
+        numbers = {"n": int((ended["metric"] == "steps").sum())} | _numbers(ended)
+        numbers |= {"clear": (shares >= CLEAR).mean(), "steps_to_90": float(np.mean(reached or [np.nan]))}
+        return numbers | {"diversity": ended.loc[ended["metric"] == "diversity", "value"].mean()}
 
-
-def _reached(curve: pd.DataFrame) -> float:
-    return float(curve.loc[curve["value"] >= 0.9, "x"].min())
+    table = summarise(ok(rows), _JOB, line)
+    if table.empty:
+        return table
+    first = table.groupby(_JOB[:2], sort=False)["score"].transform(lambda scores: scores.iloc[0])
+    order = ["n", "score", "score_less_first", "confidence", "clear", "saved_confidence", "elsewhere", *_LOOKS]
+    return table.assign(score_less_first=table["score"] - first)[[*_JOB, *order, "diversity", "steps_to_90"]]
 
 
 def _pictures(rows: pd.DataFrame) -> pd.DataFrame:
@@ -114,16 +110,16 @@ def _pictures(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _elsewhere(rows: pd.DataFrame) -> pd.DataFrame:
     ended = ok(rows[rows["x"].isna() & rows["metric"].isin(["confidence", "top1"])])
-    lines = []
-    for (job, model, method), group in groups(ended, *_JOB):
-        here = group[group["other"] == ""].groupby("metric")["value"].mean()
-        for other, part in groups(group[group["other"] != ""], "other"):
-            there = part.groupby("metric")["value"].mean()
-            line = {"job": job, "model": model, "variant": method, "other": other, "n": len(part) // 2}
-            for name in ("confidence", "top1"):
-                line |= {f"{name}_here": float(here[name]), f"{name}_there": float(there[name])}
-            lines.append(line)
-    return pd.DataFrame(lines)
+    here = ended[ended["other"] == ""].groupby([*_JOB, "metric"])["value"].mean()
+
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        own, there = here[tuple(group[_JOB].iloc[0])], group.groupby("metric")["value"].mean()
+        numbers: dict[str, Any] = {"n": len(group) // 2}
+        for name in ("confidence", "top1"):
+            numbers |= {f"{name}_here": float(own[name]), f"{name}_there": float(there[name])}
+        return numbers
+
+    return summarise(ended[ended["other"] != ""], [*_JOB, "other"], line)
 
 
 def _iterations(rows: pd.DataFrame) -> pd.DataFrame:
@@ -141,11 +137,11 @@ def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
 def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
     along = rows[rows["metric"].isin(["step_value", "step_confidence"])]
     for (job, model), lines in groups(tables.get("visualization_variants", pd.DataFrame()), "job", "model"):
-        mine = along[(along["stage"] == job) & (along["model"] == model)]
-        if not (mine["metric"] == "step_confidence").any():
+        of_job = along[(along["stage"] == job) & (along["model"] == model)]
+        if not (of_job["metric"] == "step_confidence").any():
             continue  # layers and neurons have units of their own, of which no mean can be drawn
         text = f"Convergence of {job} on {model}: what is made large, and the target's confidence, by iteration; means."
-        yield Plot(f"visualization-{job}-{model}", text, partial(_curves, mine, list(lines["variant"])))
+        yield Plot(f"visualization-{job}-{model}", text, partial(_curves, of_job, list(lines["variant"])))
 
 
 def _curves(along: pd.DataFrame, methods: Sequence[str]) -> Figure:
@@ -168,37 +164,36 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     jobs: dict[str, dict[str, Path]] = {}
     for source in sorted((run_dir / "images").glob("*/visualization-*.npz")):
         jobs.setdefault(source.stem, {})[titles.get(source.parent.name, source.parent.name)] = source
-    drawn = []
+    pictures = []
     for stem, sources in sorted(jobs.items()):
         path = run_dir / "plots" / f"{stem}.png"
-        found = {model: load(source) for model, source in sources.items()}
-        job = str(next(iter(found.values()))["title"])
+        arrays_of = {model: load(source) for model, source in sources.items()}
+        job = str(next(iter(arrays_of.values()))["title"])
         if not newer(path, *sources.values()):
-            save_png(_sheet(job, found), path)
-        models = " and ".join(found)
-        drawn.append((path, f"{job} · {models}", f"Pictures of {job}, made for {models}: a row a target."))
-    return drawn
+            save_png(_sheet(job, arrays_of), path)
+        models = " and ".join(sources)
+        pictures.append((path, f"{job} · {models}", f"Pictures of {job}, made for {models}: a row a target."))
+    return pictures
 
 
-def _sheet(job: str, found: dict[str, dict[str, NDArray[Any]]]) -> Image.Image:
+def _sheet(job: str, arrays_of: dict[str, dict[str, NDArray[Any]]]) -> Image.Image:
     """Networks stand side by side where that leaves few columns, else below each other."""
-    words = ("row", "column", "below")
-    pictures: dict[tuple[str, str, str], Shown] = {}
-    for model, arrays in found.items():
-        for pixels, row, column, below in zip(arrays["pixels"], *(arrays[k].tolist() for k in words), strict=True):
-            pictures[row, column, model] = pixels, below
-    rows, columns = (list(dict.fromkeys(key[k] for key in pictures)) for k in (0, 1))
-    title = f"{job} · {' and '.join(found)}"
-    if len(found) == 1 and len(columns) == 1:
-        (model,) = found
-        return sheet(f"{title} · {columns[0]}", rows, [("", [pictures[row, columns[0], model] for row in rows])])
-    across = len(found) > 1 and len(columns) * len(found) <= 6
-    over = [(c, m) for c in columns for m in found] if across else [(c, "") for c in columns]
-    down = [(r, "") for r in rows] if across or len(found) == 1 else [(r, m) for r in rows for m in found]
+    tiles: dict[tuple[str, str, str], Shown] = {}
+    for model, arrays in arrays_of.items():
+        words = (arrays[name].tolist() for name in ("row", "column", "below"))
+        for pixels, row, column, below in zip(arrays["pixels"], *words, strict=True):
+            tiles[row, column, model] = pixels, below
+    rows, columns = (list(dict.fromkeys(key[k] for key in tiles)) for k in (0, 1))
+    models, title = list(arrays_of), f"{job} · {' and '.join(arrays_of)}"
+    if len(models) == len(columns) == 1:
+        return sheet(f"{title} · {columns[0]}", rows, [("", [tiles[row, columns[0], models[0]] for row in rows])])
+    across = len(models) > 1 and len(columns) * len(models) <= 6
+    over = [(column, model) for column in columns for model in (models if across else [""])]
+    down = [(row, model) for row in rows for model in ([""] if across or len(models) == 1 else models)]
     lines = []
-    for r, m in down:
-        line = [pictures.get((r, c, m or n or next(iter(found)))) for c, n in over]
-        lines.append((" · ".join(filter(None, (r, m))), line))
+    for row, model in down:
+        line = [tiles.get((row, column, model or beside or models[0])) for column, beside in over]
+        lines.append((" · ".join(filter(None, (row, model))), line))
     return sheet(title, [" · ".join(filter(None, pair)) for pair in over], lines)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import suite
+from suite.auditing import Audit
 from suite.data.images import load_image
 from suite.errors import SuiteError
 
@@ -229,3 +230,14 @@ def test_the_notebook_runs() -> None:
     done = subprocess.run(words, env=tiny.environment(), capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
     assert '"outputs": []' in notebook.read_text()
+
+
+def test_a_temporary_directory_goes_with_its_audit_and_one_of_ones_own_stays(tmp_path: Path) -> None:
+    temporary, kept = Audit(None), Audit(tmp_path / "kept")
+    (tmp_path / "kept").mkdir()
+    folder = temporary.run_dir
+    assert folder.is_dir()
+    del temporary, kept
+    gc.collect()
+    assert not folder.exists()
+    assert (tmp_path / "kept").is_dir()
