@@ -30,10 +30,10 @@ from suite.data.images import load_image
 from suite.data.sources import list_images
 from suite.models.blocks import blocks_of, randomised
 from suite.reference.captum import counterpart
-from suite.sanity.weight_randomisation import Compared
+from suite.sanity.compared import Compared, Key
 
 FOUR = ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"]
-KEYS = [("spearman", "abs", 1), ("spearman", "signed", 1)]
+KEYS = [Key("spearman", "abs", 1), Key("spearman", "signed", 1)]
 OURS, BARE, THEIRS = "audit of four methods", "bare passes", "Quantus's MPRT, four methods"
 LAST = "the audit, in channels_last"
 

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from suite.attribution.fused import Method, as_methods, attribute_each
 from suite.errors import ConfigError
-from suite.sanity.config import SanityConfig
-from suite.sanity.verdict import sensitivity
-from suite.sanity.weight_randomisation import WeightAudit
+from suite.models.blocks import blocks_of
+from suite.sanity.audit import RandomisationAudit
+from suite.sanity.settings import AuditSettings
+from suite.sanity.stages import random_blocks
+from suite.sanity.verdict import EVERYTHING, INTACT, METRIC, ORDER, sensitivity
 
 log = logging.getLogger("suite")
 
@@ -65,9 +67,6 @@ class AttributionAudit(pl.Callback):
         self.images, self.targets, self.region = images, targets, region
         self.methods, self.every, self.draws = as_methods(methods), every, draws
         self.stop_above, self.network = stop_above, network
-        self.settings = SanityConfig(
-            orders=("cascade_top",), stages="verdict", draws=draws, cells=(4,), noise_factors=(1,), random_logit=False
-        )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Audits, logs, and stops the training where the map sits on the shortcut."""
@@ -96,16 +95,15 @@ class AttributionAudit(pl.Callback):
                 share = (size * self.region.to(size)).sum((1, 2)) / size.sum((1, 2))
                 numbers[f"audit/{label}/mass"] = float(share.nanmean())
         ids = [str(i) for i in range(len(images))]
-        audits = [
-            WeightAudit(model, images, targets, ids, self.methods, self.settings, seed=0, draw=draw)
-            for draw in range(self.draws)
-        ]
-        found_by: dict[tuple[str, str], list[Tensor]] = {}
-        for finding in (f for audit in audits for f in audit.findings()):
-            if finding.metric == "spearman_abs" and finding.stage.order in ("intact", "everything"):
-                found_by.setdefault((finding.method, finding.kind), []).append(finding.values)
+        stages = random_blocks(blocks_of(model, images)[::-1], (ORDER,), verdict_only=True)
+        similarities: dict[tuple[str, str], list[Tensor]] = {}
+        for draw in range(self.draws):
+            audit = RandomisationAudit(model, stages, images, targets, ids, self.methods, AuditSettings(), draw)
+            for m in audit.measurements():
+                if m.metric == METRIC and m.stage.order in (INTACT, EVERYTHING):
+                    similarities.setdefault((m.method, m.kind), []).append(m.values)
         for label in self.methods:
-            parts = [found_by.get((label, kind), []) for kind in ("self", "stage", "null", "other")]
+            parts = [similarities.get((label, kind), []) for kind in ("self", "stage", "null", "other")]
             if all(parts):
                 value = sensitivity(*(torch.stack(part, 1).cpu().numpy() for part in parts)).value
                 if np.isfinite(value):

@@ -13,7 +13,7 @@ from suite.attribution.fused import attribute_each, plan_cost
 from suite.config import RunConfig
 from suite.core.draws import generator_for
 from suite.core.passes import Cost
-from suite.sanity.weight_randomisation import with_controls
+from suite.sanity.audit import with_controls
 from suite.studies.base import Outcome, Rows, Study, Work, as_suite_error, magnitude
 from suite.studies.shortcut.config import ShortcutConfig
 from suite.training.fit import Recipe, as_network, recipe_of, train
