@@ -53,7 +53,7 @@ def stage_similarities(
     """Every stage at the noise and cell that are judged: its key, its block's name, its similarities' means."""
     blocks = rows.drop_duplicates(["stage", "x"]).set_index(["stage", "x"])["layer"].to_dict()
     for key, values in similarities.arrays.items():
-        if key.kind == "stage" and key.analysis[:2] == similarities.headline[:2]:
+        if key.kind == "stage" and (key.noise, key.cell) == (similarities.noise, judging.CELL):
             means, null = mean_similarity("similarity", values), similarities.arrays.get(key._replace(kind="null"))
             means |= mean_similarity("null", null) if null is not None else {}
             yield key, blocks[key.stage, key.number], means

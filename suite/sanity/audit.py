@@ -1,12 +1,12 @@
 """Audits by randomisation (Adebayo et al. 2018): how alike are the maps of the intact network and of random ones?
 
-Every method's map of a photo x by the intact network is compared with maps of noisy copies: of x + e and of another
-photo's x' + e, by the intact network and by each stage's. All methods go together through each network.
+Every method's map of a photo x by the intact network is compared with the maps that the column `other` of the rows
+names. self: its own of a noisy copy x + e; stage: a random network's of x + e; null: a random network's of x' + e, x' a
+photo of another class; other: its own of x' + e; rolled: its own, rolled and flipped. input: x times noise, twice.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -24,6 +24,7 @@ from suite.core.network import scores_of
 from suite.core.partners import NO_PARTNER, partners
 from suite.core.state import in_use
 from suite.models.blocks import randomised
+from suite.results.columns import Block
 from suite.sanity.compared import Compared, Key, keys_for
 from suite.sanity.settings import AuditSettings
 from suite.sanity.stages import RANDOM_LOGIT, UNCHANGED, Stage
@@ -45,48 +46,18 @@ Maps = dict[str, Tensor | Exception]
 Ready = dict[str, Compared]
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """One number an image.
-
-    Attributes:
-        method: label; "" for what is of no method.
-        stage: the other network.
-        kind: what the intact network's map of x is compared with. self: its map of x + e; stage: the random network's
-            of x + e; null: the random network's of x' + e, x' a photo of another class; other: its own of x' + e;
-            rolled: its own, rolled and flipped. input: two maps that share only the photo, x times noise (no method).
-            entropy and smoothed: eMPRT's and sMPRT's numbers.
-        metric: measure and sign, such as spearman_abs.
-        noise: standard deviation of e.
-        cell: pixels a side that were averaged.
-        values: (B,), NaN where undefined.
-        why: (B,) reasons for what is undefined.
-    """
-
-    method: str
-    stage: Stage
-    kind: str
-    metric: str
-    noise: float
-    cell: int | None
-    values: Tensor
-    why: Sequence[str]
-
-
 def with_controls(methods: Mapping[str, Attribution]) -> dict[str, Attribution]:
     """The methods, and the controls that every audit holds."""
     return {**methods, **{label: c for label, c in CONTROLS.items() if label not in methods}}
 
 
 class RandomisationAudit:
-    """One chunk of images and one draw: `measurements` goes stage by stage and leaves the network as it was.
+    """One chunk of images and one draw: `rows` goes stage by stage and leaves the network as it was.
 
     Args:
-        model: (B, 3, H, W) -> (B, K), the intact network; already without a trailing rectifier where that is wanted.
+        model: the intact network, (B, 3, H, W) -> (B, K), without a trailing rectifier where that is wanted.
         stages: the networks beside it.
-        images: (B, 3, H, W).
-        targets: (B,), the same in all networks.
-        ids: the images' names.
+        images, targets, ids: (B, 3, H, W), (B,) and the images' names.
         methods: label -> method, controls among them.
         settings: see `AuditSettings`.
         draw: which random networks, and which e.
@@ -117,11 +88,11 @@ class RandomisationAudit:
         self.partner = partners(targets.tolist(), draw)
         self.pictures: dict[int, dict[str, Tensor]] = {}
 
-    def measurements(self) -> Iterator[Measurement]:
-        """All similarities of this draw."""
+    def rows(self) -> Iterator[Block]:
+        """All similarities of this draw, and the other tests' numbers; without the columns study and model."""
         maps, self._factors = self.maps(self.model, self.images, self.targets, f"draw {self.draw}")
         self._keep(UNCHANGED, maps)
-        reference = self._ready(maps | self.frozen_maps(self._factors), *[self.settings.cells] * 2)
+        reference = self._ready(maps | self.frozen_maps(self._factors), self.settings.cells)
         yield from self._nulls(reference)
         for factor in self.settings.noise_factors:
             yield from self._noisy(reference, factor)
@@ -131,10 +102,7 @@ class RandomisationAudit:
     def maps(
         self, model: nn.Module, images: Tensor, targets: Tensor, purpose: str, *, controls: bool = True
     ) -> tuple[Maps, Maps]:
-        """Label -> (B, C, h, w), and apart from these the factors of each frozen map.
-
-        Sampled methods draw anew for each purpose.
-        """
+        """Label -> (B, C, h, w), and the factors of the frozen maps. Sampled methods draw anew for each purpose."""
         methods = {label: m for label, m in self.methods.items() if controls or not m.control}
         factors: dict[str, Attribution] = {}
         for label, method in self.frozen.items():
@@ -154,7 +122,7 @@ class RandomisationAudit:
                 maps[label] = guided[partner] * F.interpolate(cam, size=guided.shape[2:], mode=method.upsample)
         return maps
 
-    def _noisy(self, reference: Ready, factor: float) -> Iterator[Measurement]:
+    def _noisy(self, reference: Ready, factor: float) -> Iterator[Block]:
         """The intact network's maps of noisy copies, and each stage's."""
         settings, noise = self.settings, factor * self.settings.noise
         images, purpose = self.images + factor * self.noise, f"draw {self.draw} noise {noise:g}"
@@ -203,25 +171,26 @@ class RandomisationAudit:
             others |= self._ready(self.frozen_maps(factors, self.partner), cells)
         return own, others
 
-    def _ready(self, maps: Maps, cells: Sequence[int], cells_of_failed: Sequence[int] = (CELL,)) -> Ready:
+    def _ready(self, maps: Maps, cells: Sequence[int]) -> Ready:
         ready = {}
         for label, result in maps.items():
             signed = (self.methods | self.frozen)[label].signed
             if isinstance(result, Tensor):
                 ready[label] = Compared(result, keys_for(signed, self.size, cells), self.size)
             else:
-                none = self.images.new_full((len(self.images), 1, *self.size), torch.nan)
-                ready[label] = Compared(none, keys_for(signed, self.size, cells_of_failed), self.size, str(result))
+                nothing = self.images.new_full((len(self.images), 1, *self.size), torch.nan)
+                ready[label] = Compared(nothing, keys_for(signed, self.size, (CELL,)), self.size, failure=str(result))
         return ready
 
-    def _compare(self, reference: Ready, others: Ready, stage: Stage, kind: str, noise: float) -> Iterator[Measurement]:
+    def _compare(self, reference: Ready, others: Ready, stage: Stage, kind: str, noise: float) -> Iterator[Block]:
         for label, other in others.items():
             own = reference[label]
             why = own.reasons(other)
             for key in other.features:
-                yield Measurement(label, stage, kind, key.metric, noise, key.cell, own.similarity(key, other), why)
+                values = own.similarity(key, other)
+                yield self._block(label, stage, kind, key.metric, noise, key.cell, values, why)
 
-    def _nulls(self, reference: Ready) -> Iterator[Measurement]:
+    def _nulls(self, reference: Ready) -> Iterator[Block]:
         """Maps of the same smoothness that share nothing, and maps that share the photo alone."""
         rolled: Maps = {}
         for label, own in reference.items():
@@ -234,11 +203,11 @@ class RandomisationAudit:
         first, second = (Compared(self.images * noise[:, k], keys, self.size) for k in range(2))
         for key in keys:
             values, why = first.similarity(key, second), first.reasons(second)
-            yield Measurement("", UNCHANGED, "input", key.metric, 0.0, key.cell, values, why)
+            yield self._block("", UNCHANGED, "input", key.metric, 0.0, key.cell, values, why)
 
     def _entropies(
         self, stage: Stage, network: nn.Module, images: Tensor, intact: Maps, random: Maps
-    ) -> Iterator[Measurement]:
+    ) -> Iterator[Block]:
         """The relative rise of a map's histogram entropy (eMPRT, Hedström et al. 2024); beside it the output's."""
         noise, why = self.settings.noise, ["the entropy of a constant map is zero"] * len(images)
         for label, maps in random.items():
@@ -246,12 +215,12 @@ class RandomisationAudit:
             if isinstance(maps, Tensor) and isinstance(before, Tensor):
                 old, new = histogram_entropy(before), histogram_entropy(maps)
                 rise = torch.where(old > 0, (new - old) / old, torch.nan)
-                yield Measurement(label, stage, "entropy", "emprt", noise, None, rise, why)
+                yield self._block(label, stage, "entropy", "emprt", noise, None, rise, why)
         with in_use(network), torch.no_grad():
             output = torch.special.entr(scores_of(network, images).double().softmax(1)).sum(1)
-        yield Measurement("", stage, "entropy", "output_entropy", noise, None, output, [""] * len(images))
+        yield self._block("", stage, "entropy", "output_entropy", noise, None, output, [""] * len(images))
 
-    def _smoothed(self) -> Iterator[Measurement]:
+    def _smoothed(self) -> Iterator[Block]:
         """The cascade's mean similarity between maps averaged over noisy copies (sMPRT, Hedström et al. 2024)."""
         draws = ImageDraws(self.images, self.ids, self.settings.seed, f"smprt {self.draw}")
         noise = draws.normal(self.settings.smoothed).unbind(1)
@@ -259,8 +228,8 @@ class RandomisationAudit:
 
         def smooth(model: nn.Module) -> dict[str, Compared]:
             sums: dict[str, Tensor] = {}
-            for k, one in enumerate(noise):
-                copies = self.images + SMOOTHING * one
+            for k, e in enumerate(noise):
+                copies = self.images + SMOOTHING * e
                 results, _ = self.maps(model, copies, self.targets, f"smprt {k}", controls=False)
                 maps = {label: m for label, m in results.items() if isinstance(m, Tensor) and (not k or label in sums)}
                 sums = {label: sums[label] + m if k else m for label, m in maps.items()}
@@ -278,7 +247,7 @@ class RandomisationAudit:
         for label, values in similarities.items():
             if values:
                 mean = torch.stack(values).nanmean(0)
-                yield Measurement(label, cascade[-1], "smoothed", "smprt", SMOOTHING, CELL, mean, why)
+                yield self._block(label, cascade[-1], "smoothed", "smprt", SMOOTHING, CELL, mean, why)
 
     def _other_class(self) -> Tensor:
         """(B,): for each image a class that is not its target, drawn anew each draw."""
@@ -289,6 +258,18 @@ class RandomisationAudit:
             generator = generator_for(self.settings.seed, name, f"logit {self.draw}")
             steps.append(int(torch.randint(1, max(2, classes), (1,), generator=generator)))
         return (self.targets + torch.tensor(steps, device=self.targets.device)) % classes
+
+    def _block(
+        self, method: str, stage: Stage, kind: str, metric: str, noise: float, cell: int | None, values: Tensor,
+        why: Sequence[str],
+    ) -> Block:  # fmt: skip
+        fields = {
+            "method": method, "metric": metric, "other": kind, "layer": stage.block, "stage": stage.order,
+            "x": float(stage.count), "draw": self.draw, "noise": noise, "cell": cell,
+            "control": method in self.methods and self.methods[method].control,
+        }  # fmt: skip
+        undefined = [reason or "the similarity is undefined for these maps" for reason in why]
+        return Block(self.ids, self.targets.tolist(), values.double().cpu().numpy(), undefined, fields)
 
     def _keep(self, stage: Stage, maps: Maps) -> None:
         self.pictures[stage.count] = {label: m[0].sum(0) for label, m in maps.items() if isinstance(m, Tensor)}

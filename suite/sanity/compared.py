@@ -44,13 +44,10 @@ class Flaw(StrEnum):
 def flaws_of(maps: Tensor) -> list[Flaw]:
     """(B,)."""
     flaws = []
-    for low, high in zip(*(ends.tolist() for ends in maps.detach().flatten(1).aminmax(dim=1)), strict=True):
-        if not isfinite(high - low):  # NaN where a map holds one
-            flaws.append(Flaw.NOT_FINITE)
-        elif low < high:
-            flaws.append(Flaw.NONE)
-        else:
-            flaws.append(Flaw.ZERO if low == 0 else Flaw.CONSTANT)
+    low, high = maps.detach().flatten(1).aminmax(dim=1)  # NaN where a map holds one
+    for a, b in zip(low.tolist(), high.tolist(), strict=True):
+        constant = Flaw.ZERO if a == 0 else Flaw.CONSTANT
+        flaws.append(Flaw.NOT_FINITE if not isfinite(b - a) else Flaw.NONE if a < b else constant)
     return flaws
 
 
@@ -101,6 +98,8 @@ class Compared:
 
     def similarity(self, key: Key, other: "Compared") -> Tensor:
         """(B,): 0 by definition where one of the two maps is zero everywhere and the other is sound and is not."""
+        if self.failure or other.failure:
+            return torch.full((len(self.flaws),), torch.nan)
         a, b = self.features[key], other.features[key]
         if key.measure == "ssim":
             values = ssim(a, b, data_range=1.0 if key.sign == "abs" else 2.0)

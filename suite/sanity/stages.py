@@ -71,11 +71,9 @@ def random_blocks(
 
 
 def other_networks(others: Mapping[str, nn.Module], blocks: Sequence[Block]) -> list[Stage]:
-    """The stages of label randomisation (Adebayo et al. 2018).
+    """The stages of label randomisation (Adebayo et al. 2018): `PERMUTED`, and other architectures by their names.
 
-    Args:
-        others: name -> network; `PERMUTED` is the one trained on permuted labels, the others are other architectures.
-        blocks: of the intact network, for the stage almost the same.
+    The intact network's blocks are for the stage almost the same.
     """
     stages = []
     for number, (name, network) in enumerate(others.items(), start=1):

@@ -6,6 +6,7 @@ is averaged over photos and draws first; S is the ratio of means, and is not cli
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from math import ceil, isfinite, nan
 from typing import Any, NamedTuple, cast
 
@@ -189,22 +190,16 @@ def _would_decide(s: Sensitivity) -> str:
     return f"about {photos} photos and {draws} draws would decide, {times:.2g} times this audit's passes"
 
 
-class Analysis(NamedTuple):
-    """Choices that similarities depend on: noise's standard deviation, side of a cell, measure and sign."""
-
-    noise: float
-    cell: int
-    metric: str
-
-
 class Key(NamedTuple):
-    """What similarities are of; `kind` says what the intact network's map is compared with."""
+    """What similarities are of: columns of the rows, `kind` being what the intact network's map is compared with."""
 
     method: str
     stage: str
     number: int  # of random blocks; of the block or network where the stage is of one
     kind: str
-    analysis: Analysis
+    noise: float
+    cell: int
+    metric: str
 
 
 @dataclass(frozen=True)
@@ -213,48 +208,43 @@ class Similarities:
 
     Attributes:
         arrays: what they are of -> similarities, NaN where undefined.
-        methods: in the rows' order.
-        controls: those of the methods that are.
+        methods: in the rows' order; whether each is a control.
         blocks: random ones at the stage `last`.
         noise: the standard deviation that is judged.
         last: the stage with everything random, or the network trained on permuted labels.
     """
 
     arrays: Mapping[Key, Array]
-    methods: Sequence[str]
-    controls: frozenset[str]
+    methods: Mapping[str, bool]
     blocks: int
     noise: float
     last: str
 
-    @property
-    def headline(self) -> Analysis:
-        """The analysis that is judged, from the top."""
-        return Analysis(self.noise, CELL, METRIC)
+    def headline(self, method: str) -> Key:
+        """What is judged, where everything is random."""
+        return Key(method, self.last, self.blocks, "stage", self.noise, CELL, METRIC)
 
-    def sensitivity(self, method: str, stage: str, number: int, analysis: Analysis) -> Sensitivity | None:
+    def sensitivity(self, stage: Key) -> Sensitivity | None:
         """S at one stage, or None where a similarity was not measured."""
-        null = (self.last, self.blocks) if stage == ALMOST else (stage, number)
-        of = ((INTACT, 0, "self"), (stage, number, "stage"), (*null, "null"), (INTACT, 0, "other"))
-        parts = [self.arrays.get(Key(method, *key, analysis)) for key in of]
+        intact = stage._replace(stage=INTACT, number=0)
+        null = stage._replace(stage=self.last, number=self.blocks) if stage.stage == ALMOST else stage
+        keys = intact._replace(kind="self"), stage, null._replace(kind="null"), intact._replace(kind="other")
+        parts = [self.arrays.get(key) for key in keys]
         return None if any(part is None for part in parts) else sensitivity(*parts)  # type: ignore[arg-type]
 
-    def judgements(self, method: str) -> dict[tuple[Analysis, str], Judgement]:
-        """The verdict of every analysis and order that was measured."""
-        upper, last = -(-self.blocks // 2), (self.last, self.blocks)
-        halves = (
-            {order: (order, upper) for order in (ORDER, "cascade_bottom")} if upper < self.blocks else {ORDER: last}
+    def judgements(self, method: str) -> dict[tuple[Key, str], Judgement]:
+        """The verdict of every analysis, by its stage with everything random and the order of the other one."""
+        upper, last = -(-self.blocks // 2), (method, self.last, self.blocks, "stage")
+        orders = (ORDER, "cascade_bottom") if upper < self.blocks else (ORDER,)
+        keys = sorted(
+            (key for key in self.arrays if key[:4] == last), key=lambda key: (key.metric, key.cell, key.noise)
         )
-        keys = {key.analysis for key in self.arrays if key.method == method and key[1::2] == (self.last, "stage")}
         judgements = {}
-        for analysis in sorted(keys, key=lambda analysis: analysis[::-1]):
-            for order, stage in halves.items():
-                half, everything, almost = (
-                    self.sensitivity(method, *at, analysis) for at in (stage, last, (ALMOST, 0))
-                )
-                if half and everything and almost:
-                    permuted = self.last == PERMUTED
-                    judgements[analysis, order] = judge(half, everything, almost, permuted=permuted)
+        for key, order in product(keys, orders):
+            stages = (key._replace(stage=order, number=upper) if upper < self.blocks else key), key
+            parts = [self.sensitivity(stage) for stage in (*stages, key._replace(stage=ALMOST, number=0))]
+            if all(parts):
+                judgements[key, order] = judge(*parts, permuted=self.last == PERMUTED)  # type: ignore[arg-type]
         return judgements
 
 
@@ -276,15 +266,12 @@ def arrange(rows: pd.DataFrame, noise: float) -> Similarities:
         method, stage, number, kind, sd, cell, metric = cast(tuple[Any, ...], key)
         array = np.full(shape[0] * shape[1], nan)
         array[pairs[index]] = values[index]
-        analysis = Analysis(round(float(sd), 9), int(cell), metric)
-        arrays[Key(method, stage, int(number), kind, analysis)] = array.reshape(shape)
-    methods = rows.loc[rows["method"] != "", ["method", "control"]].drop_duplicates()
+        arrays[Key(method, stage, int(number), kind, round(float(sd), 9), int(cell), metric)] = array.reshape(shape)
+    named = rows.loc[rows["method"] != "", ["method", "control"]].drop_duplicates()
+    methods = dict(zip(named["method"], named["control"], strict=True))
     last = PERMUTED if (rows["stage"] == PERMUTED).any() else EVERYTHING
     blocks = rows.loc[rows["stage"] == last, "x"]
-    return Similarities(
-        arrays, list(dict.fromkeys(methods["method"])), frozenset(methods.loc[methods["control"], "method"]),
-        int(blocks.max()) if len(blocks) else 0, round(noise, 9), last,
-    )  # fmt: skip
+    return Similarities(arrays, methods, int(blocks.max()) if len(blocks) else 0, round(noise, 9), last)
 
 
 def verdicts(similarities: Similarities, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -298,51 +285,51 @@ def verdicts(similarities: Similarities, rows: pd.DataFrame) -> tuple[pd.DataFra
         rows: the same network's, for the reasons of what was not measured.
     """
     overall, measures, curves = [], [], []
-    noise, cell, _ = similarities.headline
-    for method in similarities.methods:
+    headlines: dict[str, Judgement] = {}
+    for method, control in similarities.methods.items():
+        line: dict[str, Any] = {"method": method, "measure": "overall"}
         judgements = similarities.judgements(method)
-        headline = judgements.get((similarities.headline, ORDER))
-        if headline is None:
-            why = _why_not_measured(rows, method)
-            overall.append({"method": method, "measure": "overall", "verdict": "not applicable", "reason": why})
+        judged = similarities.headline(method)
+        if (judged, ORDER) not in judgements:
+            reasons = rows.loc[(rows["method"] == method) & (rows["status"] != "ok"), "message"].tolist()
+            reason = reasons[0] if reasons else "it was not measured"
+            overall.append(line | {"verdict": "not applicable", "reason": reason})
             continue
-        beside = {
-            a.metric: j for (a, order), j in judgements.items() if (a.noise, a.cell, order) == (noise, cell, ORDER)
-        }
-        for metric, judgement in beside.items():
-            reason = f"{judgement.reason} ({_what_counts(metric)})"
-            measure = {"method": method, "measure": metric, "verdict": judgement.verdict, "reason": reason}
-            measures.append(measure | judgement.columns())
-        curve = _specification_curve(method, judgements, noise)
-        curves.append(curve)
-        line = {"method": method, "measure": "overall"} | _stable(headline, beside, curve)
-        overall.append(line | _evidence(headline) | {"control": method in similarities.controls})
-    table = void(pd.DataFrame(overall)).drop(columns="alone", errors="ignore")
+        headline = headlines[method] = judgements[judged, ORDER]
+        by_measure = {}
+        for (key, order), judgement in judgements.items():
+            if (key._replace(metric=METRIC), order) == (judged, ORDER):
+                by_measure[key.metric] = judgement
+                reason = f"{judgement.reason} ({_what_counts(key.metric)})"
+                measure = {"method": method, "measure": key.metric, "verdict": judgement.verdict, "reason": reason}
+                measures.append(measure | judgement.columns())
+        curves.append(_specification_curve(judgements, similarities.noise))
+        line |= _stable(headline, by_measure, curves[-1]) | _evidence(headline)
+        overall.append(line | {"control": control})
+    table = _void(pd.DataFrame(overall), headlines)
     return table, pd.DataFrame(measures), pd.concat(curves, ignore_index=True) if curves else pd.DataFrame()
 
 
-def _specification_curve(
-    method: str, judgements: Mapping[tuple[Analysis, str], Judgement], noise: float
-) -> pd.DataFrame:
+def _specification_curve(judgements: Mapping[tuple[Key, str], Judgement], noise: float) -> pd.DataFrame:
     lines = []
-    for (analysis, order), judgement in judgements.items():
-        measure, _, sign = analysis.metric.rpartition("_")
-        line = {"method": method, "measure": measure, "sign": sign, "noise": round(analysis.noise / noise, 6)}
-        line |= {"cell": analysis.cell, "order": order, "verdict": judgement.verdict}
+    for (key, order), judgement in judgements.items():
+        measure, _, sign = key.metric.rpartition("_")
+        line = {"method": key.method, "measure": measure, "sign": sign, "noise": round(key.noise / noise, 6)}
+        line |= {"cell": key.cell, "order": order, "verdict": judgement.verdict}
         lines.append(line | judgement.columns())
     return pd.DataFrame(lines)
 
 
-def _stable(headline: Judgement, beside: Mapping[str, Judgement], curve: pd.DataFrame) -> dict[str, str]:
-    """The verdict that its analyses let stand; `alone` is what the headline's own analysis says."""
+def _stable(headline: Judgement, by_measure: Mapping[str, Judgement], curve: pd.DataFrame) -> dict[str, str]:
+    """The verdict that its analyses let stand."""
     agree = int((curve["verdict"] == headline.verdict).sum())
-    verdict, reason = headline.verdict, headline.reason + _disagreement(headline.verdict, beside)
+    verdict, reason = headline.verdict, headline.reason + _disagreement(headline.verdict, by_measure)
     if agree < SHARED * len(curve) and verdict != UNDECIDED:
         shared = f"{agree} of {len(curve)} analyses share the headline's {verdict}"
         verdict, reason = UNDECIDED, f"unstable: {shared}; {_turns(curve, verdict)} (the headline: {reason})"
     elif agree < STABLE * len(curve):
         reason += f"; not stable: {_turns(curve, verdict)}"
-    return {"verdict": verdict, "alone": headline.verdict, "reason": reason, "stability": f"{agree} of {len(curve)}"}
+    return {"verdict": verdict, "reason": reason, "stability": f"{agree} of {len(curve)}"}
 
 
 def _evidence(headline: Judgement) -> dict[str, Any]:
@@ -355,22 +342,17 @@ def _evidence(headline: Judgement) -> dict[str, Any]:
     return line | {"photos": least.photos, "draws": least.draws, "pairs": f"{least.pairs} of {least.of}"}
 
 
-def _why_not_measured(rows: pd.DataFrame, method: str) -> str:
-    reasons = rows.loc[(rows["method"] == method) & (rows["status"] != "ok"), "message"]
-    return str(reasons.iloc[0]) if len(reasons) else "it was not measured"
-
-
-def void(table: pd.DataFrame) -> pd.DataFrame:
-    """Every verdict is void where a control came out wrong `alone`; too few photos are no fault of a control's."""
-    wrong = []
-    for line in table.to_dict("records"):
-        expected, alone = EXPECTED.get(line["method"]), line.get("alone")
-        if expected and alone in (PASS, FAIL, UNSTABLE, UNINFORMATIVE) and alone != expected:
-            wrong.append(f"{line['method']} came out {alone}, not {expected}")
+def _void(table: pd.DataFrame, headlines: Mapping[str, Judgement]) -> pd.DataFrame:
+    """Every verdict is void where a control's headline came out wrong; too few photos are no fault of a control's."""
+    wrong = [
+        f"{method} came out {headline.verdict}, not {EXPECTED[method]}"
+        for method, headline in headlines.items()
+        if method in EXPECTED and headline.verdict not in (EXPECTED[method], UNDECIDED)
+    ]
     if not wrong:
         return table
-    void = f"void, for {'; '.join(wrong)} (it would be "
-    return table.assign(verdict=VOID, reason=void + table["verdict"] + ": " + table["reason"] + ")")
+    reason = f"void, for {'; '.join(wrong)} (it would be " + table["verdict"] + ": " + table["reason"] + ")"
+    return table.assign(verdict=VOID, reason=reason)
 
 
 _WHAT_COUNTS = {
@@ -386,10 +368,10 @@ def _what_counts(metric: str) -> str:
     return _WHAT_COUNTS[measure] + (", with signs, which may flip where magnitudes stay" if sign == "signed" else "")
 
 
-def _disagreement(verdict: str, beside: Mapping[str, Judgement]) -> str:
+def _disagreement(verdict: str, by_measure: Mapping[str, Judgement]) -> str:
     """Which measures decide otherwise; why each may, stands in its own row."""
     others: dict[str, list[str]] = {}
-    for metric, judgement in beside.items():
+    for metric, judgement in by_measure.items():
         if judgement.verdict != verdict and judgement.verdict in (PASS, FAIL):
             others.setdefault(judgement.verdict, []).append(metric.replace("_", " "))
     return "".join(f"; {', '.join(metrics)}: {other}" for other, metrics in others.items())

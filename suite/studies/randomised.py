@@ -1,28 +1,19 @@
 """Rows and the picture of an audit of randomised networks, whichever study asks for it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from suite.core.pixels import pixels
-from suite.results.columns import Block
 from suite.sanity.audit import RandomisationAudit
 from suite.studies.base import Rows, Work
 
 
 def rows_of(study: str, work: Work, audit: RandomisationAudit) -> Rows:
-    """A block a measurement; the target is the class that the audit explained."""
-    blocks: Rows = []
-    targets = audit.targets.tolist()
-    for m in audit.measurements():
-        fields = {
-            "study": study, "model": work.model.card.name, "method": m.method, "metric": m.metric, "other": m.kind,
-            "layer": m.stage.block, "stage": m.stage.order, "x": float(m.stage.count), "draw": audit.draw,
-            "noise": m.noise, "cell": m.cell, "control": m.method in audit.methods and audit.methods[m.method].control,
-        }  # fmt: skip
-        why = [reason or "the similarity is undefined for these maps" for reason in m.why]
-        blocks.append(Block(work.ids, targets, m.values.double().cpu().numpy(), why, fields))
-    return blocks
+    """The audit's rows, as the study's on this network."""
+    names = {"study": study, "model": work.model.card.name}
+    return [replace(block, fields={**names, **block.fields}) for block in audit.rows()]
 
 
 def picture_of(

@@ -96,16 +96,17 @@ class AttributionAudit(pl.Callback):
                 numbers[f"audit/{label}/mass"] = float(share.nanmean())
         ids = [str(i) for i in range(len(images))]
         stages = random_blocks(blocks_of(model, images)[::-1], (ORDER,), verdict_only=True)
-        similarities: dict[tuple[str, str], list[Tensor]] = {}
+        similarities: dict[tuple[str, str], list[np.ndarray]] = {}
         for draw in range(self.draws):
             audit = RandomisationAudit(model, stages, images, targets, ids, self.methods, AuditSettings(), draw)
-            for m in audit.measurements():
-                if m.metric == METRIC and m.stage.order in (INTACT, EVERYTHING):
-                    similarities.setdefault((m.method, m.kind), []).append(m.values)
+            for block in audit.rows():
+                key = block.fields
+                if key["metric"] == METRIC and key["stage"] in (INTACT, EVERYTHING):
+                    similarities.setdefault((key["method"], key["other"]), []).append(block.values)
         for label in self.methods:
             parts = [similarities.get((label, kind), []) for kind in ("self", "stage", "null", "other")]
             if all(parts):
-                value = sensitivity(*(torch.stack(part, 1).cpu().numpy() for part in parts)).value
+                value = sensitivity(*(np.stack(part, 1) for part in parts)).value
                 if np.isfinite(value):
                     numbers[f"audit/{label}/S"] = value
         return numbers, maps

@@ -72,7 +72,7 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
         measures.append(_one_stage(model, by_measure))
         for key, architecture, means in stage_similarities(similarities, own):
             if key.stage == "architecture":
-                line = {"model": model, "method": key.method, "other": architecture, "metric": key.analysis.metric}
+                line = {"model": model, "method": key.method, "other": architecture, "metric": key.metric}
                 between.append(line | means)
     tables = {
         "labels_verdicts": pd.concat(verdicts, ignore_index=True),

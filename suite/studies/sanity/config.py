@@ -1,6 +1,6 @@
 """The settings of the study."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -8,15 +8,13 @@ from suite.sanity.settings import AuditSettings
 from suite.sanity.verdict import CELL
 from suite.settings import Number, StudySettings
 
+Order = Literal["cascade_top", "cascade_bottom", "independent"]
+
 
 class SanityConfig(StudySettings):
     """Weight randomisation: does the map depend on what the network learned?"""
 
-    orders: tuple[Literal["cascade_top", "cascade_bottom", "independent"], ...] = (
-        "cascade_top",
-        "cascade_bottom",
-        "independent",
-    )
+    orders: tuple[Order, ...] = get_args(Order)
     stages: Literal["all", "verdict"] = Field("all", description="verdict: top block, upper half, everything, almost")
     unit: Literal["block", "layer"] = "block"
     blocks: tuple[str, ...] = Field((), description="modules that are the blocks; found by architecture by default")

@@ -93,15 +93,9 @@ def _stages(similarities: judging.Similarities, rows: pd.DataFrame) -> pd.DataFr
     lines = []
     for key, block, means in stage_similarities(similarities, rows):
         if key.stage != RANDOM_LOGIT:
-            s = similarities.sensitivity(*key[:3], key.analysis)
-            line: dict[str, Any] = {
-                "method": key.method,
-                "metric": key.analysis.metric,
-                "order": key.stage,
-                "x": key.number,
-            }
-            line |= {"block": block, **means}
-            lines.append(line | (with_ends("s", s.value, (s.low, s.high)) if s else {}))
+            s = similarities.sensitivity(key)
+            line = {"method": key.method, "metric": key.metric, "order": key.stage, "x": key.number, "block": block}
+            lines.append(line | means | (with_ends("s", s.value, (s.low, s.high)) if s else {}))
     return _sorted(lines, ["metric", "method", "order", "x"])
 
 
@@ -112,11 +106,11 @@ def _sorted(lines: list[dict[str, Any]], by: list[str]) -> pd.DataFrame:
 def _nulls(similarities: judging.Similarities) -> pd.DataFrame:
     lines = []
     for key, values in similarities.arrays.items():
-        noise, cell, metric = key.analysis
         wanted = key.kind != "stage" and (key.kind != "null" or key.stage == judging.EVERYTHING)
-        if wanted and cell == judging.CELL and noise in (0.0, similarities.noise):
+        if wanted and key.cell == judging.CELL and key.noise in (0.0, similarities.noise):
             valid = values[np.isfinite(values)]
-            line = {"method": key.method, "metric": metric, "kind": key.kind} | mean_similarity("similarity", values)
+            line = {"method": key.method, "metric": key.metric, "kind": key.kind}
+            line |= mean_similarity("similarity", values)
             lines.append(line | {"standard_deviation": valid.std() if valid.size else np.nan, "n": valid.size})
     return _sorted(lines, ["metric", "method", "kind"])
 
@@ -128,7 +122,7 @@ def _other_tests(similarities: judging.Similarities, rows: pd.DataFrame) -> pd.D
         by_photo = group.groupby("image")["value"].mean()
         lines.append({"method": method, "metric": metric} | mean_with_interval("mean", by_photo))
     for method in similarities.methods:
-        s = similarities.sensitivity(method, RANDOM_LOGIT, 0, similarities.headline)
+        s = similarities.sensitivity(similarities.headline(method)._replace(stage=RANDOM_LOGIT, number=0))
         if s is not None:
             line = {"method": method, "metric": RANDOM_LOGIT}
             lines.append(line | with_ends("mean", s.value, (s.low, s.high)))
@@ -144,10 +138,8 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
         nulls = tables["sanity_nulls"].query("model == @model")
         for order, words in _ORDERS.items():
             if order in set(table["order"]):
-                text = (
-                    f"Similarity of maps against how much of {model} is random ({as_words(order)}); bands are what "
-                    "another photo's map reaches, bars 95% intervals over photos and draws."
-                )
+                text = f"Similarity of maps against how much of {model} is random ({as_words(order)}); bands are what "
+                text += "another photo's map reaches, bars 95% intervals over photos and draws."
                 yield Plot(f"sanity-{order}-{model}", text, partial(_similarity, table, nulls, order, words))
     curves = tables.get("sanity_specifications", pd.DataFrame())
     for (model, method), curve in groups(curves, "model", "method"):
