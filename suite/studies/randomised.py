@@ -7,24 +7,25 @@ import numpy as np
 
 from suite.core.pixels import pixels
 from suite.sanity.audit import RandomisationAudit
-from suite.studies.base import Rows, Work
+from suite.studies.base import Outcome, Rows, Work
 
 
-def rows_of(study: str, work: Work, audit: RandomisationAudit) -> Rows:
-    """The audit's rows, as the study's on this network."""
-    names = {"study": study, "model": work.model.card.name}
-    return [replace(block, fields={**names, **block.fields}) for block in audit.rows()]
+def outcome_of(study: str, work: Work, audit: RandomisationAudit, names: Sequence[str]) -> Outcome:
+    """The audit's rows as the study's on this network, and the paper's picture of the first photo and draw.
 
-
-def picture_of(
-    study: str, work: Work, audit: RandomisationAudit, names: Sequence[str]
-) -> dict[str, dict[str, np.ndarray]]:
-    """The paper's picture, of the first photo and draw; `names` are the stages' by their count."""
+    Args:
+        study: its name.
+        work: the chunk.
+        audit: of that chunk.
+        names: the stages that are drawn, by their count.
+    """
+    of_network = {"study": study, "model": work.model.card.name}
+    rows: Rows = [replace(block, fields={**of_network, **block.fields}) for block in audit.rows()]
     if work.part or work.positions[0] or not work.config.pictures:
-        return {}
+        return Outcome(rows)
     arrays = {"id": np.array(work.files[0].id), "photo": pixels(work.images[0])}
     for count, maps in sorted(audit.pictures.items()):
         for label, values in maps.items():
             if not audit.methods[label].control:
                 arrays[f"{count}|{names[count]}|{label}"] = values.cpu().numpy().astype(np.float32)
-    return {f"{study}-{work.stem(0)}": arrays}
+    return Outcome(rows, {f"{study}-{work.stem(0)}": arrays})

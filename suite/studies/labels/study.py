@@ -15,7 +15,7 @@ from suite.sanity.stages import other_networks
 from suite.sanity.verdict import PERMUTED
 from suite.studies.base import Outcome, Rows, Study, Work
 from suite.studies.labels.config import LabelsConfig
-from suite.studies.randomised import picture_of, rows_of
+from suite.studies.randomised import outcome_of
 from suite.training.fit import Recipe, as_network, recipe_of, train
 
 TRUE = "true"  # the network trained on true labels
@@ -57,10 +57,10 @@ class Labels(Study):
             model, stages, work.images, work.targets, work.ids, with_controls(work.methods),
             work.config.section(LabelsConfig).audit(work.config.seed), work.part,
         )  # fmt: skip
-        rows = rows_of(self.name, work, audit)
+        outcome = outcome_of(self.name, work, audit, ["true labels", "permuted labels"])
         if work.positions[0] == 0:
-            rows += [r for name in (TRUE, PERMUTED) for r in self._gates(work, name, trained[name][1])]
-        return Outcome(rows, picture_of(self.name, work, audit, ["true labels", "permuted labels"]))
+            outcome.rows += [r for name in (TRUE, PERMUTED) for r in self._gates(work, name, trained[name][1])]
+        return outcome
 
     def _gates(self, work: Work, name: str, accuracies: Mapping[str, float]) -> Rows:
         """Accuracies; x is the number of pictures, 0 where it does not matter."""

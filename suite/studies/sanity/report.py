@@ -109,7 +109,7 @@ def _nulls(similarities: judging.Similarities) -> pd.DataFrame:
         wanted = key.kind != "stage" and (key.kind != "null" or key.stage == judging.EVERYTHING)
         if wanted and key.cell == judging.CELL and key.noise in (0.0, similarities.noise):
             valid = values[np.isfinite(values)]
-            line = {"method": key.method, "metric": key.metric, "kind": key.kind}
+            line: dict[str, Any] = {"method": key.method, "metric": key.metric, "kind": key.kind}
             line |= mean_similarity("similarity", values)
             lines.append(line | {"standard_deviation": valid.std() if valid.size else np.nan, "n": valid.size})
     return _sorted(lines, ["metric", "method", "kind"])

@@ -14,7 +14,7 @@ from suite.sanity.score import before_last_rectifier
 from suite.sanity.stages import random_blocks
 from suite.sanity.verdict import INTACT, METRIC
 from suite.studies.base import Outcome, Study, Work
-from suite.studies.randomised import picture_of, rows_of
+from suite.studies.randomised import outcome_of
 from suite.studies.sanity.config import SanityConfig
 
 
@@ -55,8 +55,7 @@ class Sanity(Study):
             model, stages, work.images, targets, work.ids, with_controls(work.methods),
             settings.audit(work.config.seed), work.part,
         )  # fmt: skip
-        names = [INTACT, *(block.name for block in blocks)]
-        return Outcome(rows_of(self.name, work, audit), picture_of(self.name, work, audit, names))
+        return outcome_of(self.name, work, audit, [INTACT, *(block.name for block in blocks)])
 
 
 STUDY = Sanity()
