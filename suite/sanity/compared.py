@@ -72,10 +72,6 @@ class Compared:
         size: (H, W) of the images, at which maps are compared.
         failure: why there are no maps, which are then NaN.
 
-    Attributes:
-        flaws: (B,).
-        features: for each key (B, ...), NaN where a map has a flaw.
-
     Raises:
         ConfigError: cells that do not divide one another.
     """

@@ -72,12 +72,10 @@ def sensitivity(r_self: Array, r_stage: Array, r_null: Array, r_other: Array) ->
     -((r_stage - r_null) - (1 - S)(r_self - r_null)) / mean(r_self - r_null), and `crossed_mean` gives its variance.
 
     Args:
-        r_self: (photos, draws) similarities of the intact network's maps of x and x + e, NaN where undefined.
-        r_stage: likewise, of its map of x and the random network's of x + e.
-        r_null: likewise, of its map of x and the random network's of x' + e.
-        r_other: likewise, of its map of x and its own of x' + e.
+        r_self, r_stage, r_null, r_other: (photos, draws) similarities of the intact network's map of x with its own of
+            x + e, the random network's of x + e, the random network's of x' + e, its own of x' + e; NaN is undefined.
     """
-    valid = np.isfinite(r_self) & np.isfinite(r_stage) & np.isfinite(r_null) & np.isfinite(r_other)
+    valid = np.isfinite([r_self, r_stage, r_null, r_other]).all(axis=0)
     s = Sensitivity(
         r_self=float(np.nanmean(r_self)) if np.isfinite(r_self).any() else nan, pairs=int(valid.sum()), of=valid.size,
         photos=int((valid.mean(axis=1) >= 0.5).sum()), draws=int((valid.mean(axis=0) >= 0.5).sum()),
