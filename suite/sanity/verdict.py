@@ -72,8 +72,10 @@ def sensitivity(r_self: Array, r_stage: Array, r_null: Array, r_other: Array) ->
     -((r_stage - r_null) - (1 - S)(r_self - r_null)) / mean(r_self - r_null), and `crossed_mean` gives its variance.
 
     Args:
-        r_self, r_stage, r_null, r_other: (photos, draws) similarities of the intact network's map of x with its own of
-            x + e, the random network's of x + e, the random network's of x' + e, its own of x' + e; NaN is undefined.
+        r_self: (photos, draws) similarities of the intact network's maps of x and x + e, NaN where undefined.
+        r_stage: of its map of x and the random network's of x + e.
+        r_null: of its map of x and the random network's of x' + e.
+        r_other: of its map of x and its own of x' + e.
     """
     valid = np.isfinite([r_self, r_stage, r_null, r_other]).all(axis=0)
     s = Sensitivity(

@@ -34,6 +34,7 @@ from suite.models.load import load_model
 from suite.report import build
 from suite.report.tables import build_tables
 from suite.results import as_table, read, read_manifest
+from suite.studies.attacks.config import AttacksConfig
 from suite.studies.attacks.report import SECTION, strip
 from suite.studies.attacks.study import Attacks, _energy_inside, _top
 from suite.studies.base import Work
@@ -424,3 +425,19 @@ def test_adversarial_training_changes_the_weights_and_nothing_else_of_a_recipe(t
     shutil.rmtree(tmp_path / "trained")
     again = train(hard)[0]
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), bodies[1].parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"epsilons": (0.1, 0)}, "ascending"),
+        ({"epsilons_l2": (1, 1)}, "ascending"),
+        ({"epsilons": (0, 8)}, "did you mean 8/255"),
+        ({"methods": ()}, "at least 1"),
+        ({"at": 0}, "greater than 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(change, says) -> None:
+    with pytest.raises(ValueError, match=says):
+        AttacksConfig(**change)
+    assert AttacksConfig(epsilons_l2=(0, 8)).epsilons_l2 == (0, 8)  # a norm has no largest value
