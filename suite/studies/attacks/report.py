@@ -227,7 +227,7 @@ def _targeted(rows: pd.DataFrame) -> pd.DataFrame:
 def _confusion(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     study = ok(_bounded(rows[~rows["control"]]))
     keys = ["model", "method", "image", "epsilon"]
-    hit = study[(study["metric"] == "success") & (study["value"] == 1) & (study["message"] == "")]
+    hit = study[(study["metric"] == "success") & (study["value"] == 1)]
     seen = study[study["metric"] == "prediction"].merge(hit[keys], on=keys)
     lines = []
     for (model, method, target, value), group in groups(seen, "model", "method", "target", "value"):

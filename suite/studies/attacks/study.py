@@ -124,21 +124,14 @@ class _Chunk:
     def _ids(self, index: Tensor) -> tuple[str, ...]:
         return tuple(self.work.ids[i] for i in index.tolist())
 
-    def _add(self, index: Tensor, method: str, metric: str, values: Tensor, **fields: Any) -> None:
-        """A row for each of some images; NaN and infinity become not_applicable."""
+    def _add(self, index: Tensor, method: str, values: Mapping[str, Tensor], **fields: Any) -> None:
+        """Rows of each metric for some images; NaN and infinity become not_applicable."""
         undefined = fields.pop("undefined", "the value is undefined here")
-        fields = self.work.place(Attacks.name, method) | {"metric": metric, "unit": _UNITS.get(metric, "")} | fields
-        numbers = finite(values.double()).cpu().numpy()
-        self.rows.append(Block(self._ids(index), self.work.targets[index].tolist(), numbers, undefined, fields))
-
-    def _add_result(
-        self, index: Tensor, method: str, result: AttackResult, metrics: Sequence[str], **fields: Any
-    ) -> None:
-        """Rows of an attack; none of the SSIM where the images are too small for it."""
-        for metric in metrics:
-            values = getattr(result, metric)
-            if metric != "ssim" or bool(torch.isfinite(values).all()):
-                self._add(index, method, metric, values, **fields)
+        targets, fields = self.work.targets[index].tolist(), self.work.place(Attacks.name, method) | fields
+        for metric, tensor in values.items():
+            numbers = finite(tensor.double()).cpu().numpy()
+            named = {"metric": metric, "unit": _UNITS.get(metric, ""), **fields}
+            self.rows.append(Block(self._ids(index), targets, numbers, undefined, named))
 
     def _curve(self, label: str, method: Attack) -> None:
         """Ascending epsilons; what is fooled stays fooled, for its image lies within every larger ball too."""
@@ -146,17 +139,16 @@ class _Chunk:
         for epsilon in _radii(self.settings, method):
             fields = {"stage": method.ball, "x": epsilon, "control": method.control}
             never, why = torch.full((len(self.wrong),), torch.nan), "the network has this photo wrong before any attack"
-            self._add(self.wrong, label, "success", never, **fields, undefined=why)
-            fooled = self.right[~torch.isin(self.right, left)]
-            why = "fooled within a smaller epsilon"
-            self._add(fooled, label, "success", torch.ones(len(fooled)), **fields, message=why)
+            self._add(self.wrong, label, {"success": never}, **fields, undefined=why)
+            fooled, why = self.right[~torch.isin(self.right, left)], "fooled within a smaller epsilon"
+            self._add(fooled, label, {"success": torch.ones(len(fooled))}, **fields, message=why)
             if not len(left):
                 continue
             if isinstance(method, Noise):  # of which one draw that fools says nothing of the next
-                self._add_result(left, label, self._share(method, epsilon, left), _OF_NOISE, **fields)
+                self._add(left, label, _numbers(self._share(method, epsilon, left), _OF_NOISE), **fields)
                 continue
             result = self._attack(method, epsilon, left)
-            self._add_result(left, label, result, _ALL, **fields)
+            self._add(left, label, _numbers(result, _ALL), **fields)
             left = left[~result.success]
 
     def _share(self, noise: Noise, epsilon: float, index: Tensor) -> AttackResult:
@@ -179,8 +171,8 @@ class _Chunk:
 
         first, largest = (1 / 255, 1.0) if in_the_box else (1.0, 100.0)
         least, _ = minimal_epsilon(attempt, self.work.images[self.right], first=first, largest=largest, tolerance=0.1)
-        why = f"not fooled at {largest:g}"
-        self._add(self.right, label, "minimal_epsilon", least, stage=pgd.ball, undefined=why)
+        fields = {"stage": pgd.ball, "undefined": f"not fooled at {largest:g}"}
+        self._add(self.right, label, {"minimal_epsilon": least}, **fields)
 
     def _agreement(self, label: str, method: Attack) -> None:
         """Ours in the library's way and the library's, from one start: pixels, verdicts and norms."""
@@ -199,9 +191,7 @@ class _Chunk:
         for side, images in (("own", own.images), ("library", reference)):
             difference = (images - work.images).double().flatten(1)
             values |= {f"{side}_l2": difference.norm(dim=1), f"{side}_linf": difference.norm(p=torch.inf, dim=1)}
-        for metric, value in values.items():
-            fields = {"implementation": "torchattacks", "x": epsilon, "stage": "agreement"}
-            self._add(self.everyone, label, metric, value, **fields)
+        self._add(self.everyone, label, values, implementation="torchattacks", x=epsilon, stage="agreement")
 
     def _transfer(self, label: str, result: AttackResult) -> None:
         """The adversarial images given to the run's other networks, where these have the photo right."""
@@ -209,9 +199,8 @@ class _Chunk:
         for other in self.work.others:
             before = other.scores[self.right].argmax(1) == truth
             after = predict(other.model, result.images).argmax(1) != truth
-            value = after.double().masked_fill(~before, torch.nan)
-            fields = {"other": other.model.card.name, "x": self.settings.at, "undefined": why}
-            self._add(self.right, label, "transfer_success", value, **fields)
+            values = {"transfer_success": after.double().masked_fill(~before, torch.nan)}
+            self._add(self.right, label, values, other=other.model.card.name, x=self.settings.at, undefined=why)
 
     def _explain(self, images: Tensor, targets: Tensor) -> Maps:
         work = self.work
@@ -231,17 +220,15 @@ class _Chunk:
             if len(maps) < len(results):
                 continue
             before, *after, aimed = (magnitude(m, work.size) for m in (maps[0][right], *maps[1:]))
-            for stage, moved in zip(images, after, strict=True):
-                self._add(right, label, "map_spearman", spearman(before, moved), stage=stage, other=other)
-                self._add(right, label, "map_top10_overlap", top_overlap(before, moved), stage=stage, other=other)
-            for stage, push in pushes.items():
+            for (stage, push), moved in zip(pushes.items(), after, strict=True):
                 values = {
+                    "map_spearman": spearman(before, moved),
+                    "map_top10_overlap": top_overlap(before, moved),
                     "shows_perturbation": spearman(aimed, push),
                     "energy_in_source_map": _energy_inside(push, _top(before)),
                     "energy_in_target_map": _energy_inside(push, _top(aimed)),
                 }
-                for metric, value in values.items():
-                    self._add(right, label, metric, value, stage=stage, other=other)
+                self._add(right, label, values, stage=stage, other=other)
         return of_label["attack"]
 
     def _in_object(self, other: str, pushes: Mapping[str, Tensor]) -> None:
@@ -252,14 +239,14 @@ class _Chunk:
         masks = [filled([] if isinstance(some, SuiteError) else some, self.work.size) for some in boxes]
         inside, why = torch.stack(masks).to(self.work.images.device), "the photo has no box, or one that is all of it"
         for stage, push in pushes.items():
-            value = _energy_inside(push, inside)
-            self._add(self.right, "", "energy_in_object", value, stage=stage, other=other, undefined=why)
+            values = {"energy_in_object": _energy_inside(push, inside)}
+            self._add(self.right, "", values, stage=stage, other=other, undefined=why)
 
     def _alignment(self) -> None:
         """Whether maps follow what is bright in the picture: on digits, the digit (after Etmann et al. 2019)."""
         bright = luminance(self.work.images)[:, 0]
         for label, comparable in self.work.comparable.items():
-            self._add(self.everyone, label, "alignment", spearman(comparable.maps, bright), stage="clean")
+            self._add(self.everyone, label, {"alignment": spearman(comparable.maps, bright)}, stage="clean")
 
     def _targeted(self, label: str, pgd: PGD) -> None:
         classes, at = self.work.model.card.classes, self.settings.at
@@ -268,9 +255,9 @@ class _Chunk:
             if len(index):
                 fields = {"other": classes.name(aim), "stage": "targeted"}
                 result = self._attack(replace(pgd, early_stop=True), at, index, targets=aim)
-                self._add_result(index, label, result, _BRIEF, x=at, **fields)
+                self._add(index, label, _numbers(result, _BRIEF), x=at, **fields)
                 result = self._attack(Fooling(), None, index, targets=aim)
-                self._add_result(index, "fooling", result, _BRIEF, **fields)
+                self._add(index, "fooling", _numbers(result, _BRIEF), **fields)
                 self._keep(index, result, f"fooling image, aimed at {classes.name(aim)}")
 
     def _limits(self) -> None:
@@ -279,7 +266,7 @@ class _Chunk:
         aim = self.work.scores.argmin(1)
         for eta in (0.1, 0.5, 1.0, 10.0, 100.0):
             result = self._attack(Fooling(recipe="cs231n", eta=eta, steps=20), None, everyone, targets=aim)
-            self._add_result(everyone, "fooling", result, _BRIEF, stage="swept", x=eta)
+            self._add(everyone, "fooling", _numbers(result, _BRIEF), stage="swept", x=eta)
         current, scores, taken = images, self.work.scores, 0
         radius, ids = images.new_zeros(len(images)), self._ids(everyone)
         for steps in (0, 1, 3, 10, 20):
@@ -293,8 +280,7 @@ class _Chunk:
             }
             if min(self.work.size) >= 11:
                 values["ssim"] = ssim(luminance(images)[:, 0], luminance(current.clamp(0, 1))[:, 0], data_range=1.0)
-            for metric, value in values.items():
-                self._add(everyone, "fooling", metric, value, stage="past", x=float(steps))
+            self._add(everyone, "fooling", values, stage="past", x=float(steps))
 
     def _audit(self, label: str, pgd: PGD) -> None:
         work, right, at = self.work, self.right, self.settings.at
@@ -303,11 +289,10 @@ class _Chunk:
         audit = Audit(work.model, images, labels, self._ids(right), at, pgd, few, work.config.seed)
         for line, (value, note) in audit.run().items():
             fields = work.place(Attacks.name, label) | {"metric": "audit", "x": at, "other": line}
-            fields["control"] = line.startswith("control")
+            fields |= {"control": line.startswith("control"), "message": note}
             if value is None:
-                self.rows.append(row(**fields, status="not_applicable", message=f"not run: {note}"))
-            else:
-                self.rows.append(row(**fields, value=value, message=note))
+                fields |= {"status": "not_applicable", "message": f"not run: {note}"}
+            self.rows.append(row(**fields, value=np.nan if value is None else value))
 
     def _keep(self, index: Tensor, result: AttackResult, title: str, moved: Maps | None = None) -> None:
         """For the report: photo and adversarial image as saved, what the network sees in these, and maps of both."""
@@ -315,9 +300,7 @@ class _Chunk:
         saved = as_saved(result.images)
         before, after = self._seen(work.scores[index]), self._seen(predict(work.model, saved))
         kind = "".join(c if c.isalnum() else "_" for c in title)
-        for k, i in enumerate(index.tolist()):
-            if i not in work.plotted:
-                continue
+        for k, i in ((k, i) for k, i in enumerate(index.tolist()) if i in work.plotted):
             words = {"id": work.ids[i], "title": title, "before": before[k], "after": after[k]}
             picture = {name: np.array(text) for name, text in words.items()}
             picture |= {"photo": pixels(work.images[i]), "adversarial": pixels(saved[k])}
@@ -332,6 +315,12 @@ class _Chunk:
         sure, top = scores.double().softmax(1).max(1)
         names = map(self.work.model.card.classes.name, top.tolist())
         return [f"{name}, {share:.1%}" for name, share in zip(names, sure.tolist(), strict=True)]
+
+
+def _numbers(result: AttackResult, metrics: Sequence[str]) -> dict[str, Tensor]:
+    """Some of an attack's numbers; none of the SSIM where the images are too small for it."""
+    numbers = {metric: getattr(result, metric) for metric in metrics}
+    return {metric: n for metric, n in numbers.items() if metric != "ssim" or bool(torch.isfinite(n).all())}
 
 
 def _radii(settings: AttacksConfig, method: Attack) -> tuple[float, ...]:
