@@ -25,7 +25,7 @@ from suite.core.partners import NO_PARTNER, partners
 from suite.core.state import in_use
 from suite.models.blocks import randomised
 from suite.results.columns import Block
-from suite.sanity.compared import Compared, Key, keys_for
+from suite.sanity.compared import Compared, Measure, measures_for
 from suite.sanity.settings import AuditSettings
 from suite.sanity.stages import RANDOM_LOGIT, UNCHANGED, Stage
 from suite.sanity.verdict import ALMOST, CELL, EVERYTHING, PERMUTED
@@ -176,19 +176,21 @@ class RandomisationAudit:
         for label, result in maps.items():
             signed = (self.methods | self.frozen)[label].signed
             if isinstance(result, Tensor):
-                ready[label] = Compared(result, keys_for(signed, self.size, cells), self.size)
+                ready[label] = Compared(result, measures_for(signed, self.size, cells), self.size)
             else:
                 nothing = self.images.new_full((len(self.images), 1, *self.size), torch.nan)
-                ready[label] = Compared(nothing, keys_for(signed, self.size, (CELL,)), self.size, failure=str(result))
+                ready[label] = Compared(
+                    nothing, measures_for(signed, self.size, (CELL,)), self.size, failure=str(result)
+                )
         return ready
 
     def _compare(self, reference: Ready, others: Ready, stage: Stage, kind: str, noise: float) -> Iterator[Block]:
         for label, other in others.items():
             own = reference[label]
             why = own.reasons(other)
-            for key in other.features:
-                values = own.similarity(key, other)
-                yield self._block(label, stage, kind, key.metric, noise, key.cell, values, why)
+            for measure in other.features:
+                values = own.similarity(measure, other)
+                yield self._block(label, stage, kind, measure.metric, noise, measure.cell, values, why)
 
     def _nulls(self, reference: Ready) -> Iterator[Block]:
         """Maps of the same smoothness that share nothing, and maps that share the photo alone."""
@@ -199,11 +201,11 @@ class RandomisationAudit:
                 rolled[label] = own.maps.flip(3).roll((height // 2, width // 2), (2, 3))
         yield from self._compare(reference, self._ready(rolled, (CELL,)), UNCHANGED, "rolled", 0.0)
         noise = ImageDraws(self.images, self.ids, self.settings.seed, f"random gradient {self.draw}").normal(2)
-        keys = keys_for(True, self.size, (CELL,))
-        first, second = (Compared(self.images * noise[:, k], keys, self.size) for k in range(2))
-        for key in keys:
-            values, why = first.similarity(key, second), first.reasons(second)
-            yield self._block("", UNCHANGED, "input", key.metric, 0.0, key.cell, values, why)
+        measures = measures_for(True, self.size, (CELL,))
+        first, second = (Compared(self.images * noise[:, k], measures, self.size) for k in range(2))
+        for measure in measures:
+            values, why = first.similarity(measure, second), first.reasons(second)
+            yield self._block("", UNCHANGED, "input", measure.metric, 0.0, CELL, values, why)
 
     def _entropies(
         self, stage: Stage, network: nn.Module, images: Tensor, intact: Maps, random: Maps
@@ -224,7 +226,7 @@ class RandomisationAudit:
         """The cascade's mean similarity between maps averaged over noisy copies (sMPRT, Hedström et al. 2024)."""
         draws = ImageDraws(self.images, self.ids, self.settings.seed, f"smprt {self.draw}")
         noise = draws.normal(self.settings.smoothed).unbind(1)
-        key = Key("spearman", "abs", CELL)
+        measure = Measure("spearman", "abs", CELL)
 
         def smooth(model: nn.Module) -> dict[str, Compared]:
             sums: dict[str, Tensor] = {}
@@ -233,7 +235,7 @@ class RandomisationAudit:
                 results, _ = self.maps(model, copies, self.targets, f"smprt {k}", controls=False)
                 maps = {label: m for label, m in results.items() if isinstance(m, Tensor) and (not k or label in sums)}
                 sums = {label: sums[label] + m if k else m for label, m in maps.items()}
-            return {label: Compared(total, [key], self.size) for label, total in sums.items()}
+            return {label: Compared(total, [measure], self.size) for label, total in sums.items()}
 
         reference = smooth(self.model)
         similarities: dict[str, list[Tensor]] = {label: [] for label in reference}
@@ -242,7 +244,7 @@ class RandomisationAudit:
             with self._network(stage) as network:
                 smoothed = smooth(network)
             for label in reference.keys() & smoothed.keys():
-                similarities[label].append(reference[label].similarity(key, smoothed[label]))
+                similarities[label].append(reference[label].similarity(measure, smoothed[label]))
         why = ["one of the maps is constant at every stage"] * len(self.images)
         for label, values in similarities.items():
             if values:

@@ -18,17 +18,17 @@ from suite.metrics.similarity import hog_features, normalise, ranks, ssim, units
 LEAST_SIDE = {"spearman": 3, "cosine": 3, "ssim": 11, "hog": 6}  # of a map; SSIM's window, HOG's three cells
 
 
-class Key(NamedTuple):
-    """What is measured: of |a| or a, averaged over squares of `cell` pixels a side."""
+class Measure(NamedTuple):
+    """A similarity of |a| (abs) or a (signed), averaged over squares of `cell` pixels a side."""
 
-    measure: str
+    name: str
     sign: str
     cell: int
 
     @property
     def metric(self) -> str:
         """Its name in rows."""
-        return f"{self.measure}_{self.sign}"
+        return f"{self.name}_{self.sign}"
 
 
 class Flaw(StrEnum):
@@ -56,11 +56,11 @@ def hog_cell(side: int) -> int:
     return max(2, round(side / 14))
 
 
-def keys_for(signed: bool, size: tuple[int, int], cells: Sequence[int]) -> list[Key]:
+def measures_for(signed: bool, size: tuple[int, int], cells: Sequence[int]) -> list[Measure]:
     """What can be measured on maps of this size."""
     signs = ("abs", "signed") if signed else ("abs",)
-    keys = [Key(measure, sign, cell) for cell, measure, sign in product(cells, LEAST_SIDE, signs)]
-    return [key for key in keys if min(size) // key.cell >= LEAST_SIDE[key.measure]]
+    measures = [Measure(name, sign, cell) for cell, name, sign in product(cells, LEAST_SIDE, signs)]
+    return [m for m in measures if min(size) // m.cell >= LEAST_SIDE[m.name]]
 
 
 class Compared:
@@ -68,7 +68,7 @@ class Compared:
 
     Args:
         maps: (B, C, h, w).
-        keys: what is measured.
+        measures: what is to be compared.
         size: (H, W) of the images, at which maps are compared.
         failure: why there are no maps, which are then NaN.
 
@@ -76,29 +76,29 @@ class Compared:
         ConfigError: cells that do not divide one another.
     """
 
-    def __init__(self, maps: Tensor, keys: Sequence[Key], size: tuple[int, int], failure: str = "") -> None:
+    def __init__(self, maps: Tensor, measures: Sequence[Measure], size: tuple[int, int], failure: str = "") -> None:
         self.maps, self.flaws, self.failure = maps, flaws_of(maps), failure
         flawed = torch.tensor([flaw is not Flaw.NONE for flaw in self.flaws], device=maps.device)
         averaged: dict[tuple[str, int], Tensor] = {}
-        for sign in {key.sign for key in keys}:
-            averaged |= _averaged(maps, sign, sorted({key.cell for key in keys if key.sign == sign}), size)
-        self.features = {key: _blank(_features(key.measure, averaged[key[1:]]), flawed) for key in keys}
+        for sign in {m.sign for m in measures}:
+            averaged |= _averaged(maps, sign, sorted({m.cell for m in measures if m.sign == sign}), size)
+        self.features = {m: _blank(_features(m.name, averaged[m.sign, m.cell]), flawed) for m in measures}
 
     def at(self, partner: Sequence[int]) -> "Compared":
         """For each image the map of another, none where that is `NO_PARTNER`."""
         chosen = copy.copy(self)
         chosen.flaws = [Flaw.NO_PARTNER if i == NO_PARTNER else self.flaws[i] for i in partner]
         index = torch.tensor(partner, device=self.maps.device)
-        chosen.features = {key: _blank(f[index], index == NO_PARTNER) for key, f in self.features.items()}
+        chosen.features = {m: _blank(f[index], index == NO_PARTNER) for m, f in self.features.items()}
         return chosen
 
-    def similarity(self, key: Key, other: "Compared") -> Tensor:
+    def similarity(self, measure: Measure, other: "Compared") -> Tensor:
         """(B,): 0 by definition where one of the two maps is zero everywhere and the other is sound and is not."""
         if self.failure or other.failure:
             return torch.full((len(self.flaws),), torch.nan)
-        a, b = self.features[key], other.features[key]
-        if key.measure == "ssim":
-            values = ssim(a, b, data_range=1.0 if key.sign == "abs" else 2.0)
+        a, b = self.features[measure], other.features[measure]
+        if measure.name == "ssim":
+            values = ssim(a, b, data_range=1.0 if measure.sign == "abs" else 2.0)
         else:
             values = (a * b).sum(1).clamp(-1, 1)
         one_is_zero = [{x, y} == {Flaw.NONE, Flaw.ZERO} for x, y in zip(self.flaws, other.flaws, strict=True)]
@@ -140,13 +140,13 @@ def _averaged(maps: Tensor, sign: str, cells: Sequence[int], size: tuple[int, in
     return averaged
 
 
-def _features(measure: str, maps: Tensor) -> Tensor:
+def _features(name: str, maps: Tensor) -> Tensor:
     """(B, H, W) -> what makes the measure a dot product, or for SSIM the normalised maps."""
-    if measure == "ssim":
+    if name == "ssim":
         return normalise(maps)
-    if measure == "cosine":
+    if name == "cosine":
         return units(maps.double())
-    if measure == "hog":
+    if name == "hog":
         features = hog_features(normalise(maps), pixels_per_cell=hog_cell(min(maps.shape[1:])))
     else:
         features = ranks(maps)
