@@ -279,10 +279,7 @@ def verdicts(similarities: Similarities, rows: pd.DataFrame) -> tuple[pd.DataFra
 
     A headline that fewer than half of its own analyses share is UNDECIDED; whether a control came out right is decided
     by the headline itself. A specification is one combination of measure, sign, noise (times the default), cell, order.
-
-    Args:
-        similarities: of `arrange`.
-        rows: the same network's, for the reasons of what was not measured.
+    The rows are the same network's, for the reasons of what was not measured.
     """
     overall, measures, curves = [], [], []
     headlines: dict[str, Judgement] = {}

@@ -13,11 +13,7 @@ from suite.studies.base import Outcome, Rows, Work
 def outcome_of(study: str, work: Work, audit: RandomisationAudit, names: Sequence[str]) -> Outcome:
     """The audit's rows as the study's on this network, and the paper's picture of the first photo and draw.
 
-    Args:
-        study: its name.
-        work: the chunk.
-        audit: of that chunk.
-        names: the stages that are drawn, by their count.
+    `names` are those of the stages that are drawn, by their count.
     """
     of_network = {"study": study, "model": work.model.card.name}
     rows: Rows = [replace(block, fields={**of_network, **block.fields}) for block in audit.rows()]

@@ -2,7 +2,6 @@
 
 import audited
 import networks
-import numpy as np
 import pandas as pd
 import pytest
 import tiny
@@ -12,7 +11,6 @@ from audited import Squares, smooth_pictures
 from suite.config import validate
 from suite.errors import ConfigError
 from suite.sanity.settings import AuditSettings
-from suite.studies.randomised import outcome_of
 from suite.studies.sanity.config import SanityConfig
 from suite.studies.sanity.report import SECTION
 from suite.studies.sanity.study import Sanity
@@ -89,18 +87,6 @@ def test_tables_hold_means_of_the_rows():
     assert line["s"] == pytest.approx(1 - (line["similarity"] - line["null"]) / (own - line["null"]))
     assert set(tables["sanity_verdicts"]["method"]) == {"gradient", *audited.with_controls({})}
     assert SECTION.tables(rows.iloc[:0], {"config": {"studies": {"sanity": {"noise": 1}}}}) == {}
-
-
-def test_an_audit_becomes_the_studys_outcome():
-    given = works.work(["gradient"])
-    audit = audited.audit(given.model, ["gradient"], given.images, given.targets, draw=2)
-    outcome = outcome_of("sanity", given, audit, [str(k) for k in range(9)])
-    blocks = list(audit.rows())
-    assert len(outcome.rows) == len(blocks)
-    for row, block in zip(outcome.rows, blocks, strict=True):
-        np.testing.assert_array_equal(row.values, block.values)
-        assert row.fields == {"study": "sanity", "model": "one", **block.fields}
-        assert row.fields["draw"] == 2
 
 
 @pytest.mark.slow

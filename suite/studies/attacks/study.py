@@ -300,7 +300,9 @@ class _Chunk:
         saved = as_saved(result.images)
         before, after = self._seen(work.scores[index]), self._seen(predict(work.model, saved))
         kind = "".join(c if c.isalnum() else "_" for c in title)
-        for k, i in ((k, i) for k, i in enumerate(index.tolist()) if i in work.plotted):
+        for k, i in enumerate(index.tolist()):
+            if i not in work.plotted:
+                continue
             words = {"id": work.ids[i], "title": title, "before": before[k], "after": after[k]}
             picture = {name: np.array(text) for name, text in words.items()}
             picture |= {"photo": pixels(work.images[i]), "adversarial": pixels(saved[k])}
