@@ -30,10 +30,10 @@ from suite.data.images import load_image
 from suite.data.sources import list_images
 from suite.models.blocks import blocks_of, randomised
 from suite.reference.captum import counterpart
-from suite.sanity.weight_randomisation import Compared
+from suite.sanity.compared import Compared, Measure
 
 FOUR = ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"]
-KEYS = [("spearman", "abs", 1), ("spearman", "signed", 1)]
+MEASURES = [Measure("spearman", "abs", 1), Measure("spearman", "signed", 1)]
 OURS, BARE, THEIRS = "audit of four methods", "bare passes", "Quantus's MPRT, four methods"
 LAST = "the audit, in channels_last"
 
@@ -43,7 +43,7 @@ def main() -> None:
     for name, value in (("rounds", 1), ("photos", 8), ("threads", 2), ("measures", 1)):
         parser.add_argument(f"--{name}", type=int, default=value)
     given = parser.parse_args()
-    keys = KEYS[: given.measures]
+    measures = MEASURES[: given.measures]
     torch.set_num_threads(given.threads)
 
     model = suite.load_model("squeezenet1_1").requires_grad_(False)
@@ -63,15 +63,15 @@ def main() -> None:
     def audit(network: torch.nn.Module, pixels: torch.Tensor) -> None:
         def ready() -> dict[str, Compared]:
             found = attribute_each(network, pixels, targets, methods)
-            return {label: Compared(maps, keys, size) for label, maps in found.items()}
+            return {label: Compared(maps, measures, size) for label, maps in found.items()}
 
         intact = ready()
         layers = blocks_of(network, pixels, "layer")[::-1]
         for count in range(1, len(layers) + 1):
             with randomised(network, layers[:count], seed=0, draw=0):
                 for label, found in ready().items():
-                    for key in keys:
-                        intact[label].similarity(key, found)
+                    for measure in measures:
+                        intact[label].similarity(measure, found)
 
     last = copy.deepcopy(model).to(memory_format=torch.channels_last)
     jobs: dict[str, Callable[[], object]] = {
@@ -83,7 +83,9 @@ def main() -> None:
     if theirs is not None:
         jobs[THEIRS] = theirs
     seconds = interleaved(jobs, given.rounds)
-    print(f"SqueezeNet 1.1, {len(images)} photos, {len(blocks)} layers, {len(keys)} measures, {given.threads} threads")
+    print(
+        f"SqueezeNet 1.1, {len(images)} photos, {len(blocks)} layers, {len(measures)} measures, {given.threads} threads"
+    )
     show(seconds, BARE, "x the bare passes")
     if theirs is not None:
         for name in (OURS, LAST):

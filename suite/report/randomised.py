@@ -1,8 +1,10 @@
 """What sections on randomised networks share: words of verdicts, the paper's picture, mean similarities. No torch."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from PIL import Image
 
 from suite.metrics.statistics import crossed_mean
@@ -11,7 +13,6 @@ from suite.report.sections import with_ends
 from suite.report.tiles import Row, Tile, map_tile, sheet
 from suite.sanity import verdict as judging
 
-CELL = judging.HEADLINE[2]
 WITHHELD = "WITHHELD"  # the networks that were trained did not learn what they should
 GOOD, BAD = frozenset({judging.PASS}), frozenset({judging.FAIL, judging.UNSTABLE, judging.VOID})
 SENTENCES = {
@@ -44,6 +45,18 @@ def mean_similarity(name: str, values: judging.Array) -> dict[str, float]:
     mean = crossed_mean(values)
     half = mean.half_width()
     return with_ends(name, mean.value, (mean.value - half, mean.value + half))
+
+
+def stage_similarities(
+    similarities: judging.Similarities, rows: pd.DataFrame
+) -> Iterator[tuple[judging.Key, str, dict[str, float]]]:
+    """Every stage at the noise and cell that are judged: its key, its block's name, its similarities' means."""
+    blocks = rows.drop_duplicates(["stage", "x"]).set_index(["stage", "x"])["layer"].to_dict()
+    for key, values in similarities.arrays.items():
+        if key.kind == "stage" and (key.noise, key.cell) == (similarities.noise, judging.CELL):
+            means, null = mean_similarity("similarity", values), similarities.arrays.get(key._replace(kind="null"))
+            means |= mean_similarity("null", null) if null is not None else {}
+            yield key, blocks[key.stage, key.number], means
 
 
 def draw_cascades(run_dir: Path, manifest: dict[str, Any], study: str, title: str) -> list[Picture]:

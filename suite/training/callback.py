@@ -3,7 +3,6 @@
 import suite._torchvision  # noqa: F401 - pytorch_lightning imports torchmetrics, which imports torchvision
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -16,9 +15,11 @@ from torch import Tensor, nn
 
 from suite.attribution.fused import Method, as_methods, attribute_each
 from suite.errors import ConfigError
-from suite.sanity.config import SanityConfig
-from suite.sanity.verdict import sensitivity
-from suite.sanity.weight_randomisation import WeightAudit
+from suite.models.blocks import blocks_of
+from suite.sanity.audit import RandomisationAudit
+from suite.sanity.settings import AuditSettings
+from suite.sanity.stages import random_blocks
+from suite.sanity.verdict import EVERYTHING, INTACT, METRIC, ORDER, sensitivity
 
 log = logging.getLogger("suite")
 
@@ -63,9 +64,6 @@ class AttributionAudit(pl.Callback):
         self.images, self.targets, self.region = images, targets, region
         self.methods, self.every, self.draws = as_methods(methods), every, draws
         self.stop_above, self.network = stop_above, network
-        self.settings = SanityConfig(
-            orders=("cascade_top",), stages="verdict", draws=draws, cells=(4,), noise_factors=(1,), random_logit=False
-        )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Audits, logs, and stops the training where the map sits on the shortcut."""
@@ -94,16 +92,18 @@ class AttributionAudit(pl.Callback):
                 share = (size * self.region.to(size)).sum((1, 2)) / size.sum((1, 2))
                 numbers[f"audit/{label}/mass"] = float(share.nanmean())
         ids = [str(i) for i in range(len(images))]
-        values: defaultdict[tuple[str, str], list[Tensor]] = defaultdict(list)
+        stages = random_blocks(blocks_of(model, images)[::-1], (ORDER,), verdict_only=True)
+        similarities: dict[tuple[str, str], list[np.ndarray]] = {}
         for draw in range(self.draws):
-            audit = WeightAudit(model, images, targets, ids, self.methods, self.settings, seed=0, draw=draw)
-            for finding in audit.findings():
-                if finding.metric == "spearman_abs" and finding.stage.order in ("intact", "everything"):
-                    values[finding.method, finding.kind].append(finding.values)
+            audit = RandomisationAudit(model, stages, images, targets, ids, self.methods, AuditSettings(), draw)
+            for block in audit.rows():
+                key = block.fields
+                if key["metric"] == METRIC and key["stage"] in (INTACT, EVERYTHING):
+                    similarities.setdefault((key["method"], key["other"]), []).append(block.values)
         for label in self.methods:
-            parts = [values[label, kind] for kind in ("self", "stage", "null", "other")]
+            parts = [similarities.get((label, kind), []) for kind in ("self", "stage", "null", "other")]
             if all(parts):
-                value = sensitivity(*(torch.stack(part, 1).cpu().numpy() for part in parts)).value
+                value = sensitivity(*(np.stack(part, 1) for part in parts)).value
                 if np.isfinite(value):
                     numbers[f"audit/{label}/S"] = value
         return numbers, maps

@@ -106,3 +106,16 @@ def test_bad_input_in_one_line():
         blocks_of(networks.seeded(networks.Conv), images, names=["convv"])
     with pytest.raises(NetworkError, match=r"'last.weight' and 1 more is in no block"):
         blocks_of(networks.seeded(networks.Conv), images, names=["conv"])
+
+
+def test_almost_the_same_is_a_thousandth_and_seeded():
+    net = networks.seeded(networks.Linear)
+    before, digest = net.fc.weight.detach().clone(), weights_digest(net)
+    blocks, seen = blocks_of(net, torch.zeros(1, 3, networks.SIDE, networks.SIDE)), []
+    for draw in (0, 0, 1):
+        with randomised(net, blocks, seed=0, draw=draw, jitter=0.001):
+            seen.append(net.fc.weight.detach() / before - 1)
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[0], seen[2])
+    assert seen[0].std().item() == pytest.approx(0.001, rel=0.05)
+    assert weights_digest(net) == digest

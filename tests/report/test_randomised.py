@@ -2,13 +2,18 @@
 
 from pathlib import Path
 
+import audited
+import networks
 import numpy as np
 import pandas as pd
 import pytest
+from audited import Squares, smooth_pictures
 from PIL import Image
 
-from suite.report.randomised import draw_cascades, mean_similarity
+from suite.report.randomised import draw_cascades, mean_similarity, stage_similarities
 from suite.report.tiles import GAP, LABEL, MARGIN
+from suite.sanity.settings import AuditSettings
+from suite.sanity.verdict import arrange
 from suite.studies.sanity import report as sanity_report
 
 MANIFEST = {"models": {"net": {"folder": "00"}}, "methods": {"saliency": {"signed": False}}}
@@ -38,3 +43,23 @@ def test_a_cascade_holds_more_methods_than_there_are_colours() -> None:
     nulls = pd.DataFrame(columns=["metric", "kind", "method", "similarity"])
     figure = sanity_report._similarity(table, nulls, "cascade_top", "blocks")
     assert len(figure.axes[0].lines) == 12
+
+
+def test_every_stage_stands_beside_another_photos_maps():
+    rows = audited.rows(networks.seeded(Squares), ["gradient"], smooth_pictures(4), draws=2, cells=(1, 4))
+    similarities = arrange(rows, AuditSettings().noise)
+    lines = {
+        (key.method, key.stage, key.metric): (block, m) for key, block, m in stage_similarities(similarities, rows)
+    }
+    block, means = lines["gradient", "everything", "cosine_abs"]
+    assert block == "fc"
+    own = rows[(rows["method"] == "gradient") & (rows["metric"] == "cosine_abs") & (rows["cell"] == 4)]
+    for name, kind in (("similarity", "stage"), ("null", "null")):
+        values = own.loc[(own["other"] == kind) & (own["stage"] == "everything"), "value"]
+        assert means[name] == pytest.approx(values.mean())
+        assert means[f"{name}_low"] < means[name] < means[f"{name}_high"]
+    assert "null" not in lines["gradient", "almost_same", "cosine_abs"][1]
+
+
+def test_a_mean_of_nothing_is_nan():
+    assert np.isnan(list(mean_similarity("similarity", np.full((3, 2), np.nan)).values())).all()

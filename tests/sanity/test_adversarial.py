@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from audited import frame
 from torch import Tensor, nn
 
 from suite.attribution.controls import Edges
@@ -14,15 +14,16 @@ from suite.attribution.fused import as_methods
 from suite.data.images import load_image
 from suite.data.sources import list_images
 from suite.metrics.similarity import ranks
+from suite.models.blocks import blocks_of
 from suite.models.load import load_model, weights_digest
-from suite.sanity.config import SanityConfig
+from suite.sanity.audit import RandomisationAudit, with_controls
 from suite.sanity.score import before_last_rectifier
+from suite.sanity.settings import AuditSettings
+from suite.sanity.stages import random_blocks
 from suite.sanity.verdict import FAIL, PASS, UNDECIDED, UNINFORMATIVE, UNSTABLE, arrange, verdicts
-from suite.sanity.weight_randomisation import WeightAudit, with_controls
 
-SETTINGS = SanityConfig(
-    stages="verdict", orders=("cascade_top",), draws=3, cells=(4, 8, 16), random_logit=False, noise_factors=(1,)
-)
+SETTINGS = AuditSettings(cells=(4, 8, 16))
+DRAWS = 3
 Maps = Callable[[nn.Module, Tensor, Tensor], Tensor]
 EDGES = Edges()
 
@@ -159,15 +160,10 @@ def judged() -> pd.DataFrame:
         "edges + noise 1": edges_and_noise(1), "edges + noise 4": edges_and_noise(4),
         "saliency 1": coarse(1), "saliency 2": coarse(2), "saliency 4": coarse(4),
     }  # fmt: skip
-    methods, lines = with_controls(as_methods(maps)), []
-    for draw in range(SETTINGS.draws):
-        for found in WeightAudit(model, images, targets, ids, methods, SETTINGS, seed=0, draw=draw).findings():
-            place = {"method": found.method, "stage": found.stage.order, "x": found.stage.count, "other": found.kind}
-            place |= {"noise": found.noise, "cell": found.cell, "metric": found.metric, "draw": draw}
-            place |= {"control": found.method.startswith("control"), "status": "ok", "message": ""}
-            lines += [place | {"image": i, "value": v} for i, v in zip(ids, found.values.tolist(), strict=True)]
-    rows = pd.DataFrame(lines)
-    rows.loc[~np.isfinite(rows["value"]), "status"] = "not_applicable"
+    methods = with_controls(as_methods(maps))
+    stages = random_blocks(blocks_of(model, images)[::-1], ("cascade_top",), verdict_only=True)
+    audits = [RandomisationAudit(model, stages, images, targets, ids, methods, SETTINGS, draw) for draw in range(DRAWS)]
+    rows = frame(audits)
     return verdicts(arrange(rows, SETTINGS.noise), rows)[0].set_index("method")
 
 

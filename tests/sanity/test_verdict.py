@@ -229,7 +229,7 @@ def test_every_pair_stands_in_its_own_place(shape):
     place = {"method": "a", "stage": "intact", "x": 0.0, "other": "self", "noise": 0.01, "cell": 4, "control": False}
     lines = [place | {"image": f"{i:03d}", "draw": j, "value": x} for (i, j), x in np.ndenumerate(expected)]
     rows = pd.DataFrame(lines).assign(metric="spearman_abs").sample(frac=1, random_state=0)
-    found = v.arrange(rows, 0.01).find("a", "intact", 0, "self", 0.01, 4, "spearman_abs")
+    found = v.arrange(rows, 0.01).arrays[v.Key("a", "intact", 0, "self", 0.01, 4, "spearman_abs")]
     np.testing.assert_array_equal(found, expected)
 
 

@@ -6,9 +6,14 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+import works
 
+from suite.attribution.saliency import Saliency
+from suite.attribution.smoothgrad import SmoothGrad
+from suite.core.rectifiers import rectifier_report
 from suite.reference import captum
 from suite.studies.agreement.report import agreement_verdicts
+from suite.studies.agreement.study import Agreement, _promise
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, kind: type, wrong: object) -> None:
@@ -18,8 +23,6 @@ def plant(monkeypatch: pytest.MonkeyPatch, kind: type, wrong: object) -> None:
 
 
 def test_one_ulp_on_one_pixel_of_one_image_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from suite.attribution.saliency import Saliency
-
     right = captum.COUNTERPARTS[Saliency].compute
     path = tiny.config(tmp_path, methods=["saliency", "gradient"], studies={"agreement": {}})
 
@@ -52,8 +55,6 @@ def test_one_ulp_on_one_pixel_of_one_image_is_found(tmp_path: Path, monkeypatch:
 
 
 def test_a_reference_that_raises_costs_only_its_own_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from suite.attribution.saliency import Saliency
-
     def broken(method, model, images, targets):
         raise RuntimeError("captum is unwell")
 
@@ -121,3 +122,28 @@ def test_a_constant_map_has_no_ranks(tmp_path: Path) -> None:
     assert "constant" in ranks["message"].iloc[0]
     bits = rows[(rows["method"] == "layer_activation") & (rows["metric"] == "bit_equal")]
     assert (bits["value"] == 1).sum() == 6
+
+
+def test_what_is_promised_of_a_comparison() -> None:
+    given = works.work()
+    survey = rectifier_report(given.model, given.images)
+    exact, loose = captum.counterpart(Saliency()), dataclasses.replace(
+        captum.counterpart(Saliency()), exact=False, tolerance=0.1, reason="because"
+    )  # fmt: skip
+    assert _promise(exact, survey, torch.device("cpu")) == (0.0, "")
+    assert _promise(loose, survey, torch.device("cpu")) == (0.1, "because")
+    tolerance, reason = _promise(exact, survey, torch.device("cuda"))
+    assert tolerance == 1e-3
+    assert "on a CPU" in reason
+
+
+def test_a_method_without_a_reference_says_so_and_a_control_needs_none() -> None:
+    given = works.work({"mine": tiny.luminance, "control_edges": "control_edges", "broken": tiny.raising})
+    frame = works.rows(Agreement(), given)
+    assert dict(zip(frame["method"], frame["status"], strict=True)) == {"mine": "not_applicable", "broken": "failed"}
+    assert "suite verify" in frame.loc[frame["method"] == "mine", "message"].iloc[0]
+
+
+def test_random_methods_cost_our_own_calls_on_the_librarys_stream_too() -> None:
+    methods, config = {"a": Saliency(), "b": SmoothGrad(samples=3)}, works.work().config
+    assert Agreement().cost(methods, config).backwards == 1 + 2 * SmoothGrad(samples=3).cost().backwards

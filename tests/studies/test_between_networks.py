@@ -6,11 +6,13 @@ from typing import Any
 import pandas as pd
 import pytest
 import tiny
+import works
 from safetensors.torch import save_file
 
 from suite.results import key_of
 from suite.studies.base import Work
 from suite.studies.between_networks.report import SECTION
+from suite.studies.between_networks.study import BetweenNetworks
 
 
 def networks(folder: Path, **changes: dict[str, object]) -> list[dict[str, object]]:
@@ -103,3 +105,15 @@ def test_verdicts_by_hand() -> None:
     alike = tables["between_networks"]
     assert set(alike["beyond_chance"]) == {"yes"}
     assert len(list(SECTION.plots(rows, tables))) == 2
+
+
+def test_a_network_that_could_not_be_had_and_a_method_that_fails_say_so() -> None:
+    given = works.work({"saliency": "saliency", "broken": tiny.raising}, names=("one", "two"))
+    frame = works.rows(BetweenNetworks(), given)
+    assert set(frame["other"]) == {"two"}
+    assert set(frame.loc[frame["method"] == "broken", "status"]) == {"failed"}
+    assert (frame.loc[frame["method"] == "saliency", "status"] == "ok").all()
+    given.others = []
+    absent = works.rows(BetweenNetworks(), given)
+    assert set(absent["status"]) == {"not_applicable"}
+    assert "two takes photos at another size, or could not be had" in absent["message"].iloc[0]

@@ -1,37 +1,43 @@
-"""The figures of comparison: neighbours are most alike, and pairs without a number are left out."""
+"""Method against method: the plain measures on the photo itself, a stranger's map beside, and no method in silence."""
 
-import numpy as np
-import pandas as pd
+import pytest
+import tiny
+import works
 
-from suite.studies.comparison.report import SECTION, comparison
-
-MEANS = {("a", "b"): 0.1, ("a", "c"): 0.9, ("b", "c"): 0.2}
-
-
-def pairs(means: dict[tuple[str, str], float]) -> pd.DataFrame:
-    lines = [{"model": "m", "metric": "ssim", "method": a, "other": b, "mean": mean} for (a, b), mean in means.items()]
-    table = pd.DataFrame(lines)
-    beside = {"mean_low": table["mean"] - 0.1, "mean_high": table["mean"] + 0.1}
-    return table.assign(**beside, unrelated_mean=0.0, unrelated_p95=0.05)
+from suite.core.partners import partners
+from suite.metrics.similarity import spearman
+from suite.studies.base import magnitude
+from suite.studies.comparison.report import SECTION
+from suite.studies.comparison.study import Comparison
 
 
-def test_neighbours_in_the_heat_map_are_most_alike() -> None:
-    heat, dots = SECTION.plots(pd.DataFrame(), {"comparison": pairs(MEANS)})
-    assert (heat.name, dots.name) == ("heatmap-m-ssim", "pairs-m-ssim")
-    ax = heat.draw().axes[0]
-    names = [text.get_text() for text in ax.get_yticklabels()]
-    assert abs(names.index("a") - names.index("c")) == 1
-    cells = np.reshape([float(text.get_text()) for text in ax.texts], (3, 3))
-    np.testing.assert_array_equal(cells, cells.T)
-    assert cells[names.index("a"), names.index("c")] == 0.9
-    assert [text.get_text() for text in dots.draw().axes[0].get_yticklabels()] == ["a · c", "b · c", "a · b"]
+def test_pairs_are_compared_on_one_photo_and_with_a_strangers_map() -> None:
+    given = works.work(["saliency", "input_x_gradient"])
+    frame = works.rows(Comparison(), given)
+    a, b = (magnitude(given.maps[label], given.size) for label in ("saliency", "input_x_gradient"))
+    found = works.values(frame, "spearman", method="saliency", other="input_x_gradient", stage="same_photo")
+    assert found == pytest.approx(spearman(a, b).tolist())
+    partner = partners(given.targets.tolist())
+    found = works.values(frame, "spearman", method="saliency", other="input_x_gradient", stage="unrelated_photos")
+    assert found == pytest.approx(spearman(a, b[partner]).tolist())
+    itself = frame[frame["method"] == frame["other"]]
+    assert set(itself["stage"]) == {"unrelated_photos"}  # a map is 1 with itself, which says nothing
+    assert set(frame["metric"]) == {"spearman", "ssim", "top10_overlap"}
 
 
-def test_a_pair_without_a_number_is_as_far_apart_as_can_be() -> None:
-    heat, _ = SECTION.plots(pd.DataFrame(), {"comparison": pairs({("a", "b"): 0.5, ("c", "c"): 1.0, ("b", "c"): 0.5})})
-    assert len(heat.draw().axes[0].texts) == 7  # the cell of a and c is empty, twice
-    assert not list(SECTION.plots(pd.DataFrame(), {"comparison": pairs({("a", "a"): 1.0, ("a", "b"): np.nan})}))
+def test_a_method_without_a_map_has_rows_that_say_why() -> None:
+    frame = works.rows(Comparison(), works.work({"saliency": "saliency", "broken": tiny.raising}))
+    broken = frame[frame["method"] == "broken"]
+    assert set(broken["status"]) == {"failed"}
+    assert "boom" in broken["message"].iloc[0]
+    assert len(broken) == 4
 
 
-def test_no_rows_give_no_table() -> None:
-    assert comparison(pd.DataFrame({"status": []}), {}).empty
+def test_the_section_holds_every_pair_of_methods() -> None:
+    frame = works.rows(Comparison(), works.work(["saliency", "input_x_gradient", "gradient"]))
+    pairs = SECTION.tables(frame, {})["comparison"].query("metric == 'spearman'")
+    named = {tuple(sorted((line["method"], line["other"]))) for line in pairs.to_dict("records")}
+    assert len(named) == len(pairs) == 6  # three pairs, and each method with strangers' maps of its own
+    same = pairs[(pairs["method"] == "gradient") & (pairs["other"] == "saliency")]
+    values = works.values(frame, "spearman", method="saliency", other="gradient", stage="same_photo")
+    assert same["mean"].item() == pytest.approx(sum(values) / 4)

@@ -1,43 +1,47 @@
-"""The section on predictions, by hand."""
+"""What the network makes of each image, by hand; and images that could not be read, have no label or no scores."""
 
-import math
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
 
-import pandas as pd
+import pytest
+import torch
+import works
 
-from suite.results import row
-from suite.studies.predictions.report import SECTION, accuracy, predictions
-
-
-def frame(*rows: dict[str, Any]) -> pd.DataFrame:
-    table = pd.DataFrame([row(**{"model": "m", **fields}) for fields in rows])
-    return table.astype({"target": "Int64", "draw": "Int64", "x": float})
+from suite.data.sources import ImageFile
+from suite.studies.predictions.study import Predictions
 
 
-def test_predictions_and_accuracy_by_hand() -> None:
-    def photo(image: str, target: int, top: int, **correct: Any) -> list[dict[str, Any]]:
-        base = {"study": "predictions", "image": image, "target": target}
-        rows = [base | {"metric": "top1", "value": top}, base | {"metric": "confidence", "value": 0.25}]
-        return rows + [base | {"metric": name} | correct for name in ("correct", "correct_top5")]
+def test_top_class_confidence_and_whether_it_is_right() -> None:
+    given = works.work(labels=[0, 1, None, 3])
+    frame = works.rows(Predictions(), given)
+    share, top = given.scores.double().softmax(1).max(1)
+    assert works.values(frame, "top1") == top.tolist()
+    assert works.values(frame, "confidence") == pytest.approx(share.tolist())
+    labels = {"0.png": 0, "1.png": 1, "3.png": 3}
+    correct = frame[frame["metric"] == "correct"].set_index("image")
+    for name, label in labels.items():
+        assert correct["value"][name] == float(top[int(name[0])] == label)
+    assert correct["status"]["2.png"] == "not_applicable"
+    assert "no label" in correct["message"]["2.png"]
+    assert set(frame[(frame["metric"] == "correct_top5") & (frame["status"] == "ok")]["value"]) == {1.0}  # of 5 classes
 
-    unlabelled = {"status": "not_applicable", "value": math.nan, "message": "no label"}
-    rows = photo("a", 1, 1, value=1) + photo("b", 1, 7, value=0) + photo("c", 7, 7, **unlabelled)
-    table = predictions(frame(*rows), {"class_names": {"1": "snail"}})
-    a, b, c = table.to_dict("records")
-    assert (a["label"], a["top1"], a["correct"]) == ("snail", "snail", "yes")
-    assert (b["label"], b["top1"], b["correct"]) == ("snail", "class 7", "no")
-    assert (c["label"], c["top1"], c["correct"], c["note"]) == ("", "class 7", "", "no label")
-    share = accuracy(frame(*rows)).iloc[0]
-    assert (share["photos"], share["n"], share["top1"]) == (3, 2, 0.5)
-    assert SECTION.captions({"predictions": table}) == {
-        ("m", "a"): ("snail", "snail, 25.0% (right)"),
-        ("m", "b"): ("snail", "class 7, 25.0% (wrong)"),
-        ("m", "c"): ("", "class 7, 25.0%"),
+
+def test_an_image_that_cannot_be_read_fails_and_so_does_one_whose_scores_are_nan() -> None:
+    given = works.work()
+    given = replace(given, faults=[(ImageFile("bad.png", Path(), 0, ""), "it is no image")])
+    given.scores = given.scores.clone()
+    given.scores[1, 0] = torch.nan
+    frame = works.rows(Predictions(), given)
+    failed = frame[frame["status"] == "failed"].set_index("image")["message"]
+    assert failed.to_dict() == {
+        "bad.png": "it is no image",
+        "1.png": "the network's scores of this image hold NaN or infinity",
     }
-    nothing = accuracy(frame(*photo("c", 7, 7, **unlabelled))).iloc[0]
-    assert nothing["n"] == 0
-    assert math.isnan(nothing["top1"])
+    assert "1.png" not in set(frame.loc[frame["metric"] == "top1", "image"])
 
 
-def test_a_run_without_predictions_has_no_captions() -> None:
-    assert SECTION.captions({}) == {}
+def test_a_chunk_without_a_readable_image_has_its_faults_alone() -> None:
+    given = works.work()
+    fault = (ImageFile("bad.png", Path(), 0, ""), "it is no image")
+    empty = replace(given, images=given.images[:0], files=[], positions=[], notes=[], faults=[fault])
+    assert works.rows(Predictions(), empty)["image"].tolist() == ["bad.png"]

@@ -1,47 +1,72 @@
-"""The figure of costs: numbers, floor, and a log axis where one method costs very much."""
+"""Raw samples of every job of every round, in the bare passes of the same round; and the clock and memory below."""
 
-import numpy as np
-import pandas as pd
+import time
+
 import pytest
+import tiny
+import torch
+import works
 
+from suite.studies.speed.clock import peak_bytes, synchronise
+from suite.studies.speed.config import SpeedConfig
 from suite.studies.speed.report import SECTION
+from suite.studies.speed.study import Speed
 
 
-def table(**passes: float) -> pd.DataFrame:
-    lines = []
-    for method, value in passes.items():
-        sides = {f"{side}_passes{end}": value for side in ("own", "captum") for end in ("", "_low", "_high")}
-        lines.append({"model": "m", "stage": "batch", "method": method.replace("_", " ")} | sides)
-    return pd.DataFrame(lines)
+def sleepy(model, images, targets):
+    time.sleep(0.05)
+    return images
 
 
-def axes(speed: pd.DataFrame, **tables: pd.DataFrame):
-    (plot,) = SECTION.plots(pd.DataFrame(), {"speed": speed, **tables})
-    assert plot.name == "cost-m-batch"
-    (ax,) = plot.draw().axes
-    return ax
+def test_every_job_is_timed_each_round_in_passes_of_its_round() -> None:
+    given = works.work({"saliency": "saliency", "mine": sleepy}, speed={"rounds": 3, "memory": False})
+    frame = works.rows(Speed(), given)
+    jobs = {
+        ("forward", "bare", "batch"), ("forward_and_gradient", "bare", "batch"), ("saliency", "own", "batch"),
+        ("saliency", "captum", "batch"), ("mine", "own", "batch"), ("all methods", "own", "batch"),
+        ("forward_and_gradient", "bare", "one_by_one"), ("all methods", "own", "one_by_one"),
+    }  # fmt: skip
+    seconds = frame[frame["metric"] == "seconds"].set_index(["method", "implementation", "stage", "draw"])["value"]
+    assert set(seconds.index) == {(*job, draw) for job in jobs for draw in range(3)}
+    assert set(frame["x"]) == {4.0}
+    passes = frame[frame["metric"] == "passes"].set_index(["method", "implementation", "stage", "draw"])["value"]
+    for (*job, draw), value in passes.items():
+        bare = seconds[("forward_and_gradient", "bare", job[2], draw)]
+        assert value == pytest.approx(seconds[(*job, draw)] / bare)
+    assert min(works.values(frame, "seconds", method="mine")) > 0.05
+    assert min(works.values(frame, "seconds", method="all methods", stage="one_by_one")) > 4 * 0.05
 
 
-def test_each_number_is_written_and_the_floor_is_drawn_where_there_is_one() -> None:
-    floor = pd.DataFrame({"model": ["m"], "stage": ["batch"], "floor": [1.4], "four_maps_passes": [1.5]})
-    ax = axes(table(saliency=1.0, all_methods=1.5), speed_floor=floor)
-    words = [text.get_text() for text in ax.texts]
-    assert words == ["1.00", "1.50", "1.00", "1.50", "floor 1.40"]
-    assert ax.get_xscale() == "linear"
-    assert "floor 1.40" not in [text.get_text() for text in axes(table(saliency=1.0, all_methods=1.5)).texts]
+def test_captums_sum_is_there_where_it_has_every_method_and_memory_is_measured() -> None:
+    frame = works.rows(Speed(), works.work(["saliency", "gradient"], speed={"rounds": 2, "one_by_one": False}))
+    captum = frame[(frame["implementation"] == "captum") & (frame["metric"] == "seconds")]
+    total = captum[captum["method"] == "all methods"].set_index("draw")["value"]
+    parts = captum[captum["method"] != "all methods"].groupby("draw")["value"].sum()
+    assert total.to_dict() == pytest.approx(parts.to_dict())
+    memory = frame[frame["metric"] == "peak_memory"]
+    assert (memory["value"] > 0).all()
+    assert set(memory["unit"]) == {"MiB"}
 
 
-def test_what_costs_very_much_takes_a_log_axis() -> None:
-    assert axes(table(saliency=1.0, occlusion=60.0)).get_xscale() == "log"
+def test_a_method_without_a_map_is_not_timed_and_says_why() -> None:
+    given = works.work({"saliency": "saliency", "broken": tiny.raising}, speed={"rounds": 2, "memory": False})
+    broken = works.rows(Speed(), given).query("method == 'broken'")
+    assert broken["status"].tolist() == ["failed"]
+    assert "boom" in broken["message"].item()
 
 
-def test_a_method_without_a_reference_has_one_mark() -> None:
-    speed = table(saliency=1.0).drop(columns=[f"captum_passes{end}" for end in ("", "_low", "_high")])
-    assert [text.get_text() for text in axes(speed).texts] == ["1.00"]
+def test_the_peak_is_what_a_call_holds_at_a_time() -> None:
+    def twice() -> None:
+        for _ in range(2):
+            torch.empty(2**20, dtype=torch.uint8).fill_(1)
+
+    assert peak_bytes(twice, torch.device("cpu")) == pytest.approx(2**20, rel=0.01)
+    synchronise(torch.device("cpu"))  # nothing to wait for
 
 
-@pytest.mark.parametrize("lines", [0, 2])
-def test_findings_are_of_the_batch(lines: int) -> None:
-    speed = pd.concat([table(a=1.5, b=np.nan), table(c=1.0).assign(stage="one_by_one")])[: lines or None]
-    findings = list(SECTION.findings({"speed": speed}))
-    assert [(line["method"], line["verdict"]) for line in findings] == [("a", "1.50 passes")]
+def test_passes_are_counted_before_a_run_and_the_section_has_a_line_a_method() -> None:
+    given = works.work(["saliency"], speed={"rounds": 2})
+    assert given.config.section(SpeedConfig).rounds == 2
+    assert Speed().cost(given.methods, given.config).backwards == (1 + 2 * 1) * 3
+    tables = SECTION.tables(works.rows(Speed(), given), {})
+    assert "saliency" in set(next(iter(tables.values()))["method"])

@@ -1,10 +1,5 @@
-"""The settings of the study."""
+"""The study has no settings of its own."""
 
 from suite.settings import StudySettings
 
-
-class BetweenNetworksConfig(StudySettings):
-    """Network against network, by the maps of the same photo."""
-
-
-CONFIG = BetweenNetworksConfig
+CONFIG = StudySettings

@@ -1,7 +1,7 @@
 """Between networks: do two networks look at the same places of a photo?"""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from suite.attribution.base import Attribution
 from suite.config import RunConfig
@@ -25,17 +25,18 @@ class BetweenNetworks(Study):
     def run(self, work: Work) -> Outcome:
         rows: Rows = []
         for other in work.others:
-            place = {"other": other.model.card.name}
+            name = other.model.card.name
             for label in work.methods:
-                lost = [w.maps[label] for w in (work, other) if label not in w.comparable]
-                if lost:
-                    assert isinstance(lost[0], SuiteError)
-                    rows += work.unavailable_rows(self.name, label, "spearman", lost[0], stage="same_photo", **place)
+                missing = [w.maps[label] for w in (work, other) if label not in w.comparable]
+                if missing:
+                    why = cast(SuiteError, missing[0])
+                    rows += work.unavailable_rows(self.name, label, "spearman", why, other=name, stage="same_photo")
                     continue
                 for stage, partner in work.pairings().items():
-                    for metric, values, why in work.comparable[label].compare(other.comparable[label], partner):
-                        rows += work.rows(self.name, label, metric, values, stage=stage, undefined=why, **place)
-        here = [one.model.card.name for one in (work, *work.others)]
+                    for metric, values, undefined in work.comparable[label].compare(other.comparable[label], partner):
+                        fields = {"other": name, "stage": stage, "undefined": undefined}
+                        rows += work.rows(self.name, label, metric, values, **fields)
+        here = {work.model.card.name, *(other.model.card.name for other in work.others)}
         for title in (part.title for part in work.config.models if part.title not in here):
             apart = NotApplicable(f"{title} takes photos at another size, or could not be had")
             rows += work.unavailable_rows(self.name, "", "spearman", apart, other=title, stage="same_photo")

@@ -1,10 +1,5 @@
-"""The settings of the study."""
+"""The study has no settings of its own."""
 
 from suite.settings import StudySettings
 
-
-class ComparisonConfig(StudySettings):
-    """Method against method, beside maps of unrelated photos."""
-
-
-CONFIG = ComparisonConfig
+CONFIG = StudySettings

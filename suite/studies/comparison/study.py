@@ -32,9 +32,9 @@ class Comparison(Study):
             for stage, partner in work.pairings().items():
                 for metric, values, why in maps[a].compare(maps[b], partner) if a != b or partner else ():
                     rows += work.rows(self.name, a, metric, values, other=b, stage=stage, undefined=why)
-        for label, found in work.maps.items():
-            if not isinstance(found, Tensor):
-                rows += work.unavailable_rows(self.name, label, "spearman", found, stage="same_photo")
+        for label, result in work.maps.items():
+            if not isinstance(result, Tensor):
+                rows += work.unavailable_rows(self.name, label, "spearman", result, stage="same_photo")
         return Outcome(rows, work.pictures("agreement"))
 
 

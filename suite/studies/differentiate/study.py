@@ -1,9 +1,9 @@
 """What to differentiate: the score, its log-probability, its probability or the cross entropy; and a gradient's limits.
 
-Everything is of the class explained. No method of the run is used: the maps here are plain gradients at the pixels.
+No method of the run is used: the maps here are plain gradients at the pixels, of the class explained.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import ClassVar
 
@@ -61,66 +61,65 @@ class Differentiate(Study):
     def run(self, work: Work) -> Outcome:
         options = work.config.section(DifferentiateConfig)
         gradients = _gradients(work)
-        others = gradients.pop(_OTHERS)
-        rows = self._quantities(work, gradients, others)
+        rows = self._quantities(work, gradients)
         rows += self._linear(work, gradients["score"], options.radii)
         rows += self._saturation(work, gradients["score"])
         return Outcome(rows + self._interactions(work, options.grid))
 
-    def _quantities(self, work: Work, gradients: Mapping[str, Tensor], others: Tensor) -> Rows:
+    def _quantities(self, work: Work, gradients: Mapping[str, Tensor]) -> Rows:
         beside = work.scores.double().softmax(1).scatter(1, work.targets[:, None], 0).sum(1)  # 1 - p, precisely
         rows = work.rows(self.name, "", "other_probability", beside, unit="probability")
-        norms = {name: _norm(gradient) for name, gradient in gradients.items()}
-        through = _norm(others) / (norms["score"] + _norm(others))
+        norms = {name: torch.linalg.vector_norm(g.double(), dim=(1, 2, 3)) for name, g in gradients.items()}
+        through = norms[_OTHERS] / (norms["score"] + norms[_OTHERS])
         zero = "the gradient is zero everywhere: the softmax is saturated at this precision"
-        for name, norm in norms.items():
+        for name in QUANTITIES:
             share = torch.zeros_like(through) if name == "score" else through
             rows += work.rows(self.name, name, "other_classes", share, undefined=zero)
-            rows += work.rows(self.name, name, "relative_norm", norm / norms["score"], undefined=zero)
-        signed = {name: ranks(gradient) for name, gradient in gradients.items()}
-        sizes = {name: ranks(magnitude(gradient, work.size)) for name, gradient in gradients.items()}
+            rows += work.rows(self.name, name, "relative_norm", norms[name] / norms["score"], undefined=zero)
+        signed = {name: ranks(gradients[name]) for name in QUANTITIES}
+        sizes = {name: ranks(magnitude(gradients[name], work.size)) for name in QUANTITIES}
         for a, b in combinations(QUANTITIES, 2):
             for metric, ranked in (("spearman", signed), ("spearman_magnitude", sizes)):
                 alike = rank_correlation(ranked[a], ranked[b])
                 rows += work.rows(self.name, a, metric, alike, other=b, undefined=zero)
         return rows
 
-    def _linear(self, work: Work, gradient: Tensor, radii: tuple[float, ...]) -> Rows:
+    def _linear(self, work: Work, gradient: Tensor, radii: Sequence[float]) -> Rows:
         """The root of the summed squares of what is missed over that of the change, over a stage's directions."""
         draws = ImageDraws(work.images, work.ids, work.config.seed, self.name)
         stages = {"sign_of_gradient": gradient.sign()[:, None], "random_signs": draws.normal(_DIRECTIONS).sign()}
-        here = score(work.scores, work.targets).double()
+        here, same = _score(work), "the score does not change at this radius"
         rows: Rows = []
         for stage, directions in stages.items():
-            slopes = torch.einsum("bchw,bkchw->kb", gradient.double(), directions.double())
+            predicted = torch.einsum("bchw,bkchw->kb", gradient.double(), directions.double())
             for radius in radii:
-                moved = [_score(work, work.images + radius * d) - here for d in directions.unbind(1)]
-                change = torch.stack(moved)  # (k, B)
-                error = finite((change - radius * slopes).norm(dim=0) / change.norm(dim=0))
-                same = "the score does not change at this radius"
+                change = torch.stack([_score(work, work.images + radius * d) - here for d in directions.unbind(1)])
+                error = finite((change - radius * predicted).norm(dim=0) / change.norm(dim=0))  # of (k, B)
                 rows += work.rows(self.name, "score", "linear_error", error, stage=stage, x=radius, undefined=same)
         return rows
 
     def _saturation(self, work: Work, gradient: Tensor) -> Rows:
-        change = score(work.scores, work.targets).double() - _score(work, torch.zeros_like(work.images))
-        sums = {
-            "input_x_gradient": (gradient * work.images).double().sum((1, 2, 3)),
-            "integrated_gradients": _PATH(work.model, work.images, work.targets, work.ids).double().sum((1, 2, 3)),
+        change, same = (
+            _score(work) - _score(work, torch.zeros_like(work.images)),
+            "the score of the photo is that of a black one",
+        )
+        maps = {
+            "input_x_gradient": gradient * work.images,
+            "integrated_gradients": _PATH(work.model, work.images, work.targets, work.ids),
         }
-        same = "the score of the photo is that of a black one"
         rows: Rows = []
-        for name, summed in sums.items():
-            share = (summed / change).masked_fill(change == 0, torch.nan)
+        for name, values in maps.items():
+            share = (values.double().sum((1, 2, 3)) / change).masked_fill(change == 0, torch.nan)
             rows += work.rows(self.name, name, "share_of_change", share, stage="photo", undefined=same)
         if work.first:
             toy, at = Saturated(), torch.full((1, 1, 1, 1), 2.0)
             for name, method in (("input_x_gradient", InputXGradient()), ("integrated_gradients", _PATH)):
-                place = work.place(self.name) | {"method": name, "metric": "share_of_change", "stage": "toy"}
-                rows.append(row(**place, value=abs(float(method(toy, at, 0)))))  # of a change of 1
+                fields = work.place(self.name, name) | {"metric": "share_of_change", "stage": "toy"}
+                rows.append(row(**fields, value=abs(float(method(toy, at, 0)))))  # of a change of 1
         return rows
 
     def _interactions(self, work: Work, grid: int) -> Rows:
-        height, width = work.images.shape[2:]
+        height, width = work.size
         down, across = (torch.arange(side, device=work.images.device) * grid // side for side in (height, width))
         square = down[:, None] * grid + across  # (H, W)
         paint = work.images.mean((2, 3), keepdim=True)
@@ -129,7 +128,7 @@ class Differentiate(Study):
             hidden = torch.isin(square, torch.tensor(numbers, device=square.device))
             return _score(work, torch.where(hidden, paint, work.images))
 
-        whole = score(work.scores, work.targets).double()
+        whole = _score(work)
         alone = [without(number) for number in range(grid**2)]
         together, change = torch.zeros_like(whole), torch.zeros_like(whole)
         for a, b in _touching(grid):
@@ -145,8 +144,9 @@ def _touching(grid: int) -> list[tuple[int, int]]:
     return [(n, n + 1) for n in numbers if (n + 1) % grid] + [(n, n + grid) for n in numbers if n + grid < grid**2]
 
 
-def _score(work: Work, images: Tensor) -> Tensor:
-    return score(predict(work.model, images), work.targets).double()
+def _score(work: Work, images: Tensor | None = None) -> Tensor:
+    """(B,) of the photos, or of other images in their place."""
+    return score(work.scores if images is None else predict(work.model, images), work.targets).double()
 
 
 def _gradients(work: Work) -> dict[str, Tensor]:
@@ -163,11 +163,6 @@ def _gradients(work: Work) -> dict[str, Tensor]:
             _OTHERS: (besides * scores).sum(),
         }
         return {name: torch.autograd.grad(q, pixels, retain_graph=True)[0] for name, q in quantities.items()}
-
-
-def _norm(gradient: Tensor) -> Tensor:
-    norms: Tensor = torch.linalg.vector_norm(gradient.double(), dim=(1, 2, 3))
-    return norms
 
 
 STUDY = Differentiate()

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from suite.sanity.settings import AuditSettings
 from suite.settings import Number, StudySettings
 
 
@@ -14,6 +15,10 @@ class LabelsConfig(StudySettings):
     noise: Number = Field(0.0112, gt=0, description="standard deviation of e, in pixel units [0, 1]")
     noise_factors: tuple[Number, ...] = (0.5, 1, 2, 4)
     cells: tuple[int, ...] = (1, 4)
+
+    def audit(self, seed: int) -> AuditSettings:
+        """How the study's audits compare maps."""
+        return AuditSettings(seed, self.noise, self.noise_factors, self.cells)
 
 
 CONFIG = LabelsConfig

@@ -8,7 +8,7 @@ import pandas as pd
 
 from suite.metrics.statistics import wilson_interval
 from suite.report.figures import methods_down
-from suite.report.randomised import BAD, CELL, GOOD, HEADERS, SENTENCES, WITHHELD, draw_cascades, mean_similarity
+from suite.report.randomised import BAD, GOOD, HEADERS, SENTENCES, WITHHELD, draw_cascades, stage_similarities
 from suite.report.sections import Plot, Section, Tables, groups, records, with_ends
 from suite.report.style import INK, PALETTE, Figure, canvas
 from suite.report.words import as_words
@@ -38,70 +38,64 @@ TEXTS = {
 
 
 def gates(rows: pd.DataFrame) -> pd.DataFrame:
-    """What each network knows, and whether that is what it should."""
+    """What each network has learned, and whether that is what it should."""
     lines = []
     for line in records(rows[rows["other"] == "gate"]):
-        low, high = wilson_interval(round(line["value"] * line["x"]), int(line["x"]), confidence=0.99)
-        part, permuted = line["metric"].removeprefix("accuracy_"), line["stage"] == "permuted"
+        accuracy, labels, pictures = line["value"], line["stage"], line["metric"].removeprefix("accuracy_")
+        low, high = wilson_interval(round(accuracy * line["x"]), int(line["x"]), confidence=0.99)
         needed, held = "", True
-        if permuted and part == "train":
-            needed, held = "at least 0.95", line["value"] >= 0.95
-        elif permuted:
+        if (labels, pictures) == (judging.PERMUTED, "train"):
+            needed, held = "at least 0.95", accuracy >= 0.95
+        elif labels == judging.PERMUTED:
             needed, held = "0.10 inside the interval", low <= CHANCE <= high
-        elif part == "test":
+        elif pictures == "test":
             least = 0.9 if line["model"].startswith("mlp") else 0.95
-            needed, held = f"at least {least}", line["value"] >= least
-        shown = {"model": line["model"], "labels": line["stage"], "pictures": part, "seed": line["draw"]}
-        shown |= with_ends("accuracy", line["value"], (low, high))
-        why = f"{line['stage']} labels: {part} accuracy {line['value']:.3f}, needed {needed}"
-        lines.append(shown | {"needed": needed, "held": "yes" if held else "no", "why": why})
+            needed, held = f"at least {least}", accuracy >= least
+        shown = {"model": line["model"], "labels": labels, "pictures": pictures, "seed": line["draw"]}
+        shown |= with_ends("accuracy", accuracy, (low, high)) | {"needed": needed, "held": "yes" if held else "no"}
+        lines.append(shown | {"why": f"{labels} labels: {pictures} accuracy {accuracy:.3f}, needed {needed}"})
     return pd.DataFrame(lines)
 
 
 def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
     """Gates, verdicts, measures, architectures."""
-    settings = manifest["config"]["studies"].get("labels") or {}
+    settings = manifest["config"]["studies"].get("labels")
     if not settings:
         return {}
-    noise, known = float(settings["noise"]), gates(rows)
-    verdicts: list[pd.DataFrame] = []
-    measures: list[pd.DataFrame] = []
-    between = []
-    for model, mine in rows[(rows["other"] != "gate") & (rows["metric"] != "item")].groupby("model", sort=False):
-        failed = "; ".join(known.loc[(known["model"] == model) & (known["held"] == "no"), "why"])
-        found = judging.arrange(mine, noise)
-        overall, by_measure, _ = judging.verdicts(found, mine)
-        overall = overall.assign(verdict=WITHHELD, reason=failed, stability="") if failed else overall
-        for table, made in ((overall, verdicts), (by_measure, measures)):
-            made.append(_one_stage(table.assign(model=model)))
-        names = mine.drop_duplicates(["stage", "x"]).set_index(["stage", "x"])["layer"].to_dict()
-        for (method, stage, k, kind, sd, cell, metric), values in found.arrays.items():
-            if stage == "architecture" and kind == "stage" and (sd, cell) == (round(noise, 9), CELL):
-                null = found.find(method, stage, k, "null", noise, cell, metric)
-                line = {"model": model, "method": method, "other": names[stage, k], "metric": metric}
-                line |= mean_similarity("similarity", values)
-                between.append(line | (mean_similarity("null", null) if null is not None else {}))
-    tables = {"labels_verdicts": pd.concat(verdicts) if verdicts else pd.DataFrame()}
-    tables |= {"labels_gates": known.drop(columns="why")}
-    tables |= {"labels_measures": pd.concat(measures) if measures else pd.DataFrame()}
-    tables |= {"labels_architectures": pd.DataFrame(between)}
-    return {name: table.reset_index(drop=True) for name, table in tables.items() if len(table)}
+    learned, verdicts, measures, between = gates(rows), [pd.DataFrame()], [pd.DataFrame()], []
+    for model, own in rows[(rows["other"] != "gate") & (rows["metric"] != "item")].groupby("model", sort=False):
+        similarities = judging.arrange(own, float(settings["noise"]))
+        overall, by_measure, _ = judging.verdicts(similarities, own)
+        failed = learned[(learned["model"] == model) & (learned["held"] == "no")]
+        if len(failed):
+            overall = overall.assign(verdict=WITHHELD, reason="; ".join(failed["why"]), stability="")
+        verdicts.append(_one_stage(model, overall))
+        measures.append(_one_stage(model, by_measure))
+        for key, architecture, means in stage_similarities(similarities, own):
+            if key.stage == "architecture":
+                line = {"model": model, "method": key.method, "other": architecture, "metric": key.metric}
+                between.append(line | means)
+    tables = {
+        "labels_verdicts": pd.concat(verdicts, ignore_index=True),
+        "labels_gates": learned.drop(columns="why"),
+        "labels_measures": pd.concat(measures, ignore_index=True),
+        "labels_architectures": pd.DataFrame(between),
+    }
+    return {name: table for name, table in tables.items() if len(table)}
 
 
-def _one_stage(table: pd.DataFrame) -> pd.DataFrame:
+def _one_stage(model: Any, table: pd.DataFrame) -> pd.DataFrame:
     """The verdicts of sanity where its two stages are one, in the words of labels."""
     table = table.drop(columns=[c for c in table if str(c).startswith("s_half")])
     names = {c: str(c).replace("_everything", "") for c in table} | {"r_stage": "r_permuted", "draws": "seeds"}
-    table = table.rename(columns=names)
-    return table[["model", *(c for c in table if c != "model")]]
+    return pd.concat([pd.Series(model, table.index, name="model"), table.rename(columns=names)], axis=1)
 
 
-def _plots(rows: pd.DataFrame, made: Tables) -> Iterable[Plot]:
-    table = made.get("labels_verdicts", pd.DataFrame())
+def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
+    table = tables.get("labels_verdicts", pd.DataFrame())
     for model, part in groups(table[~table["control"].astype(bool)] if len(table) else table, "model"):
-        text = (
-            f"Maps of {model} trained on true and on permuted labels: similarity, beside the noise floor and the null."
-        )
+        text = f"Maps of {model} trained on true and on permuted labels: similarity, "
+        text += "beside the noise floor and the null."
         yield Plot(f"labels-{model}", text, partial(_side_by_side, part))
 
 

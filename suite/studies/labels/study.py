@@ -8,13 +8,17 @@ from suite.attribution.base import Attribution
 from suite.attribution.fused import plan_cost
 from suite.config import RunConfig
 from suite.core.passes import Cost
+from suite.models.blocks import blocks_of
 from suite.results.schema import row
-from suite.sanity.label_randomisation import STAGE, LabelAudit, settings_for
-from suite.sanity.weight_randomisation import with_controls
+from suite.sanity.audit import RandomisationAudit, with_controls
+from suite.sanity.stages import other_networks
+from suite.sanity.verdict import PERMUTED
 from suite.studies.base import Outcome, Rows, Study, Work
 from suite.studies.labels.config import LabelsConfig
-from suite.studies.randomised import picture_of, rows_of
+from suite.studies.randomised import outcome_of
 from suite.training.fit import Recipe, as_network, recipe_of, train
+
+TRUE = "true"  # the network trained on true labels
 
 
 class Labels(Study):
@@ -36,7 +40,7 @@ class Labels(Study):
         settings, true = config.section(LabelsConfig), replace(recipe, seed=seed)
         permuted = replace(true, labels="permuted", stop=0.98, count=settings.count or recipe.count)
         others = {name: replace(true, architecture=name) for name in settings.against if name != recipe.architecture}
-        return {"true": true, STAGE: permuted, **others}
+        return {TRUE: true, PERMUTED: permuted, **others}
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         settings = config.section(LabelsConfig)
@@ -44,25 +48,25 @@ class Labels(Study):
         return Cost(once.forwards * times * settings.seeds, once.backwards * times * settings.seeds)
 
     def run(self, work: Work) -> Outcome:
-        settings = work.config.section(LabelsConfig)
         recipes = self._recipes(work.config, recipe_of(work.config, work.model.card.name), work.part)
         trained = {name: train(recipe) for name, recipe in recipes.items()}
         networks = {n: as_network(body, work.model).eval().requires_grad_(False) for n, (body, _) in trained.items()}
-        audit = LabelAudit(
-            networks.pop("true"), work.images, work.targets, work.ids, with_controls(work.methods),
-            settings_for(settings.noise, settings.noise_factors, settings.cells),
-            others=networks, seed=work.config.seed, draw=work.part,
+        model = networks.pop(TRUE)
+        stages = other_networks(networks, blocks_of(model, work.images)[::-1])
+        audit = RandomisationAudit(
+            model, stages, work.images, work.targets, work.ids, with_controls(work.methods),
+            work.config.section(LabelsConfig).audit(work.config.seed), work.part,
         )  # fmt: skip
-        rows = rows_of(self.name, work, audit)
-        if not work.positions or work.positions[0] == 0:
-            rows += [r for name in ("true", STAGE) for r in self._gates(work, name, trained[name][1])]
-        return Outcome(rows, picture_of(self.name, work, audit, ["true labels", "permuted labels", *recipes]))
+        outcome = outcome_of(self.name, work, audit, ["true labels", "permuted labels"])
+        if work.positions[0] == 0:
+            outcome.rows += [r for name in (TRUE, PERMUTED) for r in self._gates(work, name, trained[name][1])]
+        return outcome
 
-    def _gates(self, work: Work, name: str, known: Mapping[str, float]) -> Rows:
+    def _gates(self, work: Work, name: str, accuracies: Mapping[str, float]) -> Rows:
         """Accuracies; x is the number of pictures, 0 where it does not matter."""
-        place = work.place(self.name) | {"other": "gate", "draw": work.part, "stage": name}
-        sizes = {"train": 0.0, "test": known["test_n"]}
-        return [row(**place, x=n, metric=f"accuracy_{k}", value=known[k]) for k, n in sizes.items()]
+        key = work.place(self.name) | {"other": "gate", "draw": work.part, "stage": name}
+        sizes = {"train": 0.0, "test": accuracies["test_n"]}
+        return [row(**key, x=n, metric=f"accuracy_{part}", value=accuracies[part]) for part, n in sizes.items()]
 
 
 STUDY = Labels()

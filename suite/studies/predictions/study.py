@@ -22,27 +22,26 @@ class Predictions(Study):
         return Cost(1, 0)
 
     def run(self, work: Work) -> Outcome:
-        common = work.place(self.name)
-        rows = [row(**common, image=f.id, metric="correct", status="failed", message=why) for f, why in work.faults]
+        fields = work.place(self.name)
+        rows = [row(**fields, image=f.id, metric="correct", status="failed", message=why) for f, why in work.faults]
         if not len(work.images):
             return Outcome(rows)
-        probabilities = work.scores.double().softmax(1)
-        confidence, top = probabilities.max(1)
-        best = work.scores.topk(min(5, work.scores.shape[1]), 1).indices  # (B, 5)
-        for index, (file, note) in enumerate(zip(work.files, work.notes, strict=True)):
-            place = common | {"image": file.id, "target": int(work.targets[index])}
-            if not bool(torch.isfinite(work.scores[index]).all()):
+        confidence, top = work.scores.double().softmax(1).max(1)
+        best = work.scores.topk(min(5, work.scores.shape[1]), 1).indices.tolist()  # (B, 5)
+        for i, (file, note) in enumerate(zip(work.files, work.notes, strict=True)):
+            fields |= {"image": file.id, "target": int(work.targets[i])}
+            if not bool(torch.isfinite(work.scores[i]).all()):
                 why = "the network's scores of this image hold NaN or infinity"
-                rows.append(row(**place, metric="correct", status="failed", message=why))
+                rows.append(row(**fields, metric="correct", status="failed", message=why))
                 continue
-            rows.append(row(**place, metric="top1", value=int(top[index]), unit="class", message=note))
-            rows.append(row(**place, metric="confidence", value=float(confidence[index]), unit="probability"))
-            for metric, found in (("correct", best[index, :1]), ("correct_top5", best[index])):
+            rows.append(row(**fields, metric="top1", value=int(top[i]), unit="class", message=note))
+            rows.append(row(**fields, metric="confidence", value=float(confidence[i]), unit="probability"))
+            for metric, classes in (("correct", best[i][:1]), ("correct_top5", best[i])):
                 if file.label is None:
                     why = "the source has no label for this image"
-                    rows.append(row(**place, metric=metric, status="not_applicable", message=why))
+                    rows.append(row(**fields, metric=metric, status="not_applicable", message=why))
                 else:
-                    rows.append(row(**place, metric=metric, value=float(torch.any(found == file.label))))
+                    rows.append(row(**fields, metric=metric, value=float(file.label in classes)))
         return Outcome(rows)
 
 

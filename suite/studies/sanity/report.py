@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from suite.report.randomised import BAD, CELL, GOOD, HEADERS, SENTENCES, draw_cascades, mean_similarity
+from suite.report.randomised import BAD, GOOD, HEADERS, SENTENCES, draw_cascades, mean_similarity, stage_similarities
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, with_ends
 from suite.report.style import GRID, INK, MARKERS, PALETTE, Figure, canvas, label
 from suite.report.words import as_words
@@ -20,11 +20,13 @@ _COLOURS = {
     judging.UNDECIDED: "#56b4e9",
     judging.UNINFORMATIVE: "#7f7f7f",
 }
+RANDOM_LOGIT = "random_logit"
 _ORDERS = {
     "cascade_top": "blocks random, from the top",
     "cascade_bottom": "blocks random, from the bottom",
     "independent": "the one random block, counted from the top",
 }
+_METRICS = ("spearman_abs", "spearman_signed", "ssim_abs", "hog_abs", "cosine_abs")
 TEXTS = {
     "sanity_verdicts": (
         "Verdicts",
@@ -70,36 +72,30 @@ TEXTS = {
 
 def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
     """All tables; those of the audit alone, whose settings stand in the manifest."""
-    settings = (manifest["config"]["studies"].get("sanity") or {}) if rows.size else {}
-    if not settings:
+    settings = manifest["config"]["studies"].get("sanity")
+    if not settings or not rows.size:
         return {}
-    noise = float(settings["noise"])
-    made: dict[str, list[pd.DataFrame]] = {name: [] for name in TEXTS}
-    for model, mine in rows[rows["metric"] != "item"].groupby("model", sort=False):
-        found = judging.arrange(mine, noise)
-        parts = judging.verdicts(found, mine)
-        whole = dict(zip(("sanity_verdicts", "sanity_measures", "sanity_specifications"), parts, strict=True))
-        whole |= {"sanity_stages": _stages(found, mine), "sanity_nulls": _nulls(found)}
-        whole |= {"sanity_other_tests": _other_tests(found, mine)}
-        for name, table in whole.items():
+    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in TEXTS}
+    for model, own in rows[rows["metric"] != "item"].groupby("model", sort=False):
+        similarities = judging.arrange(own, float(settings["noise"]))
+        verdicts, measures, curves = judging.verdicts(similarities, own)
+        of_model = {"sanity_verdicts": verdicts, "sanity_measures": measures, "sanity_specifications": curves}
+        of_model |= {"sanity_stages": _stages(similarities, own), "sanity_nulls": _nulls(similarities)}
+        of_model |= {"sanity_other_tests": _other_tests(similarities, own)}
+        for name, table in of_model.items():
             if len(table):
                 table.insert(0, "model", model)
-                made[name].append(table)
-    return {name: pd.concat(some, ignore_index=True) for name, some in made.items() if some}
+                tables[name].append(table)
+    return {name: pd.concat(some, ignore_index=True) for name, some in tables.items() if some}
 
 
-def _stages(found: judging.Similarities, rows: pd.DataFrame) -> pd.DataFrame:
-    names = rows.drop_duplicates(["stage", "x"]).set_index(["stage", "x"])["layer"].to_dict()
+def _stages(similarities: judging.Similarities, rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
-    for key, values in found.arrays.items():
-        method, stage, count, kind, noise, cell, metric = key
-        if kind != "stage" or noise != round(found.noise, 9) or cell != CELL or stage == "random_logit":
-            continue
-        s = judging.sensitivity_at(found, method, stage, count, noise, cell, metric)
-        null = found.find(method, stage, count, "null", noise, cell, metric)
-        line = {"method": method, "metric": metric, "order": stage, "x": count, "block": names.get((stage, count), "")}
-        line |= mean_similarity("similarity", values) | (mean_similarity("null", null) if null is not None else {})
-        lines.append(line | (with_ends("s", s.value, (s.low, s.high)) if s else {}))
+    for key, block, means in stage_similarities(similarities, rows):
+        if key.stage != RANDOM_LOGIT:
+            s = similarities.sensitivity(key)
+            line = {"method": key.method, "metric": key.metric, "order": key.stage, "x": key.number, "block": block}
+            lines.append(line | means | (with_ends("s", s.value, (s.low, s.high)) if s else {}))
     return _sorted(lines, ["metric", "method", "order", "x"])
 
 
@@ -107,46 +103,45 @@ def _sorted(lines: list[dict[str, Any]], by: list[str]) -> pd.DataFrame:
     return pd.DataFrame(lines).sort_values(by, ignore_index=True) if lines else pd.DataFrame()
 
 
-def _nulls(found: judging.Similarities) -> pd.DataFrame:
+def _nulls(similarities: judging.Similarities) -> pd.DataFrame:
     lines = []
-    for (method, stage, _, kind, noise, cell, metric), values in found.arrays.items():
-        last = kind != "null" or stage == "everything"
-        if kind != "stage" and last and cell == CELL and noise in (0.0, round(found.noise, 9)):
-            one = values[np.isfinite(values)]
-            line = {"method": method, "metric": metric, "kind": kind} | mean_similarity("similarity", values)
-            lines.append(line | {"standard_deviation": float(one.std()) if one.size else np.nan, "n": int(one.size)})
+    for key, values in similarities.arrays.items():
+        wanted = key.kind != "stage" and (key.kind != "null" or key.stage == judging.EVERYTHING)
+        if wanted and key.cell == judging.CELL and key.noise in (0.0, similarities.noise):
+            valid = values[np.isfinite(values)]
+            line: dict[str, Any] = {"method": key.method, "metric": key.metric, "kind": key.kind}
+            line |= mean_similarity("similarity", values)
+            lines.append(line | {"standard_deviation": valid.std() if valid.size else np.nan, "n": valid.size})
     return _sorted(lines, ["metric", "method", "kind"])
 
 
-def _other_tests(found: judging.Similarities, rows: pd.DataFrame) -> pd.DataFrame:
+def _other_tests(similarities: judging.Similarities, rows: pd.DataFrame) -> pd.DataFrame:
     lines: list[dict[str, Any]] = []
     tests = ok(rows[rows["metric"].isin(["emprt", "output_entropy", "smprt"])])
     for (method, metric), group in tests.groupby(["method", "metric"]):
         by_photo = group.groupby("image")["value"].mean()
         lines.append({"method": method, "metric": metric} | mean_with_interval("mean", by_photo))
-    for method in found.methods:
-        s = judging.sensitivity_at(found, method, "random_logit", 0, found.noise, CELL, "spearman_abs")
+    for method in similarities.methods:
+        s = similarities.sensitivity(similarities.headline(method)._replace(stage=RANDOM_LOGIT, number=0))
         if s is not None:
-            line: dict[str, Any] = {"method": method, "metric": "random_logit"}
+            line = {"method": method, "metric": RANDOM_LOGIT}
             lines.append(line | with_ends("mean", s.value, (s.low, s.high)))
     return pd.DataFrame(lines)
 
 
-def _plots(rows: pd.DataFrame, made: Tables) -> Iterable[Plot]:
+def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
     control = set(rows.loc[rows["control"], "method"])
-    stages = made.get("sanity_stages", pd.DataFrame())
+    stages = tables.get("sanity_stages", pd.DataFrame())
     if len(stages):
         stages = stages[~stages["method"].isin(control)]
     for model, table in groups(stages, "model"):
-        nulls = made["sanity_nulls"].query("model == @model")
+        nulls = tables["sanity_nulls"].query("model == @model")
         for order, words in _ORDERS.items():
             if order in set(table["order"]):
-                text = (
-                    f"Similarity of maps against how much of {model} is random ({as_words(order)}); bands are what "
-                    "another photo's map reaches, bars 95% intervals over photos and draws."
-                )
+                text = f"Similarity of maps against how much of {model} is random ({as_words(order)}); bands are what "
+                text += "another photo's map reaches, bars 95% intervals over photos and draws."
                 yield Plot(f"sanity-{order}-{model}", text, partial(_similarity, table, nulls, order, words))
-    curves = made.get("sanity_specifications", pd.DataFrame())
+    curves = tables.get("sanity_specifications", pd.DataFrame())
     for (model, method), curve in groups(curves, "model", "method"):
         if method not in control:
             text = f"S of {method} on {model} with the upper half random, for every combination of choices, sorted."
@@ -154,30 +149,16 @@ def _plots(rows: pd.DataFrame, made: Tables) -> Iterable[Plot]:
 
 
 def _similarity(table: pd.DataFrame, nulls: pd.DataFrame, order: str, words: str) -> Figure:
-    known = ("spearman_abs", "spearman_signed", "ssim_abs", "hog_abs", "cosine_abs")
-    metrics = [metric for metric in known if metric in set(table["metric"])]
+    """A panel a measure, in each a line a method."""
+    metrics = [m for m in _METRICS if m in set(table["metric"])]
     methods = list(dict.fromkeys(table["method"]))
-    cascade = order != "independent"  # it begins at the intact network and ends where everything is random
     across = -(-len(metrics) // 2)
     figure, panels = canvas(0.6 + 2.3 * across, across, 2, sharex=True, squeeze=False)
     axes = panels.ravel()
+    cascade = order != "independent"  # it begins at the intact network and ends where everything is random
+    table = table[table["order"].isin([order, judging.EVERYTHING] if cascade else [order])]
     for ax, metric in zip(axes, metrics, strict=False):
-        part = table[table["metric"] == metric]
-        beside = nulls[nulls["metric"] == metric]
-        for similarity in beside.loc[beside["kind"] == "input", "similarity"]:
-            ax.axhline(similarity, color=INK, lw=1, ls=":", label="photo × noise")
-        part = part[part["order"].isin([order, "everything"] if cascade else [order])]
-        for k, method in enumerate(methods):
-            mine, colour = part[part["method"] == method].sort_values("x"), PALETTE[k % 10]
-            if mine.empty:
-                continue
-            own = beside.loc[(beside["kind"] == "self") & (beside["method"] == method), "similarity"]
-            start = own.tolist()[:1] if cascade else []
-            x, y = [0.0] * len(start) + mine["x"].tolist(), start + mine["similarity"].tolist()
-            shift = 0.08 * (k - (len(methods) - 1) / 2)
-            ax.plot(np.array(x) + shift, y, color=colour, marker=MARKERS[k % 5], ms=4, lw=1.4, label=label(method))
-            ax.vlines(mine["x"] + shift, mine["similarity_low"], mine["similarity_high"], color=colour, lw=1.2)
-            ax.fill_between(mine["x"], mine["null_low"], mine["null_high"], color=colour, alpha=0.16, lw=0)
+        _panel(ax, table[table["metric"] == metric], nulls[nulls["metric"] == metric], methods, cascade)
         ax.set_title(as_words(metric))
         ax.grid(True, axis="y", color=GRID)
         ax.grid(False, axis="x")
@@ -189,6 +170,22 @@ def _similarity(table: pd.DataFrame, nulls: pd.DataFrame, order: str, words: str
         ax.tick_params(labelbottom=True)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
     return figure
+
+
+def _panel(ax: Any, table: pd.DataFrame, nulls: pd.DataFrame, methods: list[str], cascade: bool) -> None:
+    for similarity in nulls.loc[nulls["kind"] == "input", "similarity"]:
+        ax.axhline(similarity, color=INK, lw=1, ls=":", label="photo × noise")
+    for k, method in enumerate(methods):
+        lines, colour = table[table["method"] == method].sort_values("x"), PALETTE[k % 10]
+        if lines.empty:
+            continue
+        own = nulls.loc[(nulls["kind"] == "self") & (nulls["method"] == method), "similarity"]
+        start = own.tolist()[:1] if cascade else []
+        x, y = [0.0] * len(start) + lines["x"].tolist(), start + lines["similarity"].tolist()
+        shift = 0.08 * (k - (len(methods) - 1) / 2)
+        ax.plot(np.array(x) + shift, y, color=colour, marker=MARKERS[k % 5], ms=4, lw=1.4, label=label(method))
+        ax.vlines(lines["x"] + shift, lines["similarity_low"], lines["similarity_high"], color=colour, lw=1.2)
+        ax.fill_between(lines["x"], lines["null_low"], lines["null_high"], color=colour, alpha=0.16, lw=0)
 
 
 def _curve(curve: pd.DataFrame) -> Figure:

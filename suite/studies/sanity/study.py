@@ -8,11 +8,14 @@ from suite.attribution.fused import plan_cost
 from suite.config import RunConfig
 from suite.core.passes import Cost
 from suite.errors import NotApplicable
-from suite.sanity.config import SanityConfig
+from suite.models.blocks import blocks_of
+from suite.sanity.audit import RandomisationAudit, with_controls
 from suite.sanity.score import before_last_rectifier
-from suite.sanity.weight_randomisation import WeightAudit, with_controls
+from suite.sanity.stages import random_blocks
+from suite.sanity.verdict import INTACT, METRIC
 from suite.studies.base import Outcome, Study, Work
-from suite.studies.randomised import picture_of, rows_of
+from suite.studies.randomised import outcome_of
+from suite.studies.sanity.config import SanityConfig
 
 
 class Sanity(Study):
@@ -40,18 +43,19 @@ class Sanity(Study):
             try:
                 model = before_last_rectifier(model, work.images)
             except NotApplicable as why:
-                place = {"other": "self", "stage": "intact", "x": 0.0, "noise": 0.0, "cell": 0, "draw": work.part}
-                parts = [
-                    work.unavailable_rows(self.name, label, "spearman_abs", why, **place) for label in work.methods
-                ]
-                return Outcome([line for part in parts for line in part])
+                key = {"other": "self", "stage": INTACT, "x": 0.0, "noise": 0.0, "cell": 0, "draw": work.part}
+                rows = [work.unavailable_rows(self.name, label, METRIC, why, **key) for label in work.methods]
+                return Outcome([row for some in rows for row in some])
+        blocks = blocks_of(model, work.images, settings.unit, settings.blocks)[::-1]
+        stages = random_blocks(
+            blocks, settings.orders, verdict_only=settings.stages == "verdict", random_logit=settings.random_logit
+        )
         targets = work.targets if settings.target == "label" else work.scores.argmax(1)
-        audit = WeightAudit(
-            model, work.images, targets, work.ids, with_controls(work.methods), settings,
-            seed=work.config.seed, draw=work.part,
+        audit = RandomisationAudit(
+            model, stages, work.images, targets, work.ids, with_controls(work.methods),
+            settings.audit(work.config.seed), work.part,
         )  # fmt: skip
-        rows = rows_of(self.name, work, audit)
-        return Outcome(rows, picture_of(self.name, work, audit, ["intact", *(b.name for b in audit.blocks)]))
+        return outcome_of(self.name, work, audit, [INTACT, *(block.name for block in blocks)])
 
 
 STUDY = Sanity()

@@ -1,10 +1,5 @@
-"""The settings of the study."""
+"""The study has no settings of its own."""
 
 from suite.settings import StudySettings
 
-
-class SharpnessConfig(StudySettings):
-    """How concentrated the maps are: entropy, Gini, total variation, mass of the largest region."""
-
-
-CONFIG = SharpnessConfig
+CONFIG = StudySettings

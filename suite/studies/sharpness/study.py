@@ -11,12 +11,7 @@ from suite.core.passes import Cost
 from suite.metrics.complexity import entropy, gini, largest_component_mass, total_variation
 from suite.studies.base import Outcome, Rows, Study, Work
 
-_METRICS = {
-    "entropy": entropy,
-    "gini": gini,
-    "total_variation": total_variation,
-    "largest_component_mass": largest_component_mass,
-}
+_METRICS = (entropy, gini, total_variation, largest_component_mass)
 
 
 class Sharpness(Study):
@@ -29,13 +24,13 @@ class Sharpness(Study):
 
     def run(self, work: Work) -> Outcome:
         rows: Rows = []
-        for label, found in work.maps.items():
-            for metric, measure in _METRICS.items():
-                if isinstance(found, Tensor):
-                    values = measure(work.comparable[label].maps)
-                    rows += work.rows(self.name, label, metric, values, undefined="the map is zero everywhere")
+        for label, maps in work.maps.items():
+            for metric in _METRICS:
+                if isinstance(maps, Tensor):
+                    values, why = metric(work.comparable[label].maps), "the map is zero everywhere"
+                    rows += work.rows(self.name, label, metric.__name__, values, undefined=why)
                 else:
-                    rows += work.unavailable_rows(self.name, label, metric, found)
+                    rows += work.unavailable_rows(self.name, label, metric.__name__, maps)
         return Outcome(rows, work.pictures("agreement", "comparison"))
 
 

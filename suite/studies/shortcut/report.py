@@ -1,6 +1,6 @@
 """The section on the planted shortcut: does a map show the patch when, and only when, the network uses it? No torch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,42 +34,53 @@ TEXTS = {
 
 def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
     """Gates, detection and mass."""
-    known, verdicts, mass = [], [], []
+    verdicts, mass = [], []
     good = ok(rows)
-    for (model, stage, metric, seed), group in groups(good[good["method"] == ""], "model", "stage", "metric", "draw"):
-        found = share_with_interval("accuracy", group["value"], confidence=0.99)
-        share, low, high = (found[f"accuracy{end}"] for end in ("", "_low", "_high"))
-        patched = metric == "correct_with_patch"
-        held = (share >= 0.95 if patched else low <= 0.1 <= high) if stage == "used" else (share >= 0.9 or not patched)
-        line = {"model": model, "stage": stage, "metric": metric, "seed": seed} | found
-        known.append(line | {"held": "yes" if held else "no"})
+    gates = _gates(good[good["method"] == ""])
     for (model, method), group in groups(good[good["method"] != ""], "model", "method"):
         for stage, part in group[group["metric"] == "mass_in_patch"].groupby("stage"):
-            line = {"model": model, "method": method, "stage": stage}
-            mass.append(line | seeds_with_interval("mean", part["value"], part["draw"]))
-        found = {}
+            shares = seeds_with_interval("mean", part["value"], part["draw"])
+            mass.append({"model": model, "method": method, "stage": stage} | shares)
+        shares = {}
         for name, stage in (("detection", "used"), ("false_alarm", "unused")):
             part = group[(group["metric"] == "pointing") & (group["stage"] == stage)]
-            found |= seeds_with_interval(name, (part["value"] > 0.5).astype(float), part["draw"])
-        del found["n"]
-        low, high = found["detection_low"], found["detection_high"]
-        least, most = found["false_alarm_low"], found["false_alarm_high"]
-        failed = [k for k in known if k["model"] == model and k["held"] == "no"]
-        if failed:
-            verdict, why = WITHHELD, f"{failed[0]['stage']}: {failed[0]['metric']} {failed[0]['accuracy']:.3f}"
-            why += f", seed {failed[0]['seed']}"
-        elif found["seeds"] < 3:
-            verdict, why = judging.UNDECIDED, f"{found['seeds']} seeds: an interval needs three"
-        elif high < 0.5 or least > 0.5:
-            verdict, why = judging.FAIL, "it misses the patch" if high < 0.5 else "it shows the patch that is not used"
-        elif low > 0.5 and most < 0.5:
-            verdict, why = judging.PASS, "it shows the patch when it is used, and only then"
+            shares |= seeds_with_interval(name, (part["value"] > 0.5).astype(float), part["draw"])
+        del shares["n"]
+        failed = [gate for gate in gates if gate["model"] == model and gate["held"] == "no"]
+        verdict, reason = _verdict(shares, failed)
+        line = {"model": model, "method": method, "measure": "overall"} | shares
+        verdicts.append(line | {"verdict": verdict, "reason": reason, "control": bool(group["control"].any())})
+    tables = {"shortcut_verdicts": verdicts, "shortcut_mass": mass, "shortcut_gates": gates}
+    return {name: pd.DataFrame(lines) for name, lines in tables.items()}
+
+
+def _gates(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Whether each training uses the patch as it should."""
+    gates = []
+    for (model, stage, metric, seed), group in groups(rows, "model", "stage", "metric", "draw"):
+        line = share_with_interval("accuracy", group["value"], confidence=0.99)
+        share, with_patch = line["accuracy"], metric == "correct_with_patch"
+        if stage == "used":
+            held = share >= 0.95 if with_patch else line["accuracy_low"] <= 0.1 <= line["accuracy_high"]
         else:
-            verdict, why = judging.UNDECIDED, "an interval holds one half, or there are no maps"
-        line = {"model": model, "method": method, "measure": "overall"} | found
-        verdicts.append(line | {"verdict": verdict, "reason": why, "control": bool(group["control"].any())})
-    made = {"shortcut_verdicts": verdicts, "shortcut_mass": mass, "shortcut_gates": known}
-    return {name: pd.DataFrame(lines) for name, lines in made.items()}
+            held = share >= 0.9 or not with_patch
+        gate = {"model": model, "stage": stage, "metric": metric, "seed": seed} | line
+        gates.append(gate | {"held": "yes" if held else "no"})
+    return gates
+
+
+def _verdict(shares: Mapping[str, float], failed: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    if failed:
+        return WITHHELD, "{stage}: {metric} {accuracy:.3f}, seed {seed}".format(**failed[0])
+    if shares["seeds"] < 3:
+        return judging.UNDECIDED, f"{shares['seeds']} seeds: an interval needs three"
+    if shares["detection_high"] < 0.5:
+        return judging.FAIL, "it misses the patch"
+    if shares["false_alarm_low"] > 0.5:
+        return judging.FAIL, "it shows the patch that is not used"
+    if shares["detection_low"] > 0.5 and shares["false_alarm_high"] < 0.5:
+        return judging.PASS, "it shows the patch when it is used, and only then"
+    return judging.UNDECIDED, "an interval holds one half, or there are no maps"
 
 
 def _detection(lines: pd.DataFrame) -> Figure:

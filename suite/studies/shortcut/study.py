@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +12,10 @@ from suite.attribution.base import Attribution
 from suite.attribution.fused import attribute_each, plan_cost
 from suite.config import RunConfig
 from suite.core.draws import generator_for
+from suite.core.network import Network
 from suite.core.passes import Cost
-from suite.sanity.weight_randomisation import with_controls
+from suite.metrics.localisation import mass_inside
+from suite.sanity.audit import with_controls
 from suite.studies.base import Outcome, Rows, Study, Work, as_suite_error, magnitude
 from suite.studies.shortcut.config import ShortcutConfig
 from suite.training.fit import Recipe, as_network, recipe_of, train
@@ -45,41 +47,42 @@ class Shortcut(Study):
 
     def run(self, work: Work) -> Outcome:
         rows: Rows = []
-        side = work.images.shape[2]
-        other = [
-            int(torch.randint(10, (1,), generator=generator_for(work.config.seed, name, f"patch {work.part}")))
-            for name in work.ids
-        ]
-        told = torch.tensor(other, device=work.images.device)
-        images, inside = plant(work.images, told), regions(told, side).to(work.images.device)
+        patched = _patch_classes(work)
+        images, inside = plant(work.images, patched), regions(patched, work.size[0]).to(work.images.device)
         recipes = self._recipes(recipe_of(work.config, work.model.card.name), work.part)
-        methods = with_controls(work.methods)
-        for stage, targets in (("used", told), ("unused", work.targets)):
-            body, _ = train(recipes[stage])
-            network = as_network(body, work.model).eval().requires_grad_(False)
-            place = {"stage": stage, "draw": work.part}
-            for metric, seen in (("correct_with_patch", images), ("correct_without_patch", work.images)):
+        for stage, targets in (("used", patched), ("unused", work.targets)):
+            network = as_network(train(recipes[stage])[0], work.model).eval().requires_grad_(False)
+            fields = {"stage": stage, "draw": work.part}
+            for metric, pictures in (("correct_with_patch", images), ("correct_without_patch", work.images)):
                 with torch.no_grad():
-                    right = (network(seen).argmax(1) == targets).double()
-                rows += work.rows(self.name, "", metric, right, **place)
-            ids = [f"{name} {stage} {work.part}" for name in work.ids]
-            for label, maps in attribute_each(network, images, targets, methods, ids=ids).items():
-                place["control"] = methods[label].control
-                if isinstance(maps, Exception):
-                    rows += work.unavailable_rows(
-                        self.name, label, "pointing", as_suite_error(f"method {label!r}", maps), **place
-                    )
-                    continue
-                size = magnitude(maps, (side, side)).double()
-                for metric, measure in (("mass_in_patch", mass_inside), ("pointing", pointing)):
-                    why = "the map is constant, zero or not finite"
-                    rows += work.rows(self.name, label, metric, measure(size, inside), **place, undefined=why)
+                    correct = (network(pictures).argmax(1) == targets).double()
+                rows += work.rows(self.name, "", metric, correct, **fields)
+            rows += self._maps(work, network, images, targets, inside, fields)
         return Outcome(rows)
 
+    def _maps(
+        self, work: Work, network: Network, images: Tensor, targets: Tensor, inside: Tensor, fields: dict[str, Any]
+    ) -> Rows:
+        """Where the maps of pictures with a patch are large."""
+        rows: Rows = []
+        methods = with_controls(work.methods)
+        ids = [f"{name} {fields['stage']} {work.part}" for name in work.ids]
+        for label, maps in attribute_each(network, images, targets, methods, ids=ids).items():
+            fields = fields | {"control": methods[label].control}
+            if isinstance(maps, Exception):
+                why = as_suite_error(f"method {label!r}", maps)
+                rows += work.unavailable_rows(self.name, label, "pointing", why, **fields)
+                continue
+            size, undefined = magnitude(maps, work.size).double(), "the map is constant, zero or not finite"
+            for metric, measure in (("mass_in_patch", mass_inside), ("pointing", pointing)):
+                rows += work.rows(self.name, label, metric, measure(size, inside), **fields, undefined=undefined)
+        return rows
 
-def mass_inside(size: Tensor, inside: Tensor) -> Tensor:
-    """(B,) the share of |a| inside a region; NaN where a map is zero everywhere. Chance is the region's area."""
-    return (size * inside).sum((1, 2)) / size.sum((1, 2))
+
+def _patch_classes(work: Work) -> Tensor:
+    """(B,) the class that each picture's patch says."""
+    generators = [generator_for(work.config.seed, name, f"patch {work.part}") for name in work.ids]
+    return torch.cat([torch.randint(10, (1,), generator=g) for g in generators]).to(work.images.device)
 
 
 def pointing(size: Tensor, inside: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -66,10 +67,9 @@ class Speed(Study):
 
     def run(self, work: Work) -> Outcome:
         settings = work.config.section(SpeedConfig)
-        jobs = self._jobs(work, one_by_one=settings.one_by_one)
+        rows = self._undefined(work)
+        timed, jobs = len(work.methods) - len(rows), self._jobs(work, one_by_one=settings.one_by_one)
         device = work.images.device
-        undefined = self._undefined(work)
-        rows = list(undefined)
         for job in jobs:  # warm-up, and what each job holds at its peak
             peak = peak_bytes(job.run, device) if settings.memory else job.run()
             if isinstance(peak, int):
@@ -80,7 +80,7 @@ class Speed(Study):
                 seconds = {job: _seconds(job, device) for job in jobs[turn:] + jobs[:turn]}
             bare = {job.stage: s for job, s in seconds.items() if job.method == "forward_and_gradient"}
             captum = [s for job, s in seconds.items() if job.implementation == "captum"]
-            if len(captum) == len(work.methods) - len(undefined):  # one call a method is all that there is to time
+            if len(captum) == timed:  # one call a method is all that there is to time
                 seconds[_Job("all methods", "captum", "batch", tuple)] = sum(captum)
             for job in seconds:
                 rows.append(self._row(work, job, "seconds", seconds[job], "s", draw))
@@ -89,46 +89,41 @@ class Speed(Study):
 
     def _undefined(self, work: Work) -> Rows:
         """Why a method is not timed."""
-        place = {"implementation": "own", "stage": "batch", "x": float(len(work.images)), "metric": "seconds"}
-        return [
-            row(**work.place(self.name, label), **place, **unavailable(why))
-            for label, why in work.maps.items()
-            if not isinstance(why, Tensor)
-        ]
+        fields = {"implementation": "own", "stage": "batch", "x": float(len(work.images)), "metric": "seconds"}
+        missing = {label: why for label, why in work.maps.items() if not isinstance(why, Tensor)}
+        return [row(**work.place(self.name, label), **fields, **unavailable(why)) for label, why in missing.items()]
 
     def _row(self, work: Work, job: _Job, metric: str, value: float, unit: str, draw: int | None = None) -> Row:
-        place = {"implementation": job.implementation, "stage": job.stage, "x": float(len(work.images)), "draw": draw}
-        return row(**work.place(self.name, job.method), **place, metric=metric, value=value, unit=unit)
+        fields = {"implementation": job.implementation, "stage": job.stage, "x": float(len(work.images)), "draw": draw}
+        return row(**work.place(self.name, job.method), **fields, metric=metric, value=value, unit=unit)
 
     def _jobs(self, work: Work, *, one_by_one: bool) -> list[_Job]:
-        model, images, targets, methods = work.model, work.images, work.targets, work.methods
-        defined = {label: m for label, m in methods.items() if isinstance(work.maps[label], Tensor)}
-        references = {label: (m, known) for label, m in defined.items() if (known := counterpart(m)) is not None}
+        model, images, targets = work.model, work.images, work.targets
+        defined = {label: m for label, m in work.methods.items() if isinstance(work.maps[label], Tensor)}
 
         def bare(batch: Tensor, classes: Tensor) -> object:
             with in_use(model):
                 pixels = batch.detach().requires_grad_()
-                chosen = scores_of(model, pixels).gather(1, classes.unsqueeze(1)).sum()
-                return torch.autograd.grad(chosen, pixels)
+                return torch.autograd.grad(scores_of(model, pixels).gather(1, classes.unsqueeze(1)).sum(), pixels)
 
         def own(batch: Tensor, classes: Tensor) -> object:
             return attribute_each(model, batch, classes, defined)
 
+        def each(call: Callable[[Tensor, Tensor], object]) -> object:
+            return [call(images[i : i + 1], targets[i : i + 1]) for i in range(len(images))]
+
         jobs = [
-            _Job("forward", "bare", "batch", lambda: predict(model, images)),
-            _Job("forward_and_gradient", "bare", "batch", lambda: bare(images, targets)),
+            _Job("forward", "bare", "batch", partial(predict, model, images)),
+            _Job("forward_and_gradient", "bare", "batch", partial(bare, images, targets)),
         ]
         for label, method in defined.items():
-            jobs.append(_Job(label, "own", "batch", lambda m=method: m(model, images, targets)))  # type: ignore[misc]
-            if label in references:
-                m, known = references[label]
-                call = lambda m=m, known=known: known(m, model, images, targets)  # noqa: E731
-                jobs.append(_Job(label, "captum", "batch", call))
-        jobs.append(_Job("all methods", "own", "batch", lambda: own(images, targets)))
+            jobs.append(_Job(label, "own", "batch", partial(method, model, images, targets)))
+            if (reference := counterpart(method)) is not None:
+                jobs.append(_Job(label, "captum", "batch", partial(reference, method, model, images, targets)))
+        jobs.append(_Job("all methods", "own", "batch", partial(own, images, targets)))
         if one_by_one:
-            single = [(images[i : i + 1], targets[i : i + 1]) for i in range(len(images))]
-            jobs.append(_Job("forward_and_gradient", "bare", "one_by_one", lambda: [bare(x, y) for x, y in single]))
-            jobs.append(_Job("all methods", "own", "one_by_one", lambda: [own(x, y) for x, y in single]))
+            jobs.append(_Job("forward_and_gradient", "bare", "one_by_one", partial(each, bare)))
+            jobs.append(_Job("all methods", "own", "one_by_one", partial(each, own)))
         return jobs
 
 
