@@ -11,7 +11,7 @@ from suite.attribution.baselines import baseline, check_baseline
 from suite.attribution.integrated_gradients import gauss_legendre
 from suite.attribution.layer_activation import as_map, pick_channel
 from suite.core.draws import ImageDraws
-from suite.core.memory import images_per_pass
+from suite.core.memory import parts_that_fit
 from suite.core.passes import Cost, Needs, resolve_layers, run_pass
 
 
@@ -36,7 +36,7 @@ def layer_conductance(
     """
     _, alphas = gauss_legendre(steps + 1)
     total: Tensor | None = None
-    last: _Points | None = None
+    last: tuple[Tensor, Tensor] | None = None
     for first in range(0, steps + 1, points_per_pass):
         chunk = alphas[first : first + points_per_pass]
         summed, last = _chunk(model, images, targets, start, layer, chunk, last)
@@ -46,10 +46,6 @@ def layer_conductance(
     return total
 
 
-_Points = tuple[Tensor, Tensor]
-"""Activation and gradient at path points, (k B, ...) each."""
-
-
 def _chunk(
     model: nn.Module,
     images: Tensor,
@@ -57,9 +53,12 @@ def _chunk(
     start: Tensor,
     layer: str,
     alphas: list[float],
-    last: _Points | None,
-) -> tuple[Tensor | None, _Points]:
-    """The chunk's sum (None of a lone first point) and its last point; all else is freed before the next chunk."""
+    last: tuple[Tensor, Tensor] | None,
+) -> tuple[Tensor | None, tuple[Tensor, Tensor]]:
+    """The chunk's sum (None of a lone first point), and activation and gradient at its last point.
+
+    All else is freed before the next chunk.
+    """
     size = len(images)
     points = torch.cat([start + alpha * (images - start) for alpha in alphas])  # (k B, 3, H, W)
     found = run_pass(model, points, targets.repeat(len(alphas)), Needs(layers=frozenset({layer})))
@@ -99,13 +98,10 @@ class LayerConductance(SampledPass):
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
         layer = resolve_layers(model, images, [self.layer])[self.layer]
         start = baseline(self.baseline, images)
-        room = images_per_pass(model, images)
         along = partial(layer_conductance, model, layer=layer, steps=self.steps)
-        parts = [
-            along(images[s], targets[s], start[s], points_per_pass=max(1, room // len(images[s])))
-            for s, _ in draws.split(room)
-        ]
-        return pick_channel(as_map(torch.cat(parts), layer), self.channel, layer)
+        parts = parts_that_fit(model, images, draws)
+        maps = [along(images[s], targets[s], start[s], points_per_pass=copies) for s, _, copies in parts]
+        return pick_channel(as_map(torch.cat(maps), layer), self.channel, layer)
 
     def cost(self) -> Cost:
         return Cost(self.steps + 1, self.steps + 1)

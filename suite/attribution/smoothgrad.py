@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from suite.attribution.base import SampledPass
 from suite.core.draws import ImageDraws
-from suite.core.memory import images_per_pass
+from suite.core.memory import parts_that_fit
 from suite.core.passes import Cost, pixel_gradient
 
 Noise = Callable[[int], Tensor]
@@ -68,13 +68,11 @@ class SmoothGrad(SampledPass):
             raise ValueError(f"expected samples >= 1 and sigma >= 0, got {self.samples} and {self.sigma}")
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
-        room = images_per_pass(model, images)
         moments = partial(noisy_moments, model, sigma=self.sigma, samples=self.samples)
-        parts = [
-            moments(images[s], targets[s], part.normal, per_pass=max(1, room // len(images[s])))
-            for s, part in draws.split(room)
-        ]
-        return torch.cat([self.reduce(*found) for found in parts])
+        parts = parts_that_fit(model, images, draws)
+        return torch.cat(
+            [self.reduce(*moments(images[s], targets[s], own.normal, per_pass=copies)) for s, own, copies in parts]
+        )
 
     def reduce(self, mean: Tensor, mean_of_squares: Tensor) -> Tensor:
         """The map from the two moments."""

@@ -115,8 +115,7 @@ def test_guided_backprop_begins_where_the_plain_pass_was_the_same(monkeypatch, m
 def test_passes_run_are_the_passes_planned(monkeypatch, names, cost):
     """Counted where scores are computed; what is run besides, to size chunks or find a layer, is switched off here."""
     net, x = seeded(nets.Conv), pictures()
-    for module in ("gradient_shap", "integrated_gradients", "layer_conductance", "smoothgrad"):
-        monkeypatch.setattr(f"suite.attribution.{module}.images_per_pass", lambda *_: 7)
+    monkeypatch.setattr(memory, "images_per_pass", lambda *_: 7)
     monkeypatch.setattr("suite.core.passes.default_layer", lambda *_: "act")
     methods = as_methods(names)
     assert plan_cost(methods.values()) == cost
@@ -163,8 +162,7 @@ SAMPLED = [IntegratedGradients(steps=9), SmoothGrad(samples=9, sigma=0.5), VarGr
 def test_chunks_change_rounding_only(monkeypatch, method, room):
     net, x = seeded(nets.Conv, dtype=torch.float64), pictures(dtype=torch.float64)
     whole = method(net, x, TARGETS)
-    module = type(method).__module__
-    monkeypatch.setattr(f"{module}.images_per_pass", lambda *_: room)
+    monkeypatch.setattr(memory, "images_per_pass", lambda *_: room)
     with counted(net) as seen:
         parts = method(net, x, TARGETS)
     assert seen["forward"] == 4 * method.cost().forwards
@@ -215,14 +213,14 @@ def test_ids_must_be_one_an_image():
 @pytest.mark.parametrize("many", [IntegratedGradients, LayerConductance, SmoothGrad], ids=lambda m: m.__name__)
 def test_memory_does_not_grow_with_steps(monkeypatch, many):
     net, x = seeded(nets.Conv), pictures(1, (48, 48))
-    monkeypatch.setattr(f"{many.__module__}.images_per_pass", lambda *_: 5)
+    monkeypatch.setattr(memory, "images_per_pass", lambda *_: 5)
     key = "samples" if many is SmoothGrad else "steps"
     extra = {"layer": "act"} if many is LayerConductance else {}
     one, fifty = many(**{key: 5 - bool(extra)}, **extra), many(**{key: 50 - bool(extra)}, **extra)
     device = torch.device("cpu")
     small = peak_bytes(lambda: one(net, x, 0), device)
     assert peak_bytes(lambda: fifty(net, x, 0), device) <= 1.3 * small
-    monkeypatch.setattr(f"{many.__module__}.images_per_pass", lambda *_: 50)
+    monkeypatch.setattr(memory, "images_per_pass", lambda *_: 50)
     assert peak_bytes(lambda: fifty(net, x, 0), device) > 4 * small
 
 
