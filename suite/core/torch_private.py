@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def saved(node: Any, name: str) -> Any:
@@ -29,6 +29,14 @@ def base_of(tensor: Tensor) -> Tensor | None:
 def version_of(tensor: Tensor) -> int:
     """How often a tensor was written in place (`_version`)."""
     return tensor._version
+
+
+def reset_parameters(module: nn.Module) -> None:
+    """A module's own initialisation, where it has one (`_reset_parameters` of `nn.MultiheadAttention`)."""
+    for name in ("reset_parameters", "_reset_parameters"):
+        if callable(reset := getattr(module, name, None)):
+            reset()
+            return
 
 
 def allocations(profile: torch.profiler.profile) -> Iterator[int]:

@@ -38,6 +38,15 @@ def test_views_and_versions():
     assert torch_private.version_of(whole) == before + 1
 
 
+def test_attention_has_an_initialisation_of_its_own():
+    attention = torch.nn.MultiheadAttention(4, 2)
+    with torch.no_grad():
+        attention.in_proj_weight.fill_(torch.nan)
+    torch_private.reset_parameters(attention)
+    assert bool(attention.in_proj_weight.isfinite().all())
+    torch_private.reset_parameters(torch.nn.ReLU())  # has none
+
+
 def test_allocations_add_up():
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         kept = torch.zeros(1000)
@@ -51,12 +60,15 @@ def test_bf16_is_a_yes_or_a_no():
     assert isinstance(torch_private.cpu_computes_bf16(), bool)
 
 
+TEXTS = ("_saved_", "_reset_parameters")
+
+
 def _private_names(tree):
     """(line, name) of underscored attributes, and of the strings that name what autograd keeps."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
             yield node.lineno, node.attr
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("_saved_"):
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(TEXTS):
             yield node.lineno, node.value
         elif isinstance(node, ast.Attribute) and node.attr == "kineto_results":
             yield node.lineno, node.attr
