@@ -31,7 +31,7 @@ class NotApplicable(SuiteError):
     """What was asked for is undefined here; it becomes a not_applicable row with this reason."""
 
 
-def one_line(error: Exception, length: int = 160) -> str:
+def one_line(error: BaseException, length: int = 160) -> str:
     """What an error says, on one line and cut at `length` characters."""
     return " ".join(str(error).split())[:length]
 

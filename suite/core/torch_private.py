@@ -46,6 +46,12 @@ def allocations(profile: torch.profiler.profile) -> Iterator[int]:
             yield event.nbytes()  # type: ignore[union-attr]
 
 
+def says_detached(error: BaseException | None) -> bool:
+    """Whether autograd complains of a tensor without a graph: its errors have words, and no type of their own."""
+    words = "does not require grad", "not have been used in the graph"
+    return isinstance(error, RuntimeError) and any(part in str(error) for part in words)
+
+
 def cpu_computes_bf16() -> bool:
     """Whether the processor has instructions for bfloat16 (`_is_amx_tile_supported`, `_is_avx512_bf16_supported`)."""
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()

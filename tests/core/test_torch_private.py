@@ -56,6 +56,15 @@ def test_allocations_add_up():
     assert sum(sizes) == kept.nbytes
 
 
+def test_autograds_complaints_are_known_by_their_words():
+    x, aside = torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=True)
+    for total, source in ((x.detach().sum(), x), (x.sum(), aside)):
+        with pytest.raises(RuntimeError) as caught:
+            torch.autograd.grad(total, source)
+        assert torch_private.says_detached(caught.value)
+    assert not torch_private.says_detached(RuntimeError("another"))
+
+
 def test_bf16_is_a_yes_or_a_no():
     assert isinstance(torch_private.cpu_computes_bf16(), bool)
 
