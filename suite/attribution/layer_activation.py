@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from suite.attribution.base import SampledPass
 from suite.core.draws import ImageDraws
 from suite.core.network import scores_of
-from suite.core.passes import Cost, resolve_layers, tapped
+from suite.core.passes import Cost, resolve_layer, tapped
 from suite.core.state import in_use
 from suite.errors import NetworkError
 
@@ -34,7 +34,7 @@ class LayerActivation(SampledPass):
     channel: int | None = None
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
-        name = resolve_layers(model, images, [self.layer])[self.layer]
+        name = resolve_layer(model, images, self.layer)
         with in_use(model), tapped(model, [name], cut=True) as outputs:
             scores_of(model, images)
         return pick_channel(as_map(outputs[name].detach(), name), self.channel, name)

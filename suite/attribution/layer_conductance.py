@@ -12,7 +12,7 @@ from suite.attribution.integrated_gradients import gauss_legendre
 from suite.attribution.layer_activation import as_map, pick_channel
 from suite.core.draws import ImageDraws
 from suite.core.memory import parts_that_fit
-from suite.core.passes import Cost, Needs, resolve_layers, run_pass
+from suite.core.passes import Cost, Needs, resolve_layer, run_pass
 
 
 def layer_conductance(
@@ -96,7 +96,7 @@ class LayerConductance(SampledPass):
         check_baseline(self.baseline)
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
-        layer = resolve_layers(model, images, [self.layer])[self.layer]
+        layer = resolve_layer(model, images, self.layer)
         start = baseline(self.baseline, images)
         along = partial(layer_conductance, model, layer=layer, steps=self.steps)
         parts = parts_that_fit(model, images, draws)

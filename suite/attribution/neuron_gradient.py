@@ -10,7 +10,7 @@ from suite.attribution.base import SampledPass
 from suite.attribution.layer_activation import as_map, pick_channel
 from suite.core.draws import ImageDraws
 from suite.core.network import scores_of
-from suite.core.passes import Cost, resolve_layers, tapped
+from suite.core.passes import Cost, resolve_layer, tapped
 from suite.core.state import in_use
 from suite.errors import NetworkError
 
@@ -34,7 +34,7 @@ class NeuronGradient(SampledPass):
     sensitivity: ClassVar[bool] = True
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
-        name = resolve_layers(model, images, [self.layer])[self.layer]
+        name = resolve_layer(model, images, self.layer)
         with in_use(model):
             inputs = images.detach().requires_grad_()
             with tapped(model, [name]) as outputs:

@@ -137,12 +137,11 @@ def score(scores: Tensor, targets: Tensor) -> Tensor:
     return scores.gather(1, targets.unsqueeze(1)).squeeze(1)
 
 
-def resolve_layers(model: nn.Module, images: Tensor, names: Iterable[str]) -> dict[str, str]:
-    """Each asked name -> the layer's real name; "" becomes the network's default target layer."""
-    resolved = {name: name or default_layer(model, images) for name in sorted(names)}
-    for layer in resolved.values():
-        find_layer(model, layer)
-    return resolved
+def resolve_layer(model: nn.Module, images: Tensor, name: str) -> str:
+    """The real name of a layer that exists; "" becomes the network's default target layer."""
+    name = name or default_layer(model, images)
+    find_layer(model, name)
+    return name
 
 
 @contextmanager
@@ -253,11 +252,12 @@ def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -
     rules = sorted(needs.gradients, key=("plain", "guided", "deconvolution").index)
     undefined: dict[str, NotApplicable] = {}
     with in_use(model):
-        try:
-            layers = resolve_layers(model, images, needs.layers)
-        except NotApplicable as no_map:
-            undefined[""] = no_map
-            layers = resolve_layers(model, images, needs.layers - {""})
+        layers = {}
+        for asked in sorted(needs.layers):
+            try:
+                layers[asked] = resolve_layer(model, images, asked)
+            except NotApplicable as no_map:
+                undefined[asked] = no_map
         inputs = images.detach().requires_grad_(bool(rules))
         rectifying = Rectifying() if set(rules) - {"plain"} else None
         with tapped(model, layers.values(), cut=not rules) as outputs, rectifying or nullcontext():

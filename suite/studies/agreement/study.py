@@ -11,7 +11,7 @@ from suite.attribution.base import Attribution, SampledPass
 from suite.attribution.fused import attribute_each
 from suite.attribution.gradient import Gradient
 from suite.config import RunConfig
-from suite.core.passes import Cost, resolve_layers
+from suite.core.passes import Cost, resolve_layer
 from suite.core.rectifiers import RectifierReport, rectifier_report
 from suite.errors import NotApplicable, SuiteError
 from suite.metrics.similarity import max_abs_difference, relative_l2, spearman
@@ -147,7 +147,7 @@ def _layer_used(work: Work, method: Attribution) -> str:
     if asked is None:
         return ""
     try:
-        return resolve_layers(work.model, work.images, [asked])[asked]
+        return resolve_layer(work.model, work.images, asked)
     except NotApplicable:  # no layer gives a map: the method's own rows say so
         return ""
 
