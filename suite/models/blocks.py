@@ -26,16 +26,12 @@ _NORMS = (
 )  # fmt: skip
 
 
-Part = tuple[nn.Module, str, tuple[str, ...]]
-"""(module, its name in the network, names of its own parameters)."""
-
-
-@dataclass(frozen=True)
+@dataclass
 class Block:
-    """Parameters that are randomised together."""
+    """Parameters that are randomised together: (module, names of its own parameters)."""
 
     name: str
-    parts: tuple[Part, ...]
+    parts: list[tuple[nn.Module, tuple[str, ...]]]
 
 
 def blocks_of(model: nn.Module, images: Tensor, unit: Unit = "block", names: Sequence[str] = ()) -> list[Block]:
@@ -67,7 +63,10 @@ def blocks_of(model: nn.Module, images: Tensor, unit: Unit = "block", names: Seq
     else:
         groups = _merged(_walk(body, "", Counter(type(m) for m in modules.values())), modules)
     reached: set[int] = set()
-    blocks = [Block(group[0], _parts(group, modules, reached, deep=unit == "block" or bool(names))) for group in groups]
+    blocks = []
+    for group in groups:
+        deep = [m for name in group for m in (modules[name].modules() if names or unit == "block" else [modules[name]])]
+        blocks.append(Block(group[0], [(m, own) for m in deep if (own := _take(m, reached))]))
     if not names:
         _add_bare(blocks, modules, reached)
     missed = [name for name, p in body.named_parameters() if id(p) not in reached]
@@ -127,16 +126,6 @@ def _merged(groups: Iterator[list[str]], modules: dict[str, nn.Module]) -> list[
     return merged
 
 
-def _parts(group: list[str], modules: dict[str, nn.Module], reached: set[int], *, deep: bool) -> tuple[Part, ...]:
-    parts = []
-    for top in group:
-        inside = modules[top].named_modules() if deep else [("", modules[top])]
-        for key, module in inside:
-            if own := _take(module, reached):
-                parts.append((module, f"{top}.{key}".rstrip("."), own))
-    return tuple(parts)
-
-
 def _take(module: nn.Module, reached: set[int]) -> tuple[str, ...]:
     """Names of a module's own parameters that no block has yet: what several modules share is the first one's."""
     own = tuple(name for name, p in module.named_parameters(recurse=False) if id(p) not in reached)
@@ -150,12 +139,11 @@ def _add_bare(blocks: list[Block], modules: dict[str, nn.Module], reached: set[i
         own = _take(module, reached)
         if not own:
             continue
-        inside = [i for i, block in enumerate(blocks) if not path or block.name.startswith(f"{path}.")]
+        inside = [block for block in blocks if not path or block.name.startswith(f"{path}.")]
         if inside:
-            first = blocks[inside[0]]
-            blocks[inside[0]] = Block(first.name, ((module, path, own), *first.parts))
+            inside[0].parts.insert(0, (module, own))
         else:
-            blocks.append(Block(path, ((module, path, own),)))
+            blocks.append(Block(path, [(module, own)]))
 
 
 def _in_order(model: nn.Module, image: Tensor, blocks: list[Block]) -> list[Block]:
@@ -166,17 +154,16 @@ def _in_order(model: nn.Module, image: Tensor, blocks: list[Block]) -> list[Bloc
         order.setdefault(module, len(order))
 
     with ExitStack() as hooks, in_use(model), torch.no_grad():
-        for module in {module for block in blocks for module, _, _ in block.parts}:
+        for module in {module for block in blocks for module, _ in block.parts}:
             hooks.enter_context(module.register_forward_pre_hook(note))
         model(image.clone())
     ordered: list[tuple[int, Block]] = []
     for block in blocks:
-        called = [order[module] for module, _, _ in block.parts if module in order]
+        called = [order[module] for module, _ in block.parts if module in order]
         if called or not ordered:
             ordered.append((min(called, default=-1), block))
         else:
-            first, before = ordered[-1]
-            ordered[-1] = (first, Block(before.name, before.parts + block.parts))
+            ordered[-1][1].parts.extend(block.parts)
     return [block for _, block in sorted(ordered, key=lambda pair: pair[0])]
 
 
@@ -224,17 +211,17 @@ def randomised(
 
 def _shake(block: Block, seed: int, jitter: float) -> None:
     generator = torch.Generator().manual_seed(seed)
-    for module, _, own in block.parts:
+    for module, own in block.parts:
         for name in own:
             parameter = module.get_parameter(name)
             parameter.mul_(1 + jitter * torch.randn(parameter.shape, generator=generator).to(parameter))
 
 
 def _reset(block: Block, seed: int, statistics: Statistics) -> None:
-    cuda = sorted({p.device.index for m, _, _ in block.parts for p in m.parameters(False) if p.is_cuda})
+    cuda = sorted({p.device.index for m, _ in block.parts for p in m.parameters(False) if p.is_cuda})
     with torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)
-        for module, _, own in block.parts:
+        for module, own in block.parts:
             before = {name: p.clone() for name, p in module.named_parameters()}
             buffers = {name: b.clone() for name, b in module.named_buffers()}
             for name in own:
