@@ -5,10 +5,11 @@ What was seen has a kind (`Kind`, `Defect`): decisions are made on kinds, and se
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
-from itertools import islice, product
+from functools import cache, partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -271,10 +272,9 @@ def _scope(pairs: Sequence[tuple[Trial, Tensor]]) -> tuple[str, bool]:
     return text, share < 0.05
 
 
-Theory = tuple[str, Callable[[Case], Candidates], tuple[Relation, ...]]
-
-
-def _theories(references: Sequence[Reference]) -> Iterator[Theory]:
+def _theories(
+    references: Sequence[Reference],
+) -> Iterator[tuple[str, Callable[[Case], Candidates], tuple[Relation, ...]]]:
     """A named mistake; the reference itself up to something; a named mistake up to something."""
     named = [mistake for reference in references for mistake in mistakes(reference)]
     itself = [lambda _, reference=reference: [("", reference)] for reference in references]
@@ -289,27 +289,21 @@ def _explain(
     references: Sequence[Reference], differing: Sequence[Trial], equal: Sequence[Trial]
 ) -> tuple[str, bool] | None:
     """The first theory under which all the trials are right, in words, and whether it is a named mistake."""
-    computed: dict[tuple[int, str], list[tuple[str, Tensor | None]]] = {}
 
-    def candidates(make: Callable[[Case], Candidates], case: Case) -> Iterator[tuple[str, Tensor | None]]:
-        done = computed.setdefault((id(make), case.name), [])
-        yield from done
-        for detail, compute in islice(make(case), len(done), None):
-            try:
-                candidate = compute(case).float()
-            except Exception:  # what cannot be had on this network explains nothing there
-                candidate = torch.empty(0)
-            done.append((detail, candidate if candidate.ndim == 4 else None))
-            yield done[-1]
+    @cache
+    def candidates(make: Callable[[Case], Candidates], case: Case) -> list[tuple[str, Tensor]]:
+        results = []
+        for detail, compute in make(case):
+            with suppress(Exception):  # what cannot be had on this network explains nothing there
+                results.append((detail, compute(case).float()))
+        return [(detail, result) for detail, result in results if result.ndim == 4]
 
     def fits(trial: Trial, make: Callable[[Case], Candidates], relations: tuple[Relation, ...]) -> str | None:
         for detail, candidate in candidates(make, trial.case):
-            pair = None if candidate is None or trial.result is None else (trial.result, candidate)
+            pair = None if trial.result is None else (trial.result, candidate)
             for _, relation in relations:
                 pair = relation(trial.case, *pair) if pair else None
-            if candidate is None or pair is None or (relations and not bool(pair[1].any())):
-                continue
-            if close(trial.case, *pair):
+            if pair and not (relations and not bool(pair[1].any())) and close(trial.case, *pair):
                 scaled = relations[-1:] == SCALES[:1]
                 return f"{float(pair[1].sum() / candidate.sum()):.4g} on {trial.case.name}" if scaled else detail
         return None
