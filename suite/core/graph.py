@@ -6,7 +6,7 @@ the graph and runs no pass. It knows no method: what a node means for a rule sta
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from suite.core.torch_private import output_shape, saved
 
-Path = Mapping[Any, list[Any]]
+Path = dict[Any, list[Any]]
 WRITTEN = "written"  # metadata of an in-place write to a view that was seen, and only copies, adds or scales
 
 _ACTIVATIONS = {

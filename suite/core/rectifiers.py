@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from suite.core.graph import WRITTEN, gradient_path, metadata, rectifies, relu_between, unruled
+from suite.core.graph import WRITTEN, Path, gradient_path, metadata, rectifies, relu_between, unruled
 from suite.core.state import in_use
-from suite.core.torch_private import base_of, version_of
+from suite.core.torch_private import base_of
 from suite.errors import NotApplicable
 
 Rule = Literal["plain", "guided", "deconvolution"]
@@ -92,8 +92,8 @@ class Rectifying(TorchFunctionMode):
     Attributes:
         rule: of the backward passes from now on.
         seen: how many rectifier calls there were so far; they are numbered from 1 in the metadata of their nodes.
-        calls: rectifiers between the score and the pixels by kind; this and the next two are filled by `follow`.
-        reached: their numbers; those that no call showed come after `seen`.
+        calls: rectifiers between the score and the pixels by kind, filled by `follow` as are the next; the numbers of
+            those that no call showed come after `seen`.
         others: what else stands there that a guided rule would miss, by name: other activations, code that hides.
         watched: numbers of the rectifiers of which `agree` speaks.
     """
@@ -103,7 +103,6 @@ class Rectifying(TorchFunctionMode):
         self.rule: Rule = "plain"
         self.seen = 0
         self.calls: Counter[str] = Counter()
-        self.reached: list[int] = []
         self.others: Counter[str] = Counter()
         self.watched: frozenset[int] = frozenset()
         self.clamping: list[Tensor] = []
@@ -164,7 +163,7 @@ class Rectifying(TorchFunctionMode):
         """Whether, in the plain pass just made, the guided rule would have changed nothing at any watched rectifier."""
         return not any(self.clamping)
 
-    def follow(self, total: Tensor, pixels: Tensor) -> None:
+    def follow(self, total: Tensor, pixels: Tensor) -> Path:
         """Reads the graph from a score to the pixels: overrides also rectifiers that no call showed, names the rest."""
         path = gradient_path(total, pixels)
         for node in path:
@@ -172,12 +171,11 @@ class Rectifying(TorchFunctionMode):
             kind = rectifies(node) or (number and "ReLU")
             if kind:
                 if number is None:
-                    number = self.seen + len(self.reached) + 1
-                    self._override(node, number)
+                    self._override(node, self.seen + self.calls.total() + 1)
                 self.calls[kind] += 1
-                self.reached.append(number)
             elif name := unruled(node, path, compared=self.compared):
                 self.others[name] += 1
+        return path
 
     def undefined(self, rule: Rule) -> NotApplicable | None:
         """Why a rule does not apply to this forward pass; None where it does, as the plain one always does."""
@@ -237,35 +235,22 @@ class RectifierReport:
         return "; ".join(reasons)
 
 
-_LOOKS = frozenset({"__get__", "size", "dim", "numel", "stride", "is_floating_point", "is_contiguous", "__len__"})
-"""Calls that look at a tensor and take nothing from it that a gradient could come back through."""
+_HOOKED = "nn.ReLU modules"  # the callers whose rectifiers Captum hooks
 
 
 class _Survey(Rectifying):
-    """Also follows which rectifier inputs are used again."""
+    """Also notes which kind of module calls each rectifier."""
 
     def __init__(self) -> None:
         super().__init__()
         self.inside: list[nn.Module] = []  # of the modules that are nothing but a rectifier, those that run now
         self.callers: dict[int, str] = {}
-        self.kept: dict[int, Tensor] = {}  # id -> the tensor, kept alive so that ids stay unique
-        self.uses: Counter[tuple[int, int]] = Counter()  # (id, version): what an in-place call leaves is another value
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        if getattr(func, "__name__", "") not in _LOOKS:
-            leaves = [a for value in [*args, *(kwargs or {}).values()] for a in _tensors(value)]
-            for leaf in {id(t): t for t in leaves}.values():
-                self.kept[id(leaf)] = leaf
-                self.uses[id(leaf), version_of(leaf)] += 1
-        return super().__torch_function__(func, types, args, kwargs)
 
     def _rectify(self, kind: str, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
         caller = "function calls"
         if self.inside:
             module = self.inside[-1]
-            caller = "" if isinstance(module, nn.ReLU) else f"nn.{type(module).__name__} modules"
+            caller = _HOOKED if isinstance(module, nn.ReLU) else f"nn.{type(module).__name__} modules"
         self.callers[self.seen] = caller
         return super()._rectify(kind, func, args, kwargs)
 
@@ -277,14 +262,8 @@ def rectifier_report(model: nn.Module, images: Tensor) -> RectifierReport:
         model: any network.
         images: (B, 3, H, W), as the network takes them; the first is used.
     """
-    survey = _Survey()
+    survey, path = _Survey(), Path()
     inputs = images[:1].clone()
-    watched: list[tuple[int, int]] = []
-
-    def enter(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        survey.inside.append(module)
-        if isinstance(module, nn.ReLU):
-            watched.append((id(arguments[0]), version_of(arguments[0])))
 
     def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
         survey.inside.pop()
@@ -292,13 +271,18 @@ def rectifier_report(model: nn.Module, images: Tensor) -> RectifierReport:
     with ExitStack() as hooks, in_use(model):
         for module in model.modules():
             if isinstance(module, nn.ReLU | nn.Hardtanh | nn.Threshold):  # ReLU6 is a Hardtanh
-                hooks.enter_context(module.register_forward_pre_hook(enter))
+                hooks.enter_context(module.register_forward_pre_hook(lambda m, _: survey.inside.append(m)))
                 hooks.enter_context(module.register_forward_hook(leave))
         with survey:
             scores = model(inputs.requires_grad_().clone())  # a network may rectify its input in place
         if isinstance(scores, Tensor) and scores.requires_grad:
-            survey.follow(scores.sum(), inputs)
-    shared = sum(survey.uses[call] > 1 for call in watched)
-    callers = Counter(survey.callers.get(number, "code below Python") for number in survey.reached)
-    callers.pop("", None)
-    return RectifierReport(dict(survey.calls), dict(survey.others), dict(callers), shared)
+            path = survey.follow(scores.sum(), inputs)
+    uses = Counter(source for node in path for source in node.next_functions)  # of each tensor that has a gradient
+    callers, shared = Counter[str](), 0
+    for node in path:
+        if number := metadata(node).get(RECTIFIER):
+            caller = survey.callers.get(number, "code below Python")
+            callers[caller] += 1
+            shared += caller == _HOOKED and uses[node.next_functions[0]] > 1
+    missed = {caller: count for caller, count in callers.items() if caller != _HOOKED}
+    return RectifierReport(dict(survey.calls), dict(survey.others), missed, shared)

@@ -26,11 +26,6 @@ def base_of(tensor: Tensor) -> Tensor | None:
     return tensor._base
 
 
-def version_of(tensor: Tensor) -> int:
-    """How often a tensor was written in place (`_version`)."""
-    return tensor._version
-
-
 def reset_parameters(module: nn.Module) -> None:
     """A module's own initialisation, where it has one (`_reset_parameters` of `nn.MultiheadAttention`)."""
     for name in ("reset_parameters", "_reset_parameters"):

@@ -28,14 +28,11 @@ def test_what_a_node_keeps():
     assert [i is not None for i in torch_private.saved(indexed, "indices")] == [False, True]
 
 
-def test_views_and_versions():
+def test_views():
     whole = torch.zeros(4)
     view = whole[:2]
     assert torch_private.base_of(view) is whole
     assert torch_private.base_of(whole) is None
-    before = torch_private.version_of(whole)
-    view.add_(1)
-    assert torch_private.version_of(whole) == before + 1
 
 
 def test_attention_has_an_initialisation_of_its_own():
