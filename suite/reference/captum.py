@@ -49,11 +49,11 @@ Compute = Callable[[Any, nn.Module, Tensor, Tensor], Tensor]
 class LibraryDraws(ImageDraws):
     """Captum's streams: the global generators of torch and numpy, in Captum's order and layout."""
 
-    def __init__(self, images: Tensor, seed: int = 0, *, whole: int | None = None) -> None:
+    def __init__(self, images: Tensor, *, whole: int | None = None) -> None:
         self.images = images
         self.ids = tuple(str(i) for i in range(len(images)))
-        self._torch = torch.Generator(images.device).manual_seed(seed)
-        self._numpy = np.random.RandomState(seed)
+        self._torch = torch.Generator(images.device).manual_seed(0)
+        self._numpy = np.random.RandomState(0)
         self._left: dict[str, Tensor] = {}
         self._whole = whole  # Captum draws all samples in one call: draw them so, and serve them in parts
 
@@ -85,12 +85,12 @@ class LibraryDraws(ImageDraws):
 
 
 @contextmanager
-def _seeded(seed: int = 0) -> Iterator[None]:
+def _seeded() -> Iterator[None]:
     """Seeds what Captum draws from, torch's and numpy's global generators, and puts both back."""
     with torch.random.fork_rng(devices=[]):
         state = np.random.get_state()  # noqa: NPY002 - Captum draws from the legacy generator
-        torch.manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
+        torch.manual_seed(0)
+        np.random.seed(0)  # noqa: NPY002
         try:
             yield
         finally:

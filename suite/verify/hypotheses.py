@@ -97,51 +97,50 @@ def _relayered(case: Case) -> Iterator[tuple[str, Case]]:
         yield name if name != case.layer else "", replace(case, layer=name)
 
 
-_SCORES: tuple[tuple[str, Change], ...] = (
-    ("the softmax probability, not the score", lambda s: s.softmax(1)),
-    ("the log-probability, not the score", lambda s: s.log_softmax(1)),
-    ("the cross entropy loss, not the score", lambda s: -s.log_softmax(1)),
-    ("the sum of all scores, not the target's", lambda s: s.sum(1, keepdim=True).expand_as(s)),
-)
-_TARGETS: tuple[tuple[str, tuple[Callable[[Tensor, Tensor], Tensor], ...]], ...] = (  # of targets and scores
-    ("the wrong class (off by one: target + 1)",
-     (lambda t, s: (t + 1) % s.shape[1], lambda t, s: (t + 1).clamp(max=s.shape[1] - 1))),
-    ("the wrong class (off by one: target - 1)", (lambda t, s: (t - 1) % s.shape[1], lambda t, s: (t - 1).clamp(0))),
-    ("the top class, not the target", (lambda t, s: s.argmax(1),)),
-    ("the first image's target for all images", (lambda t, s: t[:1].expand_as(t),)),
+def _score(change: Change) -> Callable[[Case], Case]:
+    return partial(_scored, change=change)
+
+
+def _aim(change: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Case], Case]:  # of targets and scores
+    return partial(_aimed, change=change)
+
+
+_CIRCUMSTANCES: tuple[tuple[str, tuple[Callable[[Case], Case], ...]], ...] = (
+    ("{does} the softmax probability, not the score", (_score(lambda s: s.softmax(1)),)),
+    ("{does} the log-probability, not the score", (_score(lambda s: s.log_softmax(1)),)),
+    ("{does} the cross entropy loss, not the score", (_score(lambda s: -s.log_softmax(1)),)),
+    ("{does} the sum of all scores, not the target's", (_score(lambda s: s.sum(1, keepdim=True).expand_as(s)),)),
+    ("{does} the wrong class (off by one: target + 1)",
+     (_aim(lambda t, s: (t + 1) % s.shape[1]), _aim(lambda t, s: (t + 1).clamp(max=s.shape[1] - 1)))),
+    ("{does} the wrong class (off by one: target - 1)",
+     (_aim(lambda t, s: (t - 1) % s.shape[1]), _aim(lambda t, s: (t - 1).clamp(min=0)))),
+    ("{does} the top class, not the target", (_aim(lambda t, s: s.argmax(1)),)),
+    ("{does} the first image's target for all images", (_aim(lambda t, s: t[:1].expand_as(t)),)),
+    ("runs the network in train mode", (partial(_fed, train=True),)),
+    ("normalises the images twice",
+     (partial(_fed, change=_normalised), lambda c: replace(c, images=_normalised(c.images)))),
+    ("computes in half precision", (partial(_lowered, dtype=torch.float16), partial(_lowered, dtype=torch.bfloat16))),
 )  # fmt: skip
-
-
-def _within(
-    reference: Reference, changes: Callable[[Case], Iterator[tuple[str, Case]]], case: Case
-) -> Iterator[tuple[str, Make]]:
-    for detail, changed in changes(case):
-        yield detail, lambda _, changed=changed: reference(changed)  # type: ignore[misc]
+"""What may be wrong around any method: in words, and the case as the implementation saw it."""
 
 
 def _circumstances(reference: Reference) -> Iterator[Hypothesis]:
-    """What may be wrong around any method: the reference's results on the case as the implementation saw it."""
-    does = "attacks" if reference.attack else "explains"
-
-    def on(*changes: Callable[[Case], Case]) -> Callable[[Case], Candidates]:
-        return _forms(*(lambda c, change=change: reference(change(c)) for change in changes))
+    def seen(
+        changes: Callable[[Case], Iterator[tuple[str, Case]]],
+    ) -> Callable[[Case], Candidates]:
+        return lambda case: ((detail, lambda _, c=changed: reference(c)) for detail, changed in changes(case))
 
     def autocast(case: Case) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             return reference(case)
 
     yield "returns zeros", _forms(lambda c: torch.zeros_like(reference(c)))
-    for text, change in _SCORES:
-        yield f"{does} {text}", on(partial(_scored, change=change))
-    for text, aims in _TARGETS:
-        yield f"{does} {text}", on(*(partial(_aimed, change=aim) for aim in aims))
-    yield "runs the network in train mode", on(partial(_fed, train=True))
-    twice = on(partial(_fed, change=_normalised), lambda c: replace(c, images=_normalised(c.images)))
-    yield "normalises the images twice", twice
-    yield "computes in half precision", on(*(partial(_lowered, dtype=d) for d in (torch.float16, torch.bfloat16)))
+    for text, changes in _CIRCUMSTANCES:
+        named = text.format(does="attacks" if reference.attack else "explains")
+        yield named, seen(lambda case, changes=changes: (("", change(case)) for change in changes))
     if reference.twin.startswith("layer") or reference.twin.endswith("grad_cam"):
-        yield "takes the wrong layer", partial(_within, reference, _relayered)
-    yield "a path of the graph is detached", partial(_within, reference, _detached)
+        yield "takes the wrong layer", seen(_relayered)
+    yield "a path of the graph is detached", seen(_detached)
     yield "computes in half precision (autocast)", _forms(reference, autocast)
 
 
