@@ -125,10 +125,11 @@ _CIRCUMSTANCES: tuple[tuple[str, tuple[Callable[[Case], Case], ...]], ...] = (
 
 
 def _circumstances(reference: Reference) -> Iterator[Hypothesis]:
-    def seen(
-        changes: Callable[[Case], Iterator[tuple[str, Case]]],
-    ) -> Callable[[Case], Candidates]:
-        return lambda case: ((detail, lambda _, c=changed: reference(c)) for detail, changed in changes(case))
+    def seen(changes: Callable[[Case], Iterable[tuple[str, Case]]]) -> Callable[[Case], Candidates]:
+        def result(changed: Case, _case: Case) -> Tensor:
+            return reference(changed)
+
+        return lambda case: ((detail, partial(result, changed)) for detail, changed in changes(case))
 
     def autocast(case: Case) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
@@ -137,7 +138,7 @@ def _circumstances(reference: Reference) -> Iterator[Hypothesis]:
     yield "returns zeros", _forms(lambda c: torch.zeros_like(reference(c)))
     for text, changes in _CIRCUMSTANCES:
         named = text.format(does="attacks" if reference.attack else "explains")
-        yield named, seen(lambda case, changes=changes: (("", change(case)) for change in changes))
+        yield named, _forms(*(lambda c, change=change: reference(change(c)) for change in changes))
     if reference.twin.startswith("layer") or reference.twin.endswith("grad_cam"):
         yield "takes the wrong layer", seen(_relayered)
     yield "a path of the graph is detached", seen(_detached)
