@@ -43,10 +43,10 @@ class LayerActivation(SampledPass):
         return Cost(1, 0)
 
 
-def pick_channel(found: Tensor, channel: int | None, layer: str) -> Tensor:
+def pick_channel(maps: Tensor, channel: int | None, layer: str) -> Tensor:
     """(B, C, h, w) -> all channels, or (B, 1, h, w) of one."""
     if channel is None:
-        return found
-    if not 0 <= channel < found.shape[1]:
-        raise NetworkError(f"layer {layer!r}: channel {channel} is out of range, it has 0..{found.shape[1] - 1}")
-    return found[:, channel : channel + 1]
+        return maps
+    if not 0 <= channel < maps.shape[1]:
+        raise NetworkError(f"layer {layer!r}: channel {channel} is out of range, it has 0..{maps.shape[1] - 1}")
+    return maps[:, channel : channel + 1]

@@ -41,12 +41,12 @@ class NeuronGradient(SampledPass):
                 scores_of(model, inputs.clone())
             channel = pick_channel(as_map(outputs[name], name), self.channel, name)  # (B, 1, h, w)
             units = channel.flatten(1).sum(1) if self.position is None else self._unit(channel, name)
-            found = torch.autograd.grad(units.sum(), inputs, allow_unused=True)[0]
-            if found is None:
+            gradient = torch.autograd.grad(units.sum(), inputs, allow_unused=True)[0]
+            if gradient is None:
                 raise NetworkError(
                     f"layer {name!r}: has no gradient with respect to the pixels, so no unit of it has a map"
                 )
-            return found
+            return gradient
 
     def _unit(self, channel: Tensor, name: str) -> Tensor:
         assert self.position is not None

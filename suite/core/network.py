@@ -69,12 +69,8 @@ class Network(nn.Module):
 
 def zero_input(model: nn.Module, size: tuple[int, int]) -> Tensor:
     """(1, 3, H, W) of zeros, where the network's weights are and of their type: a probe."""
-    weight = _weight(model)
-    return torch.zeros(1, 3, *size) if weight is None else weight.detach().new_zeros(1, 3, *size)
-
-
-def _weight(model: nn.Module) -> Tensor | None:
-    return next((p for p in model.parameters() if p.is_floating_point()), None)
+    weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    return weight.detach().new_zeros(1, 3, *size)
 
 
 def scores_of(model: nn.Module, images: Tensor) -> Tensor:
@@ -83,7 +79,7 @@ def scores_of(model: nn.Module, images: Tensor) -> Tensor:
     Raises:
         NetworkError: in one line, where the output is not one row of scores an image, or the dtypes do not fit.
     """
-    weight = _weight(model)
+    weight = next((p for p in model.parameters() if p.is_floating_point()), None)
     if weight is not None and weight.dtype != images.dtype:
         raise NetworkError(f"the network's weights are {weight.dtype}, its images {images.dtype}: convert one (`.to`)")
     out = model(images if isinstance(model, Network) else images.clone())  # which may change its input in place

@@ -65,7 +65,7 @@ def few_objects() -> Iterator[None]:
 
 def _alive() -> int:
     gc.collect()
-    return sum(isinstance(thing, Tensor) for thing in gc.get_objects())
+    return sum(isinstance(item, Tensor) for item in gc.get_objects())
 
 
 def _couples_batch(run: Run, case: Case, result: Tensor, index: int, same: Same) -> str:
