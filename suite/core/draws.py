@@ -1,6 +1,6 @@
 """Random tensors by name: seeded by (seed, image, purpose), so that neither batch nor order nor chunk matters.
 
-No other file of methods or studies draws for an image otherwise; torch's global generator is never used.
+Whatever a method or a study draws for an image it draws here; torch's global generator is never used.
 """
 
 import hashlib

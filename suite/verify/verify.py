@@ -272,9 +272,10 @@ def _scope(pairs: Sequence[tuple[Trial, Tensor]]) -> tuple[str, bool]:
     return text, share < 0.05
 
 
-def _theories(
-    references: Sequence[Reference],
-) -> Iterator[tuple[str, Callable[[Case], Candidates], tuple[Relation, ...]]]:
+Theory = tuple[str, Callable[[Case], Candidates], tuple[Relation, ...]]
+
+
+def _theories(references: Sequence[Reference]) -> Iterator[Theory]:
     """A named mistake; the reference itself up to something; a named mistake up to something."""
     named = [mistake for reference in references for mistake in mistakes(reference)]
     itself = [lambda _, reference=reference: [("", reference)] for reference in references]
@@ -333,7 +334,8 @@ def _reasons(
     """What is wrong, the likeliest first."""
     pairs = list(zip(trials, findings, strict=True))
     broken = [f"{f.text} (on {f.network})" for f in findings if f.kind is Kind.NO_RESULT][:1]
-    if any(t.error and says_detached(t.error.__cause__) for t, f in pairs if f.kind is Kind.NO_RESULT):
+    failure = next((t.error for t, f in pairs if f.kind is Kind.NO_RESULT), None)
+    if failure and says_detached(failure.__cause__):
         broken = [f"a path of the graph is detached: {broken[0]}"]
     compared = [(t, f) for t, f in pairs if f.kind not in (Kind.NO_RESULT, Kind.NOT_COMPARED)]
     # Networks on which the reference is not disputed say most, and a real one only where it alone differs.
