@@ -31,6 +31,11 @@ class NotApplicable(SuiteError):
     """What was asked for is undefined here; it becomes a not_applicable row with this reason."""
 
 
+def one_line(error: BaseException, length: int = 160) -> str:
+    """What an error says, on one line and cut at `length` characters."""
+    return " ".join(str(error).split())[:length]
+
+
 def did_you_mean(name: str, known: Iterable[str], *, shown: int = 3) -> str:
     """The nearest known names as the end of an error line, or "" where none is near."""
     known = list(known)

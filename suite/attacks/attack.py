@@ -13,6 +13,7 @@ from suite.core.draws import generator_for, image_ids
 from suite.core.network import scores_of
 from suite.core.passes import Targets, as_targets, check_images, score
 from suite.core.state import in_use
+from suite.core.torch_private import cpu_computes_bf16
 from suite.errors import ConfigError, DataError, NetworkError
 from suite.registry import ATTACKS, build, check_parameters, find
 
@@ -190,5 +191,4 @@ def bf16_supported(device: torch.device) -> bool:
     """Whether bfloat16 is arithmetic here rather than emulation."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    native = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return device.type == "cpu" and bool(native)
+    return device.type == "cpu" and cpu_computes_bf16()

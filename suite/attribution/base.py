@@ -51,15 +51,15 @@ class Attribution(ABC):
 
 
 class SharedPass(Attribution):
-    """A method that is answered by one shared pass, and rides with others that ask for the same."""
+    """A method that one shared pass answers, together with all others that need it."""
 
     @abstractmethod
     def needs(self) -> Needs:
         """What it takes from the pass."""
 
     @abstractmethod
-    def from_pass(self, found: Pass) -> Tensor:
-        """The map, from what the pass found; no further passes."""
+    def from_pass(self, shared: Pass) -> Tensor:
+        """The map, from what the pass gave; no further passes."""
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Targets, ids: Sequence[str] | None = None) -> Tensor:
         return self.from_pass(run_pass(model, images, targets, self.needs()))

@@ -20,6 +20,7 @@ class Control(SampledPass):
     """A map (B, 1, H, W) that must lose; it costs no pass."""
 
     control: ClassVar[bool] = True
+    signed: ClassVar[bool] = False
 
     def cost(self) -> Cost:
         return Cost()
@@ -28,8 +29,6 @@ class Control(SampledPass):
 @dataclass(frozen=True)
 class Constant(Control):
     """The same value everywhere."""
-
-    signed: ClassVar[bool] = False
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
         return torch.ones_like(images[:, :1])
@@ -40,6 +39,7 @@ class Noise(Control):
     """Independent standard normal values."""
 
     seed: int = 0
+    signed: ClassVar[bool] = True
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
         return draws.normal(1)[:, 0, :1]
@@ -61,6 +61,7 @@ class SmoothNoise(Control):
 
     sigma: float = 16.0
     seed: int = 0
+    signed: ClassVar[bool] = True
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
         return gaussian_blur(draws.normal(1)[:, 0, :1], self.sigma)
@@ -71,7 +72,6 @@ class Center(Control):
     """A Gaussian in the middle, where photographers put things; `spread` is its standard deviation over the side."""
 
     spread: float = 0.25
-    signed: ClassVar[bool] = False
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
         height, width = images.shape[2:]
@@ -84,8 +84,6 @@ class Center(Control):
 @dataclass(frozen=True)
 class Edges(Control):
     """Sobel's gradient magnitude of the luminance."""
-
-    signed: ClassVar[bool] = False
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
         kernel = images.new_tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]]).view(1, 1, 3, 3)
@@ -100,8 +98,6 @@ class CenterEdges(Control):
     Unblurred it loses to its own blurred forms wherever a measure likes smooth maps.
     """
 
-    signed: ClassVar[bool] = False
-
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
         edges = Center().compute(model, images, targets, draws) * Edges().compute(model, images, targets, draws)
         return gaussian_blur(edges, max(images.shape[2:]) / 28)
@@ -111,8 +107,6 @@ class CenterEdges(Control):
 class Luminance(Control):
     """The image's own brightness."""
 
-    signed: ClassVar[bool] = False
-
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
         return luminance(images)
 
@@ -120,8 +114,6 @@ class Luminance(Control):
 @dataclass(frozen=True)
 class OtherImage(Control):
     """The saliency of the next image of another class: a real map of something else; a batch of one class has none."""
-
-    signed: ClassVar[bool] = False
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
         partner = partners(targets.tolist())

@@ -22,5 +22,5 @@ class Deconvolution(SharedPass):
     def needs(self) -> Needs:
         return Needs(frozenset({"deconvolution"}))
 
-    def from_pass(self, found: Pass) -> Tensor:
-        return found.gradient("deconvolution")
+    def from_pass(self, shared: Pass) -> Tensor:
+        return shared.gradient("deconvolution")

@@ -3,6 +3,8 @@
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial, reduce
+from operator import or_
 from typing import Any
 
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 
 from suite.attribution.base import Attribution, SharedPass
 from suite.core.network import Network
-from suite.core.passes import Cost, Needs, Targets, as_targets, check_images, cost_of, run_pass
+from suite.core.passes import Cost, Targets, as_targets, check_images, cost_of, run_pass
 from suite.core.state import guarded, in_use
 from suite.errors import ConfigError, DataError, NetworkError
 from suite.registry import attributions, build, check_parameters, find, refuse_not_finite
@@ -26,30 +28,33 @@ class Custom(Attribution):
     function: Callable[..., Tensor]
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def _name(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
     def __call__(self, model: nn.Module, images: Tensor, targets: Targets, ids: Sequence[str] | None = None) -> Tensor:
         images = check_images(images)
-        name = getattr(self.function, "__name__", type(self.function).__name__)
-        with in_use(model), guarded(model, f"method {name!r}"):
-            found = self.function(model, images.clone(), as_targets(targets, images).clone(), **self.parameters)
-        return check_map(found, images, name)
+        with in_use(model), guarded(model, f"method {self._name!r}"):
+            result = self.function(model, images.clone(), as_targets(targets, images).clone(), **self.parameters)
+        return check_map(result, images, self._name)
 
     def cost(self) -> Cost:
         return Cost(1, 1)
 
     def __repr__(self) -> str:
-        name = f"{self.function.__module__}:{getattr(self.function, '__name__', type(self.function).__name__)}"
-        return f"{name}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"
+        parameters = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
+        return f"{self.function.__module__}:{self._name}({parameters})"
 
 
-def check_map(found: object, images: Tensor, name: str) -> Tensor:
+def check_map(result: object, images: Tensor, name: str) -> Tensor:
     """The map, detached; a clear line where it is not (B, C, h, w)."""
-    if not isinstance(found, Tensor) or found.ndim != 4 or len(found) != len(images):
-        got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+    if not isinstance(result, Tensor) or result.ndim != 4 or len(result) != len(images):
+        got = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
         raise NetworkError(f"method {name!r}: expected a map (B={len(images)}, C, h, w), got {got}")
-    if not found.is_floating_point() or not found.numel():
-        got = f"{found.dtype} of shape {tuple(found.shape)}"
+    if not result.is_floating_point() or not result.numel():
+        got = f"{result.dtype} of shape {tuple(result.shape)}"
         raise NetworkError(f"method {name!r}: expected a map of floating point numbers, got {got}")
-    return found.detach()
+    return result.detach()
 
 
 def make_method(name: str, parameters: Mapping[str, Any] | None = None) -> Attribution:
@@ -61,12 +66,10 @@ def make_method(name: str, parameters: Mapping[str, Any] | None = None) -> Attri
     parameters = dict(parameters or {})
     target = find("method", attributions(), name)
     if isinstance(target, type):
-        made = build("method", name, target, parameters)
-        if isinstance(made, Attribution):
-            return made
-        if not callable(made):
+        method = build("method", name, target, parameters)
+        if not callable(method):
             raise ConfigError(f"method {name!r}: {target.__name__} is not callable; expected (model, images, targets)")
-        return Custom(made)
+        return method if isinstance(method, Attribution) else Custom(method)
     if not callable(target):
         raise ConfigError(f"method {name!r}: not a function or a class, but a {type(target).__name__}")
     checked = check_parameters("method", name, target, parameters, skip=3)
@@ -83,20 +86,18 @@ def as_methods(methods: Iterable[str | Method] | Mapping[str, str | Method]) -> 
         raise ConfigError(f"methods: expected a list, for example [{methods!r}], got a string")
     pairs = methods.items() if isinstance(methods, Mapping) else [(None, m) for m in methods]
     labelled: dict[str, Attribution] = {}
-    for label, method in pairs:
-        if isinstance(method, str):
-            made: Attribution = make_method(method)
-        elif isinstance(method, Attribution):
-            made = method
-        elif callable(method):
-            made = Custom(method)
+    for label, item in pairs:
+        if isinstance(item, str):
+            method = make_method(item)
+        elif callable(item):
+            method = item if isinstance(item, Attribution) else Custom(item)
         else:
-            raise ConfigError(f"methods: expected names or methods, got {method!r:.60}")
-        refuse_not_finite(f"method {type(made).__name__}", vars(made))
-        title = label or (method if isinstance(method, str) else repr(made))
+            raise ConfigError(f"methods: expected names or methods, got {item!r:.60}")
+        refuse_not_finite(f"method {type(method).__name__}", vars(method))
+        title = label or (item if isinstance(item, str) else repr(method))
         if title in labelled:
             raise ConfigError(f"methods: {title!r} appears twice; pass a dict with a label for each")
-        labelled[title] = made
+        labelled[title] = method
     return labelled
 
 
@@ -104,15 +105,8 @@ def plan_cost(methods: Iterable[Attribution]) -> Cost:
     """Passes an image for all methods together: one shared by gradient methods, and each other method's own."""
     methods = list(methods)
     needs = [m.needs() for m in methods if isinstance(m, SharedPass)]
-    shared = cost_of(_union(needs)) if needs else Cost()
+    shared = cost_of(reduce(or_, needs)) if needs else Cost()
     return sum((m.cost() for m in methods if not isinstance(m, SharedPass)), shared)
-
-
-def _union(needs: Iterable[Needs]) -> Needs:
-    total = Needs()
-    for need in needs:
-        total = total | need
-    return total
 
 
 def attribute(
@@ -145,11 +139,12 @@ def attribute(
             raise DataError(
                 f"images: values from {least:.3g} to {most:.3g}; this network takes RGB in [0, 1] and normalises itself"
             )
-    found = attribute_each(model, images, targets, as_methods(methods), ids=ids)
-    for result in found.values():
+    maps = {}
+    for label, result in attribute_each(model, images, targets, as_methods(methods), ids=ids).items():
         if isinstance(result, Exception):
             raise result
-    return {label: result for label, result in found.items() if isinstance(result, Tensor)}
+        maps[label] = result
+    return maps
 
 
 def attribute_each(
@@ -164,16 +159,15 @@ def attribute_each(
 
     What concerns all of them (the images, the shared pass, memory) is raised.
     """
-    sharing = {label: m for label, m in methods.items() if isinstance(m, SharedPass)}
-    found: dict[str, Tensor | Exception] = {}
-    if sharing:
-        shared = run_pass(model, images, targets, _union(m.needs() for m in sharing.values()))
-        for label, method in sharing.items():
-            found[label] = _attempt(lambda m=method: m.from_pass(shared))  # type: ignore[misc]
-    for label, other in methods.items():
-        if label not in sharing:
-            found[label] = _attempt(lambda m=other: m(model, images, targets, ids))  # type: ignore[misc]
-    return {label: found[label] for label in methods}
+    needs = [method.needs() for method in methods.values() if isinstance(method, SharedPass)]
+    shared = run_pass(model, images, targets, reduce(or_, needs)) if needs else None
+    results = {}
+    for label, method in methods.items():
+        if shared is not None and isinstance(method, SharedPass):
+            results[label] = _attempt(partial(method.from_pass, shared))
+        else:
+            results[label] = _attempt(partial(method, model, images, targets, ids))
+    return results
 
 
 def _attempt(make: Callable[[], Tensor]) -> Tensor | Exception:

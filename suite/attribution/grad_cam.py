@@ -49,5 +49,5 @@ class GradCam(SharedPass):
     def needs(self) -> Needs:
         return Needs(layers=frozenset({self.layer}))
 
-    def from_pass(self, found: Pass) -> Tensor:
-        return grad_cam(*found.layer(self.layer), relu=self.relu)
+    def from_pass(self, shared: Pass) -> Tensor:
+        return grad_cam(*shared.layer(self.layer), relu=self.relu)

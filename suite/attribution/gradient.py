@@ -21,5 +21,5 @@ class Gradient(SharedPass):
     def needs(self) -> Needs:
         return Needs(frozenset({"plain"}))
 
-    def from_pass(self, found: Pass) -> Tensor:
-        return found.gradient("plain")
+    def from_pass(self, shared: Pass) -> Tensor:
+        return shared.gradient("plain")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from suite.attribution.base import SampledPass
 from suite.attribution.baselines import baseline, check_baseline
 from suite.core.draws import ImageDraws
-from suite.core.memory import images_per_pass
+from suite.core.memory import parts_that_fit
 from suite.core.passes import Cost, pixel_gradient
 
 
@@ -39,12 +39,11 @@ class GradientShap(SampledPass):
             check_baseline(kind)
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
-        room = images_per_pass(model, images)
-        return torch.cat([self._part(model, images[s], targets[s], d, room) for s, d in draws.split(room)])
+        parts = parts_that_fit(model, images, draws)
+        return torch.cat([self._part(model, images[s], targets[s], own, copies) for s, own, copies in parts])
 
-    def _part(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws, room: int) -> Tensor:
+    def _part(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws, per_pass: int) -> Tensor:
         background = torch.stack([baseline(kind, images) for kind in self.baselines])  # (N, B, 3, H, W)
-        per_pass = max(1, room // len(images))
         rows = torch.arange(len(images), device=images.device)
         total = torch.zeros_like(images)
         for first in range(0, self.samples, per_pass):

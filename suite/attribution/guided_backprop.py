@@ -29,5 +29,5 @@ class GuidedBackprop(SharedPass):
     def needs(self) -> Needs:
         return Needs(frozenset({"guided"}))
 
-    def from_pass(self, found: Pass) -> Tensor:
-        return found.gradient("guided")
+    def from_pass(self, shared: Pass) -> Tensor:
+        return shared.gradient("guided")

@@ -33,7 +33,7 @@ class GuidedGradCam(SharedPass):
     def needs(self) -> Needs:
         return Needs(frozenset({"guided"}), frozenset({self.layer}))
 
-    def from_pass(self, found: Pass) -> Tensor:
-        guided = found.gradient("guided")
-        cam = grad_cam(*found.layer(self.layer))
+    def from_pass(self, shared: Pass) -> Tensor:
+        guided = shared.gradient("guided")
+        cam = grad_cam(*shared.layer(self.layer))
         return guided * F.interpolate(cam, size=guided.shape[2:], mode=self.upsample)

@@ -19,5 +19,5 @@ class InputXGradient(SharedPass):
     def needs(self) -> Needs:
         return Needs(frozenset({"plain"}))
 
-    def from_pass(self, found: Pass) -> Tensor:
-        return found.images * found.gradient("plain")
+    def from_pass(self, shared: Pass) -> Tensor:
+        return shared.images * shared.gradient("plain")

@@ -1,6 +1,7 @@
 """Integrated gradients: the gradient averaged along the straight path from a baseline, times the way gone."""
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from suite.attribution.base import SampledPass
 from suite.attribution.baselines import baseline, check_baseline
 from suite.core.draws import ImageDraws
-from suite.core.memory import images_per_pass
+from suite.core.memory import parts_that_fit
 from suite.core.passes import Cost, pixel_gradient
 
 
@@ -17,36 +18,6 @@ def gauss_legendre(steps: int) -> tuple[list[float], list[float]]:
     """Weights and nodes of Gauss-Legendre quadrature on (0, 1)."""
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     return list(0.5 * weights), list(0.5 * (1 + nodes))
-
-
-def integrated_gradients(
-    model: nn.Module, images: Tensor, targets: Tensor, start: Tensor, *, steps: int, steps_per_pass: int
-) -> Tensor:
-    """Sum over k of w_k * gradient(start + a_k (images - start)), times (images - start).
-
-    Args:
-        model: (B, 3, H, W) -> (B, K).
-        images: (B, 3, H, W).
-        start: (B, 3, H, W), the baselines.
-        targets: (B,).
-        steps: nodes of the quadrature.
-        steps_per_pass: how many of them share a pass; changes the result by rounding only.
-
-    Returns:
-        (B, 3, H, W), signed; sums to f(images) - f(start) up to the quadrature's error.
-    """
-    weights, alphas = gauss_legendre(steps)
-    total: Tensor | None = None
-    for first in range(0, steps, steps_per_pass):
-        chunk = slice(first, first + steps_per_pass)
-        points = torch.cat([start + alpha * (images - start) for alpha in alphas[chunk]])  # (k B, 3, H, W)
-        count = len(alphas[chunk])
-        gradients = pixel_gradient(model, points, targets.repeat(count))
-        weighted = gradients.reshape(count, -1) * torch.tensor(weights[chunk]).float().view(count, 1).to(gradients)
-        summed = weighted.view(count, *images.shape).sum(0) * (images - start)
-        total = summed if total is None else summed + total
-    assert total is not None
-    return total
 
 
 @dataclass(frozen=True)
@@ -70,15 +41,23 @@ class IntegratedGradients(SampledPass):
         check_baseline(self.baseline)
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
-        room = images_per_pass(model, images)
         start = baseline(self.baseline, images)
-        parts = [
-            integrated_gradients(
-                model, images[s], targets[s], start[s], steps=self.steps, steps_per_pass=max(1, room // len(images[s]))
-            )
-            for s, _ in draws.split(room)
-        ]
-        return torch.cat(parts)
+        parts = parts_that_fit(model, images, draws)
+        return torch.cat([self._part(model, images[s], targets[s], start[s], copies) for s, _, copies in parts])
+
+    def _part(self, model: nn.Module, images: Tensor, targets: Tensor, start: Tensor, per_pass: int) -> Tensor:
+        """Sum over k of w_k * gradient(start + a_k (images - start)), times (images - start)."""
+        weights, alphas = gauss_legendre(self.steps)
+
+        def summed(chunk: slice) -> Tensor:
+            points = torch.cat([start + alpha * (images - start) for alpha in alphas[chunk]])  # (k B, 3, H, W)
+            count = len(alphas[chunk])
+            gradients = pixel_gradient(model, points, targets.repeat(count))
+            weighted = gradients.reshape(count, -1) * torch.tensor(weights[chunk]).float().view(count, 1).to(gradients)
+            return weighted.view(count, *images.shape).sum(0) * (images - start)
+
+        chunks = [slice(first, first + per_pass) for first in range(0, self.steps, per_pass)]
+        return reduce(torch.add, map(summed, chunks))
 
     def cost(self) -> Cost:
         return Cost(self.steps, self.steps)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from suite.attribution.base import SampledPass
 from suite.core.draws import ImageDraws
 from suite.core.network import scores_of
-from suite.core.passes import Cost, resolve_layers, tapped
+from suite.core.passes import Cost, resolve_layer, tapped
 from suite.core.state import in_use
 from suite.errors import NetworkError
 
@@ -34,7 +34,7 @@ class LayerActivation(SampledPass):
     channel: int | None = None
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
-        name = resolve_layers(model, images, [self.layer])[self.layer]
+        name = resolve_layer(model, images, self.layer)
         with in_use(model), tapped(model, [name], cut=True) as outputs:
             scores_of(model, images)
         return pick_channel(as_map(outputs[name].detach(), name), self.channel, name)
@@ -43,10 +43,10 @@ class LayerActivation(SampledPass):
         return Cost(1, 0)
 
 
-def pick_channel(found: Tensor, channel: int | None, layer: str) -> Tensor:
+def pick_channel(maps: Tensor, channel: int | None, layer: str) -> Tensor:
     """(B, C, h, w) -> all channels, or (B, 1, h, w) of one."""
     if channel is None:
-        return found
-    if not 0 <= channel < found.shape[1]:
-        raise NetworkError(f"layer {layer!r}: channel {channel} is out of range, it has 0..{found.shape[1] - 1}")
-    return found[:, channel : channel + 1]
+        return maps
+    if not 0 <= channel < maps.shape[1]:
+        raise NetworkError(f"layer {layer!r}: channel {channel} is out of range, it has 0..{maps.shape[1] - 1}")
+    return maps[:, channel : channel + 1]

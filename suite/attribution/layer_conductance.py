@@ -1,7 +1,8 @@
 """Layer conductance: how much of an integrated gradient flows through each unit of a layer."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -11,65 +12,8 @@ from suite.attribution.baselines import baseline, check_baseline
 from suite.attribution.integrated_gradients import gauss_legendre
 from suite.attribution.layer_activation import as_map, pick_channel
 from suite.core.draws import ImageDraws
-from suite.core.memory import images_per_pass
-from suite.core.passes import Cost, Needs, resolve_layers, run_pass
-
-
-def layer_conductance(
-    model: nn.Module, images: Tensor, targets: Tensor, start: Tensor, *, layer: str, steps: int, points_per_pass: int
-) -> Tensor:
-    """Sum over k of (A_{k+1} - A_k) * dScore/dA_k at steps + 1 Gauss-Legendre points of the path.
-
-    Chunks meet at a point whose activation and gradient are kept, so nothing is computed twice.
-
-    Args:
-        model: (B, 3, H, W) -> (B, K).
-        images: (B, 3, H, W).
-        start: (B, 3, H, W), the baselines.
-        targets: (B,).
-        layer: its real name.
-        steps: differences taken.
-        points_per_pass: path points that share a pass.
-
-    Returns:
-        the layer's output shape, signed.
-    """
-    _, alphas = gauss_legendre(steps + 1)
-    total: Tensor | None = None
-    last: _Points | None = None
-    for first in range(0, steps + 1, points_per_pass):
-        chunk = alphas[first : first + points_per_pass]
-        summed, last = _chunk(model, images, targets, start, layer, chunk, last)
-        if summed is not None:
-            total = summed if total is None else total + summed
-    assert total is not None
-    return total
-
-
-_Points = tuple[Tensor, Tensor]
-"""Activation and gradient at path points, (k B, ...) each."""
-
-
-def _chunk(
-    model: nn.Module,
-    images: Tensor,
-    targets: Tensor,
-    start: Tensor,
-    layer: str,
-    alphas: list[float],
-    last: _Points | None,
-) -> tuple[Tensor | None, _Points]:
-    """The chunk's sum (None of a lone first point) and its last point; all else is freed before the next chunk."""
-    size = len(images)
-    points = torch.cat([start + alpha * (images - start) for alpha in alphas])  # (k B, 3, H, W)
-    found = run_pass(model, points, targets.repeat(len(alphas)), Needs(layers=frozenset({layer})))
-    activation, gradient = found.activations[layer], found.layer_gradients[layer]
-    summed = None if last is None else (activation[:size] - last[0]) * last[1]
-    if len(alphas) > 1:
-        terms = (activation[size:] - activation[:-size]) * gradient[:-size]
-        inner = terms.view(-1, *activation[:size].shape).sum(0)
-        summed = inner if summed is None else summed + inner
-    return summed, (activation[-size:].clone(), gradient[-size:].clone())
+from suite.core.memory import parts_that_fit
+from suite.core.passes import Cost, Needs, resolve_layer, run_pass
 
 
 @dataclass(frozen=True)
@@ -97,15 +41,36 @@ class LayerConductance(SampledPass):
         check_baseline(self.baseline)
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
-        layer = resolve_layers(model, images, [self.layer])[self.layer]
+        layer = resolve_layer(model, images, self.layer)
         start = baseline(self.baseline, images)
-        room = images_per_pass(model, images)
-        along = partial(layer_conductance, model, layer=layer, steps=self.steps)
-        parts = [
-            along(images[s], targets[s], start[s], points_per_pass=max(1, room // len(images[s])))
-            for s, _ in draws.split(room)
-        ]
-        return pick_channel(as_map(torch.cat(parts), layer), self.channel, layer)
+        maps = []
+        for s, _, copies in parts_that_fit(model, images, draws):
+            maps.append(reduce(torch.add, self._terms(model, images[s], targets[s], start[s], layer, copies)))
+        return pick_channel(as_map(torch.cat(maps), layer), self.channel, layer)
+
+    def _terms(
+        self, model: nn.Module, images: Tensor, targets: Tensor, start: Tensor, layer: str, per_pass: int
+    ) -> Iterator[Tensor]:
+        """(A_{k+1} - A_k) * dScore/dA_k at steps + 1 Gauss-Legendre points of the path, summed over a chunk of points.
+
+        Chunks meet at a point whose activation and gradient are kept, so nothing is computed twice.
+        """
+        _, alphas = gauss_legendre(self.steps + 1)
+        size, last = len(images), None
+        for first in range(0, self.steps + 1, per_pass):
+            chunk = alphas[first : first + per_pass]
+            points = torch.cat([start + alpha * (images - start) for alpha in chunk])  # (k B, 3, H, W)
+            needs = Needs(layers=frozenset({layer}))
+            activation, gradient = run_pass(model, points, targets.repeat(len(chunk)), needs).layer(layer)
+            summed = None if last is None else (activation[:size] - last[0]) * last[1]
+            if len(chunk) > 1:
+                shape = (-1, *activation[:size].shape)
+                inner = ((activation[size:] - activation[:-size]) * gradient[:-size]).view(shape).sum(0)
+                summed = inner if summed is None else summed + inner
+            last = activation[-size:].clone(), gradient[-size:].clone()
+            del points, activation, gradient  # freed before the next chunk
+            if summed is not None:
+                yield summed
 
     def cost(self) -> Cost:
         return Cost(self.steps + 1, self.steps + 1)

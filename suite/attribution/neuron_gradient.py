@@ -10,7 +10,7 @@ from suite.attribution.base import SampledPass
 from suite.attribution.layer_activation import as_map, pick_channel
 from suite.core.draws import ImageDraws
 from suite.core.network import scores_of
-from suite.core.passes import Cost, resolve_layers, tapped
+from suite.core.passes import Cost, resolve_layer, tapped
 from suite.core.state import in_use
 from suite.errors import NetworkError
 
@@ -34,19 +34,19 @@ class NeuronGradient(SampledPass):
     sensitivity: ClassVar[bool] = True
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
-        name = resolve_layers(model, images, [self.layer])[self.layer]
+        name = resolve_layer(model, images, self.layer)
         with in_use(model):
             inputs = images.detach().requires_grad_()
             with tapped(model, [name]) as outputs:
                 scores_of(model, inputs.clone())
             channel = pick_channel(as_map(outputs[name], name), self.channel, name)  # (B, 1, h, w)
             units = channel.flatten(1).sum(1) if self.position is None else self._unit(channel, name)
-            found = torch.autograd.grad(units.sum(), inputs, allow_unused=True)[0]
-            if found is None:
+            gradient = torch.autograd.grad(units.sum(), inputs, allow_unused=True)[0]
+            if gradient is None:
                 raise NetworkError(
                     f"layer {name!r}: has no gradient with respect to the pixels, so no unit of it has a map"
                 )
-            return found
+            return gradient
 
     def _unit(self, channel: Tensor, name: str) -> Tensor:
         assert self.position is not None

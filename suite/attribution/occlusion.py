@@ -16,7 +16,7 @@ _IMAGES_PER_FORWARD = 32
 
 
 def windows(height: int, width: int, window: int, stride: int) -> list[tuple[slice, slice]]:
-    """All places of the window, column by column as Captum goes; the last are cut at the border: all is covered."""
+    """All positions of the window, column by column as Captum goes; the last are cut at the border: all is covered."""
 
     def starts(length: int) -> range:
         steps = max(0, -(-(length - window) // stride))
@@ -53,23 +53,23 @@ class Occlusion(SampledPass):
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
         cover = baseline(self.baseline, images)
         height, width = images.shape[2:]
-        places = windows(height, width, self.window, self.stride)
+        positions = windows(height, width, self.window, self.stride)
         per_pass = max(1, _IMAGES_PER_FORWARD // len(images))
         total = images.new_zeros(len(images), 1, height, width)
         weight = images.new_zeros(height, width)
         with in_use(model), torch.no_grad():
             clean = score(scores_of(model, images), targets)  # (B,)
-            for first in range(0, len(places), per_pass):
-                chunk = places[first : first + per_pass]
+            for first in range(0, len(positions), per_pass):
+                chunk = positions[first : first + per_pass]
                 covered = images.repeat(len(chunk), 1, 1, 1)  # (n B, 3, H, W), window-major
                 for index, (rows, columns) in enumerate(chunk):
                     block = slice(index * len(images), (index + 1) * len(images))
                     covered[block, :, rows, columns] = cover[:, :, rows, columns]
-                lost = clean.repeat(len(chunk)) - score(scores_of(model, covered), targets.repeat(len(chunk)))
+                drop = clean.repeat(len(chunk)) - score(scores_of(model, covered), targets.repeat(len(chunk)))
                 masks = images.new_zeros(len(chunk), 1, 1, height, width)
                 for mask, (rows, columns) in zip(masks, chunk, strict=True):
                     mask[..., rows, columns] = 1
-                total += (lost.view(len(chunk), -1, 1, 1, 1) * masks).sum(0)  # one sum a chunk, in Captum's order
+                total += (drop.view(len(chunk), -1, 1, 1, 1) * masks).sum(0)  # one sum a chunk, in Captum's order
                 weight += masks.sum(0)[0, 0]
         return total / weight
 

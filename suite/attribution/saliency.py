@@ -23,5 +23,5 @@ class Saliency(SharedPass):
     def needs(self) -> Needs:
         return Needs(frozenset({"plain"}))
 
-    def from_pass(self, found: Pass) -> Tensor:
-        return found.gradient("plain").abs().amax(1, keepdim=True)
+    def from_pass(self, shared: Pass) -> Tensor:
+        return shared.gradient("plain").abs().amax(1, keepdim=True)

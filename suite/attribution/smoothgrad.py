@@ -1,8 +1,6 @@
 """SmoothGrad and VarGrad: the mean and the variance of the gradient over noisy copies of the image."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -10,40 +8,8 @@ from torch import Tensor, nn
 
 from suite.attribution.base import SampledPass
 from suite.core.draws import ImageDraws
-from suite.core.memory import images_per_pass
+from suite.core.memory import parts_that_fit
 from suite.core.passes import Cost, pixel_gradient
-
-Noise = Callable[[int], Tensor]
-"""Draws the next n samples: n -> (B, n, C, H, W), standard normal."""
-
-
-def noisy_moments(
-    model: nn.Module, images: Tensor, targets: Tensor, noise: Noise, *, sigma: float, samples: int, per_pass: int
-) -> tuple[Tensor, Tensor]:
-    """Mean of the gradient, and of its square, over `images + sigma * noise`.
-
-    Args:
-        model: (B, 3, H, W) -> (B, K).
-        images: (B, 3, H, W).
-        targets: (B,).
-        noise: see `Noise`; the suite's draws, or a library's own stream when the two are compared.
-        sigma: standard deviation in the images' units.
-        samples: noisy copies an image.
-        per_pass: copies an image that share a pass.
-
-    Returns:
-        two tensors (B, 3, H, W).
-    """
-    total = torch.zeros_like(images)
-    total_of_squares = torch.zeros_like(images)
-    for first in range(0, samples, per_pass):
-        count = min(per_pass, samples - first)
-        copies = images.repeat_interleave(count, 0) + (sigma * noise(count)).flatten(0, 1)  # (B n, 3, H, W)
-        gradients = pixel_gradient(model, copies, targets.repeat_interleave(count))
-        gradients = gradients.view(len(images), count, *images.shape[1:])
-        total = total + gradients.sum(1)
-        total_of_squares = total_of_squares + gradients.pow(2).sum(1)
-    return total / samples, total_of_squares / samples
 
 
 @dataclass(frozen=True)
@@ -68,13 +34,23 @@ class SmoothGrad(SampledPass):
             raise ValueError(f"expected samples >= 1 and sigma >= 0, got {self.samples} and {self.sigma}")
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
-        room = images_per_pass(model, images)
-        moments = partial(noisy_moments, model, sigma=self.sigma, samples=self.samples)
-        parts = [
-            moments(images[s], targets[s], part.normal, per_pass=max(1, room // len(images[s])))
-            for s, part in draws.split(room)
-        ]
-        return torch.cat([self.reduce(*found) for found in parts])
+        parts = parts_that_fit(model, images, draws)
+        moments = [self._moments(model, images[s], targets[s], own, copies) for s, own, copies in parts]
+        return torch.cat([self.reduce(*of_part) for of_part in moments])
+
+    def _moments(
+        self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws, per_pass: int
+    ) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) twice: the means of the gradient and of its square over `images + sigma * noise`."""
+        total, total_of_squares = torch.zeros_like(images), torch.zeros_like(images)
+        for first in range(0, self.samples, per_pass):
+            count = min(per_pass, self.samples - first)
+            copies = images.repeat_interleave(count, 0) + (self.sigma * draws.normal(count)).flatten(0, 1)
+            gradients = pixel_gradient(model, copies, targets.repeat_interleave(count))  # (B n, 3, H, W)
+            gradients = gradients.view(len(images), count, *images.shape[1:])
+            total = total + gradients.sum(1)
+            total_of_squares = total_of_squares + gradients.pow(2).sum(1)
+        return total / self.samples, total_of_squares / self.samples
 
     def reduce(self, mean: Tensor, mean_of_squares: Tensor) -> Tensor:
         """The map from the two moments."""

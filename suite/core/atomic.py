@@ -1,4 +1,4 @@
-"""Writes whole files or nothing. Standard library only."""
+"""Writes whole files or nothing: for what nobody may ever see half-written. Standard library only."""
 
 import os
 import uuid

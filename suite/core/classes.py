@@ -7,7 +7,7 @@ which the first is the synset's own.
 import functools
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -42,12 +42,8 @@ class ClassNames:
     def imagenet(cls) -> Self:
         """The 1,000 classes of ImageNet-1k in the order of every torchvision and timm network."""
         table = resources.files("suite.core").joinpath("imagenet_classes.tsv").read_text(encoding="utf-8")
-        rows = [line.split("\t") for line in table.splitlines()[1:]]
-        return cls(
-            names=tuple(row[2] for row in rows),
-            synsets=tuple(row[1] for row in rows),
-            terms=tuple(tuple(row[3].split(", ")) for row in rows),
-        )
+        _, synsets, names, terms = zip(*(line.split("\t") for line in table.splitlines()[1:]), strict=True)
+        return cls(names, synsets, tuple(tuple(text.split(", ")) for text in terms))
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -102,15 +98,15 @@ class ClassNames:
         if _INTEGER.fullmatch(text):
             return self._numbered(text)
         if SYNSET_ID.fullmatch(text) and self.synsets is not None:
-            if text not in self._by_synset:
+            if text not in self.synsets:
                 raise DataError(f"{text!r} is not one of the {len(self)} synset ids of this network's classes")
-            return self._by_synset[text]
-        for found in (self._exact.get(text), self._folded.get(_fold(text)), self._any_term.get(_fold(text))):
-            if found:
-                return self._only(text, found)
-        known = [*self.names, *(term for terms in self.terms or () for term in terms)]
+            return self.synsets.index(text)
+        exact, folded, any_term = self._tables
+        if indices := exact.get(text) or folded.get(_fold(text)) or any_term.get(_fold(text)):
+            return self._only(text, indices)
+        names = [*self.names, *(term for terms in self.terms or () for term in terms)]
         kinds = "an index, a synset id or a name" if self.synsets is not None else "an index or a name"
-        raise DataError(f"{text!r} is not a class: give {kinds}{did_you_mean(text.replace('_', ' '), known)}")
+        raise DataError(f"{text!r} is not a class: give {kinds}{did_you_mean(text.replace('_', ' '), names)}")
 
     def _checked(self, index: int) -> int:
         if not 0 <= index < len(self):
@@ -119,46 +115,30 @@ class ClassNames:
 
     def _numbered(self, text: str) -> int:
         # A class may be called "7" and stand elsewhere than at 7: then nobody can know which is meant.
-        named = self._exact.get(text, ())
-        if named and tuple(named) != (int(text),):
+        named = self._tables[0].get(text, [])
+        if named and named != [int(text)]:
             return self._only(text, sorted({*named, *({int(text)} if 0 <= int(text) < len(self) else ())}))
         return self._checked(int(text))
 
-    def _only(self, text: str, found: Iterable[int]) -> int:
-        first, *others = found
-        if others:
-            meant = ", ".join(f"{index} ({self._described(index)})" for index in (first, *others))
+    def _only(self, text: str, indices: Sequence[int]) -> int:
+        if len(indices) > 1:
+            synsets = self.synsets or [""] * len(self)
+            meant = ", ".join(f"{i} ({', '.join(filter(None, (synsets[i], self.names[i])))})" for i in indices)
             raise DataError(f"{text!r} may be any of the classes {meant}: give the index instead")
-        return first
-
-    def _described(self, index: int) -> str:
-        return self.names[index] if self.synsets is None else f"{self.synsets[index]}, {self.names[index]}"
+        return indices[0]
 
     @functools.cached_property
-    def _by_synset(self) -> Mapping[str, int]:
-        return {synset: index for index, synset in enumerate(self.synsets or ())}
-
-    @functools.cached_property
-    def _own(self) -> list[tuple[str, int]]:
+    def _tables(self) -> tuple[dict[str, list[int]], dict[str, list[int]], dict[str, list[int]]]:
+        """Indices by name as written, by name folded, and by any term folded."""
+        terms = [(term, index) for index, terms in enumerate(self.terms or ()) for term in terms]
         # The synset's own term counts as a name: WordNet calls both 134 and 517 "crane", torchvision only one of them.
         primary = [(terms[0], index) for index, terms in enumerate(self.terms or ())]
-        return [*((name, index) for index, name in enumerate(self.names)), *primary]
-
-    @functools.cached_property
-    def _exact(self) -> Mapping[str, list[int]]:
-        return _index(self._own)
-
-    @functools.cached_property
-    def _folded(self) -> Mapping[str, list[int]]:
-        return _index((_fold(name), index) for name, index in self._own)
-
-    @functools.cached_property
-    def _any_term(self) -> Mapping[str, list[int]]:
-        return _index((_fold(term), index) for index, terms in enumerate(self.terms or ()) for term in terms)
+        names = [*((name, index) for index, name in enumerate(self.names)), *primary]
+        return _index(names), _index(names, _fold), _index(terms, _fold)
 
 
-def _index(pairs: Iterable[tuple[str, int]]) -> Mapping[str, list[int]]:
+def _index(pairs: Iterable[tuple[str, int]], fold: Callable[[str], str] = str) -> dict[str, list[int]]:
     table: defaultdict[str, set[int]] = defaultdict(set)
     for name, index in pairs:
-        table[name].add(index)
-    return {name: sorted(found) for name, found in table.items()}
+        table[fold(name)].add(index)
+    return {name: sorted(indices) for name, indices in table.items()}

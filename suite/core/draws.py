@@ -1,4 +1,7 @@
-"""Randomness by name: seeded by (seed, image, purpose), so that neither batch nor order nor chunk matters."""
+"""Random tensors by name: seeded by (seed, image, purpose), so that neither batch nor order nor chunk matters.
+
+Whatever a method or a study draws for an image it draws here; torch's global generator is never used.
+"""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -19,8 +22,8 @@ def image_ids(images: Tensor, ids: Sequence[str] | None) -> tuple[str, ...]:
     """The names given, or the digests of the pixels."""
     if ids is None:
         arrays = images.detach().cpu().contiguous()
-        raw = [array.flatten().view(torch.uint8).numpy().tobytes() for array in arrays]  # numpy knows no bfloat16
-        return tuple(hashlib.blake2b(one, digest_size=16).hexdigest() for one in raw)
+        raw = [array.flatten().view(torch.uint8).numpy().tobytes() for array in arrays]  # numpy has no bfloat16
+        return tuple(hashlib.blake2b(data, digest_size=16).hexdigest() for data in raw)
     if len(ids) != len(images):
         raise DataError(f"ids: expected {len(images)}, one an image, got {len(ids)}")
     return tuple(ids)

@@ -1,17 +1,20 @@
 """The graph that autograd keeps of a forward pass: the nodes between a score and the pixels, and what they compute.
 
-It shows what a function mode cannot see: TorchScript, `torch.ops`, `torch.vmap`, a custom `autograd.Function`.
+It shows what a function mode cannot see: TorchScript, `torch.ops`, `torch.vmap`, a custom `autograd.Function`. It reads
+the graph and runs no pass. It knows no method: what a node means for a rule stands here, the rules in `rectifiers.py`.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-Path = Mapping[Any, list[Any]]
+from suite.core.torch_private import output_shape, saved
+
+Path = dict[Any, list[Any]]
 WRITTEN = "written"  # metadata of an in-place write to a view that was seen, and only copies, adds or scales
 
 _ACTIVATIONS = {
@@ -29,10 +32,9 @@ _KINKS = {
     "Threshold": "a threshold that is no ReLU",
 }  # fmt: skip
 _CLAMPS = {
-    "Clamp": ("_saved_min", "_saved_max"), "ClampMin": ("_saved_min", ""), "ClampMax": ("", "_saved_max"),
-    "Hardtanh": ("_saved_min_val", "_saved_max_val"),
+    "Clamp": ("min", "max"), "ClampMin": ("min", ""), "ClampMax": ("", "max"), "Hardtanh": ("min_val", "max_val"),
 }  # fmt: skip
-_PRODUCTS = {"Mul": ("_saved_self", "_saved_other"), "Addcmul": ("", "_saved_tensor1", "_saved_tensor2")}
+_PRODUCTS = {"Mul": ("self", "other"), "Addcmul": ("", "tensor1", "tensor2")}  # a name a node below, "" for no factor
 _OVER_STACKED = frozenset({"Max", "Amax", "Min", "Amin"})
 _POINTWISE = frozenset(
     {"Add", "Sub", "Rsub", "Mul", "Div", "Neg", "Pow", "Exp", "Reciprocal", "Clone", "ToCopy"}
@@ -49,8 +51,7 @@ _HIDING = {
 
 def metadata(node: Any) -> dict[str, int]:
     """What is kept with a node of the graph for as long as the graph lives."""
-    kept: dict[str, int] = node.metadata
-    return kept
+    return node.metadata  # type: ignore[no-any-return]
 
 
 def nodes_below(top: Tensor, stop: Callable[[Any], bool] = lambda _node: False) -> Iterator[Any]:
@@ -86,16 +87,18 @@ def gradient_path(top: Tensor, pixels: Tensor) -> Path:
 
 def operation(node: Any) -> str:
     """Relu for ReluBackward0; "" for what is none of torch's own operations."""
-    found = re.fullmatch(r"(\w+)Backward\d+", node.name())
-    return found[1] if found else ""
+    match = re.fullmatch(r"(\w+)Backward\d+", node.name())
+    return match[1] if match else ""
 
 
 def rectifies(node: Any) -> str:
     """ReLU, ReLU6 or another ReLU with a ceiling, by what the node computes; "" for everything else."""
     kind = operation(node)
-    if kind == "Relu":
-        return "ReLU"
-    low, high = _bounds(node, kind)
+    return "ReLU" if kind == "Relu" else relu_between(*_bounds(node, kind))
+
+
+def relu_between(low: Any, high: Any) -> str:
+    """What a clamp between a floor and a ceiling is (number, tensor, or None): ReLU, ReLU6, ...; "" for no ReLU."""
     if low is None or not bool((torch.as_tensor(low) == 0).all()):
         return ""
     if high is None:
@@ -103,10 +106,8 @@ def rectifies(node: Any) -> str:
     return f"ReLU{high:g}" if not isinstance(high, Tensor) and high > 0 else ""
 
 
-def _bounds(node: Any, kind: str) -> tuple[Any, Any]:
-    """Floor and ceiling of a clamp: number, tensor, or None where there is none."""
-    low, high = _CLAMPS.get(kind, ("", ""))
-    return getattr(node, low, None), getattr(node, high, None)
+def _bounds(node: Any, kind: str) -> list[Any]:
+    return [saved(node, name) for name in _CLAMPS.get(kind, ("", ""))]
 
 
 def unruled(node: Any, path: Path, *, compared: bool = False) -> str:
@@ -114,7 +115,7 @@ def unruled(node: Any, path: Path, *, compared: bool = False) -> str:
 
     Args:
         node: no ReLU itself.
-        path: see `gradient_path`.
+        path: of `gradient_path`.
         compared: whether the forward pass compared activations with something; a mask may come of it.
     """
     kind = operation(node)
@@ -129,9 +130,9 @@ def unruled(node: Any, path: Path, *, compared: bool = False) -> str:
     if kind in _PRODUCTS:
         return _product(node, kind, path, compared)
     if kind == "Lerp":
-        return "a mask of 0 and 1" if _is_mask(getattr(node, "_saved_weight", None), node, compared) else ""
+        return "a mask of 0 and 1" if _is_mask(saved(node, "weight"), node, compared) else ""
     if kind in ("Index", "IndexPut"):
-        masks = [i for i in node._saved_indices if i is not None and i.dtype in (torch.bool, torch.uint8)]
+        masks = [i for i in saved(node, "indices") if i is not None and i.dtype in (torch.bool, torch.uint8)]
         return "indexing by a mask" if any(i.ndim > 1 for i in masks) else ""
     if kind in _OVER_STACKED:
         below = node.next_functions[0][0]
@@ -144,7 +145,7 @@ def _product(node: Any, kind: str, path: Path, compared: bool) -> str:
     """Whether it multiplies by a mask, or x by a function of x that saturates."""
     factors = [(below, name) for (below, _), name in zip(node.next_functions, _PRODUCTS[kind], strict=False) if name]
     for below, name in factors:
-        if below not in path and _is_mask(getattr(node, name), node, compared):
+        if below not in path and _is_mask(saved(node, name), node, compared):
             return "a mask of 0 and 1"
     if len(factors) == 2 and all(below in path for below, _ in factors):
         (some, through), (others, by) = (_roots(below, path) for below, _ in factors)
@@ -155,12 +156,14 @@ def _product(node: Any, kind: str, path: Path, compared: bool) -> str:
 
 def _is_mask(factor: Tensor | None, node: Any, compared: bool) -> bool:
     """Boolean; 0 and 1 at the activations' own size; or of few values, where activations were compared to make them."""
-    if factor is None or factor.ndim == 0 or factor.dtype == torch.bool:
-        return factor is not None and factor.ndim > 0
+    if factor is None or factor.ndim == 0:
+        return False
+    if factor.dtype == torch.bool:
+        return True
     values: list[float] = torch.unique(factor).tolist()
     if compared:
         return len(values) <= 3
-    return values == [0, 1] and factor.shape == node._input_metadata[0].shape
+    return values == [0, 1] and factor.shape == output_shape(node)
 
 
 def _roots(top: Any, path: Path) -> tuple[set[Any], set[str]]:
@@ -186,7 +189,5 @@ def _foreign(node: Any) -> str:
         return "" if WRITTEN in metadata(node) else "an in-place call on a view"
     if any(part in name for part in _HARMLESS) or (name.startswith("torch::autograd::") and "CppNode" not in name):
         return ""
-    for part, text in _HIDING.items():
-        if part in name:
-            return text
-    return f"autograd.Function {name.removesuffix('Backward')}"
+    hiding = (text for part, text in _HIDING.items() if part in name)
+    return next(hiding, f"autograd.Function {name.removesuffix('Backward')}")

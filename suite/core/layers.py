@@ -1,21 +1,21 @@
-"""Layers by name: finding, listing, and the CAM family's default target layer. No hook outlives a call."""
+"""Layers by name: finding, listing, and the CAM family's default target layer. No hook outlives a call.
 
-from collections.abc import Callable
+What a layer gives is taken in `passes.py`.
+"""
+
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
 
-from suite.core.network import Card, Network
+from suite.core.network import Network
 from suite.core.state import in_use
 from suite.errors import NetworkError, NotApplicable, did_you_mean
 
 
 def body_of(model: nn.Module) -> nn.Module:
     """The module whose names a user knows: inside a `Network` its body, else the module itself."""
-    if isinstance(model, Network):
-        body: nn.Module = model.body
-        return body
-    return model
+    return model.body if isinstance(model, Network) else model
 
 
 def layer_names(model: nn.Module) -> list[str]:
@@ -51,9 +51,8 @@ def default_layer(model: nn.Module, images: Tensor) -> str:
         NotApplicable: where no layer gives a map (a network of fully connected layers alone).
     """
     if isinstance(model, Network) and model.card.layer:
-        card: Card = model.card
-        find_layer(model, card.layer)
-        return card.layer
+        find_layer(model, model.card.layer)
+        return model.card.layer
     body = body_of(model)
     family = type(body).__name__
     names: dict[str, nn.Module] = dict(body.named_modules())
@@ -62,31 +61,24 @@ def default_layer(model: nn.Module, images: Tensor) -> str:
     if family == "ResNet" and "layer4" in names:
         return "layer4"
     if family == "VGG" and "features" in names:
-        return max(
-            (n for n, m in names.items() if n.startswith("features.") and isinstance(m, nn.Conv2d)),
-            key=lambda n: int(n.split(".")[1]),
-        )
+        convolutions = [n for n, m in names.items() if n.startswith("features.") and isinstance(m, nn.Conv2d)]
+        return max(convolutions, key=lambda n: int(n.split(".")[1]))
     return _last_map(model, images[:1])
 
 
 def _last_map(model: nn.Module, image: Tensor) -> str:
-    finished: list[tuple[str, tuple[int, ...]]] = []
+    finished: list[tuple[str, torch.Size]] = []
 
-    def note(name: str) -> Callable[[nn.Module, object, object], None]:
-        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
-            if isinstance(output, Tensor) and output.ndim == 4:
-                finished.append((name, tuple(output.shape)))
+    def note(name: str, output: object) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4:
+            finished.append((name, output.shape))
 
-        return hook
-
-    layers = {n: m for n, m in body_of(model).named_modules() if n and not isinstance(m, torch.jit.ScriptModule)}
-    handles = [module.register_forward_hook(note(name)) for name, module in layers.items()]  # scripted ones take none
-    try:
-        with in_use(model), torch.no_grad():
-            model(image.clone())  # which may change its input in place
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, in_use(model), torch.no_grad():
+        for name, module in body_of(model).named_modules():
+            if name and not isinstance(module, torch.jit.ScriptModule):  # scripted ones take no hook
+                hook = lambda _module, _inputs, output, name=name: note(name, output)  # noqa: E731
+                hooks.enter_context(module.register_forward_hook(hook))
+        model(image.clone())  # which may change its input in place
     wide = [name for name, shape in finished if shape[2] * shape[3] > 1] or [name for name, _ in finished]
     if not wide:
         raise NotApplicable(

@@ -1,30 +1,35 @@
-"""How many images one pass may hold: a fixed budget over the bytes that autograd keeps for one image."""
+"""How many images a pass may hold: a fixed budget over what autograd keeps for one image, and halves where it fails.
 
+It counts and divides; what is computed is its callers' affair.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from suite.core.draws import ImageDraws
 from suite.core.network import scores_of
 from suite.core.state import in_use
 
 BUDGET = 512 * 2**20  # bytes kept for backward at a time; more buys no speed on a CPU
+T = TypeVar("T")
 
-
-_KNOWN: WeakKeyDictionary[nn.Module, dict[tuple[object, ...], int]] = WeakKeyDictionary()
+_BYTES: WeakKeyDictionary[nn.Module, dict[tuple[object, ...], int]] = WeakKeyDictionary()
 
 
 def bytes_per_image(model: nn.Module, images: Tensor) -> int:
     """What autograd keeps for the backward pass of one image; counted once a network and kind of image."""
-    known = _KNOWN.setdefault(model, {})
+    counts = _BYTES.setdefault(model, {})
     kind = (*images.shape[1:], images.dtype, images.device)
-    if kind not in known:
-        known[kind] = _count_bytes(model, images)
-    return known[kind]
+    if kind not in counts:
+        counts[kind] = _count_bytes(model, images)
+    return counts[kind]
 
 
 def _count_bytes(model: nn.Module, images: Tensor) -> int:
-    """Tensor by tensor, in one forward."""
     storages: dict[int, int] = {}
     parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
 
@@ -42,3 +47,28 @@ def _count_bytes(model: nn.Module, images: Tensor) -> int:
 def images_per_pass(model: nn.Module, images: Tensor, budget: int = BUDGET) -> int:
     """At least one, and as many as the budget holds."""
     return max(1, budget // bytes_per_image(model, images))
+
+
+def parts_that_fit(model: nn.Module, images: Tensor, draws: ImageDraws) -> Iterator[tuple[slice, ImageDraws, int]]:
+    """The batch in parts of at most `images_per_pass`: which images, their draws, and how many copies share a pass."""
+    room = images_per_pass(model, images)
+    for part, own in draws.split(room):
+        yield part, own, max(1, room // len(images[part]))
+
+
+def in_halves(make: Callable[[slice], T], images: slice, *, smallest: int = 1) -> list[T]:
+    """What `make` makes of all images or, where memory does not hold that, of halves, quarters, ... in their order.
+
+    Raises:
+        torch.OutOfMemoryError: where `smallest` images are too many.
+    """
+    size = images.stop - images.start
+    try:
+        return [make(images)]
+    except torch.OutOfMemoryError:
+        if size <= smallest:
+            raise
+    torch.cuda.empty_cache()
+    middle = images.start + (size + 1) // 2
+    halves = slice(images.start, middle), slice(middle, images.stop)
+    return [result for half in halves for result in in_halves(make, half, smallest=smallest)]

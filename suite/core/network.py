@@ -1,4 +1,7 @@
-"""A network as the suite sees it: pixels in [0, 1] in, unnormalised scores out. It owns its normalisation."""
+"""A network as the suite sees it: pixels in [0, 1] in, unnormalised scores out. It owns its normalisation.
+
+Where networks come from is no affair of this file; see `suite.models`.
+"""
 
 from dataclasses import dataclass
 
@@ -61,8 +64,7 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, K)."""
-        scores = self.body((images - self.mean) / self.std)
-        return scores  # type: ignore[no-any-return]
+        return self.body((images - self.mean) / self.std)  # type: ignore[no-any-return]
 
 
 def zero_input(model: nn.Module, size: tuple[int, int]) -> Tensor:
@@ -77,9 +79,9 @@ def scores_of(model: nn.Module, images: Tensor) -> Tensor:
     Raises:
         NetworkError: in one line, where the output is not one row of scores an image, or the dtypes do not fit.
     """
-    first = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if first is not None and first.dtype != images.dtype:
-        raise NetworkError(f"the network's weights are {first.dtype}, its images {images.dtype}: convert one (`.to`)")
+    weight = next((p for p in model.parameters() if p.is_floating_point()), None)
+    if weight is not None and weight.dtype != images.dtype:
+        raise NetworkError(f"the network's weights are {weight.dtype}, its images {images.dtype}: convert one (`.to`)")
     out = model(images if isinstance(model, Network) else images.clone())  # which may change its input in place
     if not isinstance(out, Tensor):
         raise NetworkError(

@@ -1,11 +1,11 @@
 """The shared pass: one forward, one backward a rule, for all methods that ask. It knows what is needed, never by whom.
 
 Gradients are of the target's unnormalised score, summed over the batch: an image's score depends on its own pixels
-alone, so one backward serves all images exactly.
+alone, so one backward serves all images exactly. Checks of images and targets stand here too; maps do not.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,7 +61,7 @@ def cost_of(needs: Needs) -> Cost:
 
 @dataclass
 class Pass:
-    """What one shared pass found.
+    """What one shared pass gave.
 
     Attributes:
         images: (B, 3, H, W), detached.
@@ -99,7 +99,7 @@ def as_targets(targets: Targets, images: Tensor) -> Tensor:
     try:
         tensor = torch.as_tensor(targets, device=images.device)
     except (TypeError, ValueError, RuntimeError):
-        raise DataError(f"targets: expected class indices (int), got {targets!r:.60}") from None
+        tensor = torch.empty(0)  # of floating point
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
         raise DataError(f"targets: expected class indices (int), got {targets!r:.60}")
     with torch.inference_mode(False):  # else the index could not be kept for the backward pass
@@ -137,13 +137,11 @@ def score(scores: Tensor, targets: Tensor) -> Tensor:
     return scores.gather(1, targets.unsqueeze(1)).squeeze(1)
 
 
-def resolve_layers(model: nn.Module, images: Tensor, names: Iterable[str]) -> dict[str, str]:
-    """Each asked name -> the layer's real name; "" becomes the network's default target layer."""
-    resolved = {}
-    for name in sorted(names):
-        resolved[name] = name or default_layer(model, images)
-        find_layer(model, resolved[name])
-    return resolved
+def resolve_layer(model: nn.Module, images: Tensor, name: str) -> str:
+    """The real name of a layer that exists; "" becomes the network's default target layer."""
+    name = name or default_layer(model, images)
+    find_layer(model, name)
+    return name
 
 
 @contextmanager
@@ -174,74 +172,67 @@ def tapped(model: nn.Module, layers: Iterable[str], *, cut: bool = False) -> Ite
         return kept.clone()  # an in-place ReLU that follows writes into the copy
 
     names = sorted({*layers})
-    handles = [
-        find_layer(model, name).register_forward_hook(lambda _module, _inputs, output, name=name: keep(name, output))
-        for name in names
-    ]
-    try:
+    with ExitStack() as hooks:
+        for name in names:
+            hook = lambda _module, _inputs, output, name=name: keep(name, output)  # noqa: E731
+            hooks.enter_context(find_layer(model, name).register_forward_hook(hook))
         yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
     for name in names:
         if name not in outputs:
             raise NetworkError(f"layer {name!r}: not called in this network's forward pass; name another")
 
 
-def _connected(total: Tensor, sources: Sequence[Tensor], names: Sequence[str], *, retain_graph: bool) -> list[Tensor]:
-    """Gradients; a clear line, not zeros, where the score is not computed from a source."""
-    gradients = torch.autograd.grad(total, sources, retain_graph=retain_graph, allow_unused=True)
-    for name, gradient in zip(names, gradients, strict=True):
+def _connected(total: Tensor, sources: Mapping[str, Tensor], *, retain_graph: bool) -> dict[str, Tensor]:
+    """Gradients by name; a clear line, not zeros, where the score is not computed from a source."""
+    gradients = torch.autograd.grad(total, [*sources.values()], retain_graph=retain_graph, allow_unused=True)
+    for name, gradient in zip(sources, gradients, strict=True):
         if gradient is None:
             raise NetworkError(
                 f"the target's score has no gradient with respect to {name}: the network detaches, or does not use it"
             )
-    return list(gradients)
+    return dict(zip(sources, gradients, strict=True))
 
 
 def _rectifiers_above(total: Tensor, layer: Tensor, pixels: Tensor) -> frozenset[int] | None:
     """Numbers of the rectifiers between the score and a layer; None where another way leads past it to the pixels."""
-    found = set()
-    for node in nodes_below(total, stop=lambda node: node is layer.grad_fn):
-        if getattr(node, "variable", None) is pixels:
-            return None
-        if (number := metadata(node).get(RECTIFIER)) is not None:
-            found.add(number)
-    return frozenset(found)
+    above = list(nodes_below(total, stop=lambda node: node is layer.grad_fn))
+    if any(getattr(node, "variable", None) is pixels for node in above):
+        return None
+    return frozenset(metadata(node)[RECTIFIER] for node in above if RECTIFIER in metadata(node))
 
 
 def _backward(
-    found: Pass,
+    result: Pass,
     total: Tensor,
     inputs: Tensor,
     outputs: Mapping[str, Tensor],
-    wanted: Sequence[Rule],
+    rules: Sequence[Rule],
     rectifying: Rectifying | None,
 ) -> None:
-    """The gradients of a forward pass, into `found`: of the pixels by each rule, of the layers by the plain one."""
-    jobs: list[Rule] = [*wanted] if "plain" in wanted or not outputs else ["plain", *wanted]
+    """The gradients of a forward pass, into `result`: of the pixels by each rule, of the layers by the plain one."""
+    backwards: list[Rule] = [*rules] if "plain" in rules or not outputs else ["plain", *rules]
     # All rules start alike: where guided backpropagation would have clamped nothing above a layer that every way
     # to the pixels passes, the plain pass has done that part of its work, to the bit (SqueezeNet's conv10).
     above = None
-    if rectifying is not None and outputs and {"plain", "guided"} <= set(jobs):
+    if rectifying is not None and outputs and {"plain", "guided"} <= set(backwards):
         *_, last = outputs
         above = _rectifiers_above(total, outputs[last], inputs)
         rectifying.watched = above or frozenset()
-    for job in jobs:
+    for rule in backwards:
+        retain_graph = rule != backwards[-1]
         if rectifying is not None:
-            rectifying.rule = job
-            if job == "guided" and above is not None and rectifying.agree():
-                begun, at = found.layer_gradients[last], outputs[last]
-                (found.gradients[job],) = torch.autograd.grad(at, inputs, begun, retain_graph=job != jobs[-1])
+            rectifying.rule = rule
+            if rule == "guided" and above is not None and rectifying.agree():
+                begun = result.layer_gradients[last]
+                (result.gradients[rule],) = torch.autograd.grad(outputs[last], inputs, begun, retain_graph=retain_graph)
                 continue
-        taps = list(outputs.items()) if job == "plain" else []
-        sources = ([inputs] if job in wanted else []) + [tensor for _, tensor in taps]
-        names = (["the pixels"] if job in wanted else []) + [f"layer {name!r}" for name, _ in taps]
-        gradients = _connected(total, sources, names, retain_graph=job != jobs[-1])
-        if job in wanted:
-            found.gradients[job] = gradients[0]
-        for (name, _), gradient in zip(taps, gradients[len(gradients) - len(taps) :], strict=True):
-            found.layer_gradients[name] = gradient
+        sources = {"the pixels": inputs} if rule in rules else {}
+        layers = {f"layer {name!r}": name for name in outputs} if rule == "plain" else {}
+        sources |= {text: outputs[name] for text, name in layers.items()}
+        gradients = _connected(total, sources, retain_graph=retain_graph)
+        if rule in rules:
+            result.gradients[rule] = gradients["the pixels"]
+        result.layer_gradients |= {name: gradients[text] for text, name in layers.items()}
 
 
 def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -> Pass:
@@ -258,36 +249,35 @@ def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -
     """
     images = check_images(images)
     targets = as_targets(targets, images)
+    rules = sorted(needs.gradients, key=("plain", "guided", "deconvolution").index)
+    undefined: dict[str, NotApplicable] = {}
     with in_use(model):
-        undefined: dict[str, NotApplicable] = {}
-        try:
-            layers = resolve_layers(model, images, needs.layers)
-        except NotApplicable as no_map:
-            undefined[""] = no_map
-            layers = resolve_layers(model, images, needs.layers - {""})
-        rules = sorted(needs.gradients, key=("plain", "guided", "deconvolution").index)
+        layers = {}
+        for asked in sorted(needs.layers):
+            try:
+                layers[asked] = resolve_layer(model, images, asked)
+            except NotApplicable as no_map:
+                undefined[asked] = no_map
         inputs = images.detach().requires_grad_(bool(rules))
         rectifying = Rectifying() if set(rules) - {"plain"} else None
         with tapped(model, layers.values(), cut=not rules) as outputs, rectifying or nullcontext():
             # A network that rectifies its input in place must not meet a leaf.
             scores = scores_of(model, inputs.clone() if rules else inputs)
-        found = Pass(images, targets, scores.detach(), undefined=undefined)
         total = score(scores, targets).sum()
         if rectifying is not None:
             rectifying.follow(total, inputs)
-            found.undefined |= rectifying.not_applicable(rules)
-        wanted = [rule for rule in rules if rule not in found.undefined]
-        if not total.requires_grad and (wanted or layers):
+            undefined |= {rule: why for rule in rules if (why := rectifying.undefined(rule))}
+        rules = [rule for rule in rules if rule not in undefined]
+        if not total.requires_grad and (rules or layers):
             raise NetworkError(
                 "the network's scores carry no gradient: it detaches, or computes under no_grad or in integers"
             )
-        _backward(found, total, inputs, outputs, wanted, rectifying)
-        found.activations = {name: tensor.detach() for name, tensor in outputs.items()}
-        for asked, name in layers.items():
-            if asked != name:
-                found.activations[asked] = found.activations[name]
-                found.layer_gradients[asked] = found.layer_gradients[name]
-    return found
+        result = Pass(images, targets, scores.detach(), undefined=undefined)
+        _backward(result, total, inputs, outputs, rules, rectifying)
+    for asked, name in layers.items():
+        result.activations[asked] = result.activations[name] = outputs[name].detach()
+        result.layer_gradients[asked] = result.layer_gradients[name]
+    return result
 
 
 def pixel_gradient(model: nn.Module, images: Tensor, targets: Targets, rule: Rule = "plain") -> Tensor:

@@ -17,8 +17,8 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 def pixels(image: Tensor) -> np.ndarray:
     """(C, H, W) in [0, 1], clamped and rounded to 8 bits -> (H, W, C) uint8."""
-    made: np.ndarray = (image.detach().float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    return made
+    scaled = (image.detach().float().clamp(0, 1) * 255).round()
+    return np.asarray(scaled.byte().permute(1, 2, 0).cpu())
 
 
 def png(image: Tensor) -> bytes:

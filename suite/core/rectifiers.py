@@ -5,12 +5,12 @@ a hook of its own, which dies with the graph, so nothing can be left behind on a
 rectifier whose input also feeds a skip branch is overridden alone (Captum hooks the input tensor and clamps the total).
 
 What no call shows still stands in the graph, which `Rectifying.follow` reads after the forward pass: a guided rule
-applies to all rectifiers between the pixels and the score, or to none.
+applies to all rectifiers between the pixels and the score, or to none. No method is known here, only rules.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,19 +19,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from suite.core.graph import WRITTEN, gradient_path, metadata, rectifies, unruled
+from suite.core.graph import WRITTEN, Path, gradient_path, metadata, rectifies, relu_between, unruled
 from suite.core.state import in_use
+from suite.core.torch_private import base_of
 from suite.errors import NotApplicable
 
 Rule = Literal["plain", "guided", "deconvolution"]
 RECTIFIER = "rectifier"  # the key of a rectifier's number in the metadata of its node
 
 _RELU: frozenset[Any] = frozenset({F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_})
-_CLAMP: frozenset[Any] = frozenset({torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_})
-_BOX: frozenset[Any] = frozenset(
-    {F.relu6, F.hardtanh, F.hardtanh_, torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_}
-    | {torch.clip, torch.clip_, Tensor.clip, Tensor.clip_}
+_CLAMP: frozenset[Any] = frozenset(
+    {torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_, torch.clamp, torch.clamp_}
+    | {Tensor.clamp, Tensor.clamp_, torch.clip, torch.clip_, Tensor.clip, Tensor.clip_}
 )
+_HARDTANH: frozenset[Any] = frozenset({F.hardtanh, F.hardtanh_})
 _THRESHOLD: frozenset[Any] = frozenset({F.threshold, torch.threshold, torch.threshold_})
 _COMPARES = frozenset(
     {"gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal", "sign", "sgn", "signbit", "heaviside"}
@@ -44,24 +45,25 @@ _WRITES = frozenset(
 
 def rectifier_kind(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
     """ReLU, ReLU6 or another ReLU with a ceiling, by what the call computes; None for everything else."""
+
+    def two(first: str, second: str) -> tuple[Any, Any]:  # the arguments after the tensor, by place or by name
+        named = dict(zip((first, second), args[1:3], strict=False)) | dict(kwargs)
+        return named.get(first), named.get(second)
+
     if func in _RELU:
         return "ReLU"
-    if func in _CLAMP or func in _BOX or func in _THRESHOLD:
-        names = {F.hardtanh: ("min_val", "max_val"), F.hardtanh_: ("min_val", "max_val")}.get(func, ("min", "max"))
-        given = dict(zip(names, args[1:3], strict=False)) | {k: v for k, v in kwargs.items() if k in names}
-        low, high = given.get(names[0]), given.get(names[1])
-        if func is F.relu6:
-            return "ReLU6"
-        if func in _THRESHOLD:
-            rest = list(args[1:3]) + [kwargs[k] for k in ("threshold", "value") if k in kwargs]
-            return "ReLU" if rest[:2] == [0, 0] or rest[:2] == [0.0, 0.0] else None
-        if func in (F.hardtanh, F.hardtanh_):
-            low, high = -1.0 if low is None else low, 1.0 if high is None else high
-        if isinstance(low, int | float) and low == 0:
-            if high is None:
-                return "ReLU"
-            return f"ReLU{high:g}" if isinstance(high, int | float) and high > 0 else None
-    return None
+    if func is F.relu6:
+        return "ReLU6"
+    if func in _THRESHOLD:
+        return "ReLU" if two("threshold", "value") == (0, 0) else None
+    if func in _HARDTANH:
+        low, high = two("min_val", "max_val")
+        low, high = -1.0 if low is None else low, 1.0 if high is None else high
+    elif func in _CLAMP:
+        low, high = two("min", "max")
+    else:
+        return None
+    return relu_between(low, high) or None if isinstance(low, int | float) else None
 
 
 def _tensors(value: object) -> Iterator[Tensor]:
@@ -74,13 +76,14 @@ def _tensors(value: object) -> Iterator[Tensor]:
 
 def _mark_written(target: Tensor) -> None:
     """Notes that an in-place write is known: to a view, its node hides inside CopySlices."""
-    base = target._base if target._is_view() else target
-    if base is not None and base.grad_fn is not None:
+    base = base_of(target)
+    base = target if base is None else base
+    if base.grad_fn is not None:
         metadata(base.grad_fn)[WRITTEN] = 1
 
 
 class Rectifying(TorchFunctionMode):
-    """Counts rectifiers, and rules their backward pass by `rule`, which may change between two backward passes.
+    """Counts rectifiers, and overrides their backward by `rule`, which may change between two backward passes.
 
     plain: the derivative. guided: the derivative, then only positive gradient passes (Springenberg et al. 2015, eq. 5).
     deconvolution: only positive gradient passes, whatever the activation (Zeiler & Fergus 2014, sec. 2.1). A ReLU with
@@ -89,10 +92,10 @@ class Rectifying(TorchFunctionMode):
     Attributes:
         rule: of the backward passes from now on.
         seen: how many rectifier calls there were so far; they are numbered from 1 in the metadata of their nodes.
-        calls: rectifiers between the score and the pixels by kind; this and the next two are filled by `follow`.
-        reached: their numbers; those that no call showed come after `seen`.
+        calls: rectifiers between the score and the pixels by kind, filled by `follow` as are the next; the numbers of
+            those that no call showed come after `seen`.
         others: what else stands there that a guided rule would miss, by name: other activations, code that hides.
-        watched: numbers of the rectifiers whose gradients `agree` tells of.
+        watched: numbers of the rectifiers of which `agree` speaks.
     """
 
     def __init__(self) -> None:
@@ -100,7 +103,6 @@ class Rectifying(TorchFunctionMode):
         self.rule: Rule = "plain"
         self.seen = 0
         self.calls: Counter[str] = Counter()
-        self.reached: list[int] = []
         self.others: Counter[str] = Counter()
         self.watched: frozenset[int] = frozenset()
         self.clamping: list[Tensor] = []
@@ -126,22 +128,21 @@ class Rectifying(TorchFunctionMode):
     def _rectify(self, kind: str, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
         source = args[0] if args else kwargs.get("input")
         in_place = bool(kwargs.get("inplace")) or func.__name__.endswith("_") or any(a is True for a in args[1:])
-        if in_place and isinstance(source, Tensor) and source._is_view():
-            # In place on a view the rectifier's node hides inside CopySlices: compute beside, then copy. From a copy,
-            # because a box keeps its input for the backward pass.
-            beside = source.clone()
-            result: Tensor = (
-                torch.relu(beside) if kind == "ReLU" else F.hardtanh(beside, 0.0, float(kind.removeprefix("ReLU")))
-            )
-            self._rule(result.grad_fn, self.seen)
-            source.copy_(result)
-            _mark_written(source)
-            return source
-        result = func(*args, **kwargs)
-        self._rule(result.grad_fn, self.seen)
-        return result
+        if not (in_place and isinstance(source, Tensor) and base_of(source) is not None):
+            result: Tensor = func(*args, **kwargs)
+            self._override(result.grad_fn, self.seen)
+            return result
+        # In place on a view the rectifier's node hides inside CopySlices: compute beside, then copy. From a copy,
+        # because a box keeps its input for the backward pass.
+        beside = source.clone()
+        result = torch.relu(beside) if kind == "ReLU" else F.hardtanh(beside, 0.0, float(kind.removeprefix("ReLU")))
+        self._override(result.grad_fn, self.seen)
+        source.copy_(result)
+        _mark_written(source)
+        return source
 
-    def _rule(self, node: Any, number: int) -> None:
+    def _override(self, node: Any, number: int) -> None:
+        """Puts the rule of the moment in place of the backward of a rectifier's node."""
         if node is None:
             return
         metadata(node)[RECTIFIER] = number
@@ -162,43 +163,32 @@ class Rectifying(TorchFunctionMode):
         """Whether, in the plain pass just made, the guided rule would have changed nothing at any watched rectifier."""
         return not any(self.clamping)
 
-    def follow(self, total: Tensor, pixels: Tensor) -> None:
-        """Reads the graph from a score to the pixels: rules also the rectifiers that no call showed, names the rest."""
+    def follow(self, total: Tensor, pixels: Tensor) -> Path:
+        """Reads the graph from a score to the pixels: overrides also rectifiers that no call showed, names the rest."""
         path = gradient_path(total, pixels)
         for node in path:
             number = metadata(node).get(RECTIFIER)
             kind = rectifies(node) or (number and "ReLU")
             if kind:
                 if number is None:
-                    number = self.seen + len(self.reached) + 1
-                    self._rule(node, number)
+                    self._override(node, self.seen + self.calls.total() + 1)
                 self.calls[kind] += 1
-                self.reached.append(number)
             elif name := unruled(node, path, compared=self.compared):
                 self.others[name] += 1
+        return path
 
-    def not_applicable(self, rules: Iterable[str]) -> dict[str, NotApplicable]:
-        """The rules that do not apply to this forward pass, and why; the plain one always does."""
-        refused = {}
-        for rule in rules:
-            try:
-                if rule != "plain":
-                    self.require_rectifiers(rule)
-            except NotApplicable as why:
-                refused[rule] = why
-        return refused
-
-    def require_rectifiers(self, method: str) -> None:
-        """Raises NotApplicable where a guided rule has nothing, or not only ReLUs, to work on; after `follow`."""
-        _require_rectifiers(method, self.calls, self.others)
+    def undefined(self, rule: Rule) -> NotApplicable | None:
+        """Why a rule does not apply to this forward pass; None where it does, as the plain one always does."""
+        return None if rule == "plain" else _undefined(rule, self.calls, self.others)
 
 
-def _require_rectifiers(method: str, calls: Mapping[str, int], others: Mapping[str, int]) -> None:
+def _undefined(method: str, calls: Mapping[str, int], others: Mapping[str, int]) -> NotApplicable | None:
     if others:
         named = ", ".join(f"{name} x{count}" for name, count in sorted(others.items()))
-        raise NotApplicable(f"{method} is defined for ReLUs; this network has {named}")
+        return NotApplicable(f"{method} is defined for ReLUs; this network has {named}")
     if not calls:
-        raise NotApplicable(f"{method} is defined for ReLUs; this network calls none between pixels and score")
+        return NotApplicable(f"{method} is defined for ReLUs; this network calls none between pixels and score")
+    return None
 
 
 @dataclass(frozen=True)
@@ -219,7 +209,7 @@ class RectifierReport:
 
     @property
     def total(self) -> int:
-        """All rectifiers, each of which the suite rules."""
+        """All rectifiers; the suite overrides each of them."""
         return sum(self.calls.values())
 
     @property
@@ -229,7 +219,8 @@ class RectifierReport:
 
     def require_rectifiers(self, method: str) -> None:
         """Raises NotApplicable where a guided method has nothing, or not only ReLUs, to work on."""
-        _require_rectifiers(method, self.calls, self.others)
+        if undefined := _undefined(method, self.calls, self.others):
+            raise undefined
 
     def why_captum_deviates(self) -> str:
         """The reason why Captum's guided methods differ here, or "" where they should not."""
@@ -244,35 +235,22 @@ class RectifierReport:
         return "; ".join(reasons)
 
 
-_LOOKS = frozenset({"__get__", "size", "dim", "numel", "stride", "is_floating_point", "is_contiguous", "__len__"})
-"""Calls that look at a tensor and take nothing from it that a gradient could come back through."""
+_HOOKED = "nn.ReLU modules"  # the callers whose rectifiers Captum hooks
 
 
 class _Survey(Rectifying):
-    """Also follows which rectifier inputs are used again."""
+    """Also notes which kind of module calls each rectifier."""
 
     def __init__(self) -> None:
         super().__init__()
         self.inside: list[nn.Module] = []  # of the modules that are nothing but a rectifier, those that run now
         self.callers: dict[int, str] = {}
-        self.kept: dict[int, Tensor] = {}  # id -> the tensor, kept alive so that ids stay unique
-        self.uses: Counter[tuple[int, int]] = Counter()  # (id, version): what an in-place call leaves is another value
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        if getattr(func, "__name__", "") not in _LOOKS:
-            leaves = [a for value in [*args, *(kwargs or {}).values()] for a in _tensors(value)]
-            for leaf in {id(t): t for t in leaves}.values():
-                self.kept[id(leaf)] = leaf
-                self.uses[id(leaf), leaf._version] += 1
-        return super().__torch_function__(func, types, args, kwargs)
 
     def _rectify(self, kind: str, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
         caller = "function calls"
         if self.inside:
             module = self.inside[-1]
-            caller = "" if isinstance(module, nn.ReLU) else f"nn.{type(module).__name__} modules"
+            caller = _HOOKED if isinstance(module, nn.ReLU) else f"nn.{type(module).__name__} modules"
         self.callers[self.seen] = caller
         return super()._rectify(kind, func, args, kwargs)
 
@@ -284,35 +262,27 @@ def rectifier_report(model: nn.Module, images: Tensor) -> RectifierReport:
         model: any network.
         images: (B, 3, H, W), as the network takes them; the first is used.
     """
-    survey = _Survey()
+    survey, path = _Survey(), Path()
     inputs = images[:1].clone()
-    watched: list[tuple[int, int]] = []
-
-    def enter(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        survey.inside.append(module)
-        if isinstance(module, nn.ReLU):
-            watched.append((id(arguments[0]), arguments[0]._version))
 
     def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
         survey.inside.pop()
 
-    modules = [m for m in model.modules() if isinstance(m, nn.ReLU | nn.Hardtanh | nn.Threshold)]  # ReLU6 is a Hardtanh
-    with _hooks(modules, enter, leave), in_use(model):
+    with ExitStack() as hooks, in_use(model):
+        for module in model.modules():
+            if isinstance(module, nn.ReLU | nn.Hardtanh | nn.Threshold):  # ReLU6 is a Hardtanh
+                hooks.enter_context(module.register_forward_pre_hook(lambda m, _: survey.inside.append(m)))
+                hooks.enter_context(module.register_forward_hook(leave))
         with survey:
             scores = model(inputs.requires_grad_().clone())  # a network may rectify its input in place
         if isinstance(scores, Tensor) and scores.requires_grad:
-            survey.follow(scores.sum(), inputs)
-    shared = sum(survey.uses[place] > 1 for place in watched)
-    callers = Counter(survey.callers.get(number, "code below Python") for number in survey.reached)
-    callers.pop("", None)
-    return RectifierReport(dict(survey.calls), dict(survey.others), dict(callers), shared)
-
-
-@contextmanager
-def _hooks(modules: Sequence[nn.Module], enter: Callable[..., None], leave: Callable[..., None]) -> Iterator[None]:
-    handles = [m.register_forward_pre_hook(enter) for m in modules] + [m.register_forward_hook(leave) for m in modules]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+            path = survey.follow(scores.sum(), inputs)
+    uses = Counter(source for node in path for source in node.next_functions)  # of each tensor that has a gradient
+    callers, shared = Counter[str](), 0
+    for node in path:
+        if number := metadata(node).get(RECTIFIER):
+            caller = survey.callers.get(number, "code below Python")
+            callers[caller] += 1
+            shared += caller == _HOOKED and uses[node.next_functions[0]] > 1
+    missed = {caller: count for caller, count in callers.items() if caller != _HOOKED}
+    return RectifierReport(dict(survey.calls), dict(survey.others), missed, shared)

@@ -1,4 +1,7 @@
-"""A network is used in eval mode with gradients available, and found exactly as it was afterwards."""
+"""A network is used in eval mode with gradients available, and found exactly as it was afterwards.
+
+Every call of a network stands inside `in_use`; code that is not the suite's inside `guarded` as well.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,18 +46,8 @@ def as_found(model: nn.Module) -> Iterator[None]:
             tensor.requires_grad_(requires_grad)
 
 
-_STRUCTURE = (
-    "_modules",
-    "_parameters",
-    "_buffers",
-    "_forward_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
+_STRUCTURE = [name for name, value in vars(nn.Module()).items() if isinstance(value, dict)]
+"""A module's own dictionaries: its submodules, parameters and buffers, and all kinds of hooks."""
 
 
 def _settings(module: nn.Module) -> dict[str, object]:
@@ -67,7 +60,7 @@ class Snapshot:
     """Copies of all that foreign code could change in a network, and the way back."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.structure = [
+        self.modules = [
             (module, module.training, _settings(module), {name: dict(getattr(module, name)) for name in _STRUCTURE})
             for module in model.modules()
         ]
@@ -76,22 +69,22 @@ class Snapshot:
 
     def restore(self) -> list[str]:
         """Puts everything back; what had to be, in words."""
-        changed = set()
-        for module, training, settings, parts in self.structure:
+        changed: set[str] = set()
+        for module, training, settings, structure in self.modules:
             if module.training != training:
                 changed.add("training flags")
                 module.training = training
-            if (found := _settings(module)) != settings:
+            if (now := _settings(module)) != settings:
                 changed.add("modules' settings")
-                for name in found.keys() - settings.keys():
+                for name in now.keys() - settings.keys():
                     delattr(module, name)
                 vars(module).update(settings)
-            for name, saved in parts.items():
-                now = getattr(module, name)
-                if {k: id(v) for k, v in now.items()} != {k: id(v) for k, v in saved.items()}:
+            for name, before in structure.items():
+                current = getattr(module, name)
+                if {k: id(v) for k, v in current.items()} != {k: id(v) for k, v in before.items()}:
                     changed.add("hooks" if "hooks" in name else "modules or weights")
-                    now.clear()
-                    now.update(saved)
+                    current.clear()
+                    current.update(before)
         for tensor, values, requires_grad, grad in self.tensors:
             if not torch.equal(tensor, values):
                 changed.add("weights or buffers")

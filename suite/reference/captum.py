@@ -40,7 +40,7 @@ from suite.attribution.baselines import baseline
 from suite.core.draws import ImageDraws
 from suite.core.layers import find_layer
 from suite.core.memory import images_per_pass
-from suite.core.passes import resolve_layers
+from suite.core.passes import resolve_layer
 from suite.core.state import in_use
 
 Compute = Callable[[Any, nn.Module, Tensor, Tensor], Tensor]
@@ -49,44 +49,35 @@ Compute = Callable[[Any, nn.Module, Tensor, Tensor], Tensor]
 class LibraryDraws(ImageDraws):
     """Captum's streams: the global generators of torch and numpy, in Captum's order and layout."""
 
-    def __init__(self, images: Tensor, seed: int = 0, *, whole: int | None = None) -> None:
+    def __init__(self, images: Tensor, *, whole: int | None = None) -> None:
         self.images = images
         self.ids = tuple(str(i) for i in range(len(images)))
-        self._torch = torch.Generator(images.device).manual_seed(seed)
-        self._numpy = np.random.RandomState(seed)
-        self._drawn: dict[str, Tensor] = {}
+        self._torch = torch.Generator(images.device).manual_seed(0)
+        self._numpy = np.random.RandomState(0)
+        self._left: dict[str, Tensor] = {}
         self._whole = whole  # Captum draws all samples in one call: draw them so, and serve them in parts
 
     def _serve(self, kind: str, count: int, draw: Callable[[int], Tensor]) -> Tensor:
-        if self._whole is None:
-            return draw(count)
-        if kind not in self._drawn:
-            self._drawn[kind] = draw(self._whole)
-        drawn = self._drawn[kind]
-        self._drawn[kind] = drawn[:, count:]
+        total = self._whole or count
+        drawn = self._left.pop(kind, None)
+        if drawn is None:
+            numbers = draw(len(self.images) * total)
+            drawn = numbers.view(len(self.images), total, *numbers.shape[1:])
+        if drawn.shape[1] > count:
+            self._left[kind] = drawn[:, count:]
         return drawn[:, :count]
 
     def normal(self, count: int) -> Tensor:
-        def draw(n: int) -> Tensor:
-            shape = (len(self.images) * n, *self.images.shape[1:])
-            drawn = torch.randn(shape, generator=self._torch, device=self.images.device, dtype=self.images.dtype)
-            return drawn.view(len(self.images), n, *self.images.shape[1:])
-
-        return self._serve("normal", count, draw)
+        x, stream = self.images, self._torch
+        draw = partial(torch.randn, generator=stream, device=x.device, dtype=x.dtype)
+        return self._serve("normal", count, lambda n: draw((n, *x.shape[1:])))
 
     def uniform(self, count: int) -> Tensor:
-        def draw(n: int) -> Tensor:
-            drawn = self._numpy.uniform(0.0, 1.0, len(self.images) * n)
-            return torch.tensor(drawn, dtype=self.images.dtype, device=self.images.device).view(len(self.images), n)
-
-        return self._serve("uniform", count, draw)
+        return self._serve("uniform", count, lambda n: torch.from_numpy(self._numpy.uniform(size=n)).to(self.images))
 
     def choice(self, count: int, among: int) -> Tensor:
-        def draw(n: int) -> Tensor:
-            drawn = self._numpy.choice(among, n * len(self.images))
-            return torch.from_numpy(drawn).to(self.images.device).view(len(self.images), n)
-
-        return self._serve("choice", count, draw)
+        draw = self._numpy.choice
+        return self._serve("choice", count, lambda n: torch.from_numpy(draw(among, n)).to(self.images.device))
 
     def split(self, size: int) -> list[tuple[slice, ImageDraws]]:
         # Captum never splits the images; the caller keeps the batch small enough for one part.
@@ -94,12 +85,12 @@ class LibraryDraws(ImageDraws):
 
 
 @contextmanager
-def _seeded(seed: int = 0) -> Iterator[None]:
+def _seeded() -> Iterator[None]:
     """Seeds what Captum draws from, torch's and numpy's global generators, and puts both back."""
     with torch.random.fork_rng(devices=[]):
         state = np.random.get_state()  # noqa: NPY002 - Captum draws from the legacy generator
-        torch.manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
+        torch.manual_seed(0)
+        np.random.seed(0)  # noqa: NPY002
         try:
             yield
         finally:
@@ -135,7 +126,7 @@ class Counterpart:
 
 
 def _layer(method: Any, model: nn.Module, images: Tensor) -> nn.Module:
-    return find_layer(model, resolve_layers(model, images, [method.layer])[method.layer])
+    return find_layer(model, resolve_layer(model, images, method.layer))
 
 
 def _saliency(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
@@ -144,21 +135,17 @@ def _saliency(method: Any, model: nn.Module, images: Tensor, targets: Tensor) ->
 
 def _plain(kind: Any, **options: Any) -> Compute:
     """A Captum class that needs the network alone."""
+    return lambda method, model, images, targets: kind(model).attribute(images, target=targets, **options)
+
+
+def _layered(kind: Any, option: str, field: str) -> Compute:
+    """A Captum class that needs a layer too, and a field of the method under Captum's name."""
 
     def compute(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-        return kind(model).attribute(images, target=targets, **options)
+        options = {option: getattr(method, field)}
+        return kind(model, _layer(method, model, images)).attribute(images, target=targets, **options)
 
     return compute
-
-
-def _grad_cam(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    cam = attr.LayerGradCam(model, _layer(method, model, images))
-    return cam.attribute(images, target=targets, relu_attributions=method.relu)
-
-
-def _guided_grad_cam(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    guided = attr.GuidedGradCam(model, _layer(method, model, images))
-    return guided.attribute(images, target=targets, interpolate_mode=method.upsample)
 
 
 def _integrated_gradients(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
@@ -192,7 +179,7 @@ def _gradient_shap(method: Any, model: nn.Module, images: Tensor, targets: Tenso
 
 
 def _occlusion(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    found = attr.Occlusion(model).attribute(
+    maps = attr.Occlusion(model).attribute(
         images,
         sliding_window_shapes=(images.shape[1], method.window, method.window),
         strides=(images.shape[1], method.stride, method.stride),
@@ -200,39 +187,35 @@ def _occlusion(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -
         target=targets,
         perturbations_per_eval=max(1, occlusion._IMAGES_PER_FORWARD // len(images)),
     )
-    return found[:, :1]
+    return maps[:, :1]
 
 
 def _layer_activation(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    found = attr.LayerActivation(model, _layer(method, model, images)).attribute(images)
-    return _channels(method, found)
+    return _channels(method, attr.LayerActivation(model, _layer(method, model, images)).attribute(images))
 
 
 def _layer_conductance(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    found = attr.LayerConductance(model, _layer(method, model, images)).attribute(
+    maps = attr.LayerConductance(model, _layer(method, model, images)).attribute(
         images,
         baselines=baseline(method.baseline, images),
         target=targets,
         n_steps=method.steps,
         internal_batch_size=max(2 * len(images), images_per_pass(model, images)),
     )
-    return _channels(method, found)
+    return _channels(method, maps)
 
 
 def _neuron_gradient(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    selector: Any
-    if method.position is None:
+    def summed(output: Tensor) -> Tensor:
+        return output[:, method.channel].flatten(1).sum(1)
 
-        def selector(output: Tensor) -> Tensor:
-            return output[:, method.channel].flatten(1).sum(1)
-    else:
-        selector = (method.channel, *method.position)
+    selector = summed if method.position is None else (method.channel, *method.position)
     return attr.NeuronGradient(model, _layer(method, model, images)).attribute(images, selector)
 
 
-def _channels(method: Any, found: Tensor) -> Tensor:
-    found = found if found.ndim == 4 else found[:, :, None, None]
-    return found if method.channel is None else found[:, method.channel : method.channel + 1]
+def _channels(method: Any, maps: Tensor) -> Tensor:
+    maps = maps if maps.ndim == 4 else maps[:, :, None, None]
+    return maps if method.channel is None else maps[:, method.channel : method.channel + 1]
 
 
 _CHUNKS = "Captum takes the whole expansion, or overlapping chunks, in one batch; sums and rectifiers round differently"
@@ -243,8 +226,10 @@ COUNTERPARTS: dict[type[Attribution], Counterpart] = {
     input_x_gradient.InputXGradient: Counterpart(_plain(attr.InputXGradient)),
     guided_backprop.GuidedBackprop: Counterpart(_plain(attr.GuidedBackprop), guided=True),
     deconvolution.Deconvolution: Counterpart(_plain(attr.Deconvolution), guided=True),
-    grad_cam.GradCam: Counterpart(_grad_cam),
-    guided_grad_cam.GuidedGradCam: Counterpart(_guided_grad_cam, guided=True),
+    grad_cam.GradCam: Counterpart(_layered(attr.LayerGradCam, "relu_attributions", "relu")),
+    guided_grad_cam.GuidedGradCam: Counterpart(
+        _layered(attr.GuidedGradCam, "interpolate_mode", "upsample"), guided=True
+    ),
     integrated_gradients.IntegratedGradients: Counterpart(_integrated_gradients),
     smoothgrad.SmoothGrad: Counterpart(_noise_tunnel("smoothgrad"), random=True),
     smoothgrad.VarGrad: Counterpart(_noise_tunnel("vargrad"), random=True),
@@ -268,12 +253,10 @@ def captum_attribution(name: str) -> Callable[[nn.Module, Tensor, Tensor, str], 
     kind = getattr(attr, name)
 
     def compute(model: nn.Module, images: Tensor, targets: Tensor, layer: str) -> Tensor:
-        made = kind(model, find_layer(model, layer)) if name.startswith("Layer") or "Cam" in name else kind(model)
-        if name == "LayerActivation":
-            return made.attribute(images)
-        if name not in ("IntegratedGradients", "LayerConductance"):
-            return made.attribute(images, target=targets)
-        room = max(2 * len(images), images_per_pass(model, images))  # its default takes all steps in one batch
-        return made.attribute(images, target=targets, internal_batch_size=room)
+        method = kind(model, find_layer(model, layer)) if name.startswith("Layer") or "Cam" in name else kind(model)
+        options: dict[str, Any] = {} if name == "LayerActivation" else {"target": targets}
+        if name in ("IntegratedGradients", "LayerConductance"):  # by default all steps are one batch
+            options["internal_batch_size"] = max(2 * len(images), images_per_pass(model, images))
+        return method.attribute(images, **options)
 
     return compute

@@ -74,11 +74,11 @@ def run_pair(
         None where torchattacks has no such attack.
     """
     with in_use(model), torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
-        theirs = library_twin(attack, model, epsilon)
-        if theirs is None:
+        library = library_twin(attack, model, epsilon)
+        if library is None:
             return None
         if goal.targeted:
-            theirs.set_mode_targeted_by_label(quiet=True)
+            library.set_mode_targeted_by_label(quiet=True)
         radius, ids = images.new_full((len(images),), epsilon), ("",) * len(images)
         problem = Problem(model, images, goal, clean, radius, ids, seed)
         if isinstance(attack, PGD):
@@ -87,7 +87,7 @@ def run_pair(
         else:
             own = fgsm(problem, mean=True)
         torch.manual_seed(seed)
-        return own, theirs(images.contiguous(), goal.classes)
+        return own, library(images.contiguous(), goal.classes)
 
 
 def verdicts_of(model: nn.Module, images: Tensor, goal: Goal) -> Tensor:

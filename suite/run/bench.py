@@ -23,6 +23,7 @@ from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
 from suite.attribution.base import Attribution
 from suite.config import RunConfig
 from suite.core.atomic import write_bytes
+from suite.core.memory import in_halves
 from suite.core.network import Network
 from suite.data.datamodule import Chunk
 from suite.errors import SuiteError
@@ -121,20 +122,25 @@ class Bench(pl.LightningModule):
 
         Numbers are then those of the halves: equal up to rounding, but for what pairs photos of a chunk.
         """
+        size = len(work.images)
+        smallest = size if study.once else 1
+
+        def run(at: slice) -> tuple[Work, Outcome]:
+            part = work if at.stop - at.start == size else work.some(at)
+            return part, study.run(part)
+
         try:
-            return study.run(work)
+            parts = in_halves(run, slice(0, size), smallest=smallest)
         except torch.OutOfMemoryError as error:
-            if study.once or len(work.images) < 2:
-                hint = "lower data.batch_size" if len(work.images) > 1 else "give a smaller input_size or network"
-                where = f"with {len(work.images)} image{'s' * (len(work.images) > 1)} at once"
-                raise SuiteError(f"{HALVED} {where}; {hint}") from error
-        if work.images.is_cuda:
-            torch.cuda.empty_cache()
-        halves = work.halves()
-        found = [self._fitting(study, half) for half in halves]
-        work.at_once = max(half.at_once for half in halves)
-        rows = without_doubles(pa.concat_tables([as_table(part.rows, study.keys) for part in found]))
-        return Outcome(rows, {stem: one for part in found for stem, one in part.pictures.items()})
+            hint = "lower data.batch_size" if smallest > 1 else "give a smaller input_size or network"
+            where = f"with {smallest} image{'s' * (smallest > 1)} at once"
+            raise SuiteError(f"{HALVED} {where}; {hint}") from error
+        outcomes = [outcome for _, outcome in parts]
+        if len(outcomes) == 1:
+            return outcomes[0]
+        work.at_once = max(part.at_once for part, _ in parts)
+        rows = without_doubles(pa.concat_tables([as_table(outcome.rows, study.keys) for outcome in outcomes]))
+        return Outcome(rows, {stem: picture for outcome in outcomes for stem, picture in outcome.pictures.items()})
 
     def _work(self, item: WorkItem, batch: Chunk) -> Work:
         if self._chunk != item.images:

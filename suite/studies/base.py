@@ -16,6 +16,7 @@ from torch import Tensor
 from suite.attribution.base import Attribution
 from suite.attribution.fused import attribute_each
 from suite.config import RunConfig
+from suite.core.memory import in_halves
 from suite.core.network import Network
 from suite.core.partners import partners
 from suite.core.passes import Cost, predict
@@ -80,28 +81,18 @@ class Work:
         self.part, self.at_once = part, len(self.images)
         return self
 
-    def halves(self) -> list["Work"]:
-        """The same work on the first and on the second half of the images."""
-        middle = (len(self.images) + 1) // 2
-        return [self._some(slice(0, middle)), self._some(slice(middle, len(self.images)))]
-
-    def _some(self, at: slice) -> "Work":
+    def some(self, at: slice) -> "Work":
+        """The same work on some of the images; those that could not be read stay with the first."""
         faults = [] if at.start else self.faults
         cut = {name: getattr(self, name)[at] for name in ("images", "files", "positions", "notes")}
         others = [replace(other, others=(), **(cut | {"images": other.images[at]})) for other in self.others]
         return replace(self, faults=faults, others=others, **cut)
 
-    def _fitting(self, make: Callable[[slice], T], join: Callable[[list[T]], T], at: slice | None = None) -> T:
+    def _fitting(self, make: Callable[[slice], T], join: Callable[[list[T]], T]) -> T:
         """What `make` makes of all images, or of halves, quarters, ... joined, where memory holds no more."""
-        at = at or slice(0, len(self.images))
-        try:
-            return make(at)
-        except torch.OutOfMemoryError:
-            if at.stop - at.start < 2:
-                raise
-        middle = (at.start + at.stop + 1) // 2
-        self.at_once = min(self.at_once, middle - at.start)
-        return join([self._fitting(make, join, half) for half in (slice(at.start, middle), slice(middle, at.stop))])
+        parts = in_halves(lambda at: (at.stop - at.start, make(at)), slice(0, len(self.images)))
+        self.at_once = min(self.at_once, max(size for size, _ in parts))
+        return join([made for _, made in parts])
 
     @cached_property
     def scores(self) -> Tensor:

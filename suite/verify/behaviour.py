@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
+from enum import Enum
 from itertools import pairwise
 
 import torch
@@ -18,12 +19,12 @@ Run = Callable[[Case], Tensor]
 Same = Callable[[Tensor, Tensor], bool]
 
 
-class WrongResult(Exception):
-    """In words: it raised, or returned what is no map. `soft` where it says that it is not applicable."""
+Defect = Enum("Defect", "COUPLES CALLED_AGAIN CHANGES LEAKS OTHER_IMAGES NO_GRAD")
+"""Kinds of misbehaviour, in the order in which they are reported; the first two explain wrong values too."""
 
-    def __init__(self, said: str, *, soft: bool = False) -> None:
-        super().__init__(said)
-        self.soft = soft
+
+class WrongResult(Exception):
+    """The implementation raised (`__cause__`), or returned what is no map; the message says which."""
 
 
 def some(case: Case, index: list[int]) -> Case:
@@ -36,12 +37,12 @@ def fresh(case: Case) -> Case:
     return replace(case, model=deepcopy(case.model), images=case.images.clone(), targets=case.targets.clone())
 
 
-def observe(run: Run, case: Case) -> tuple[Tensor, str]:
-    """The result on a copy of the case, and what was not found as it had been, in words."""
+def observe(run: Run, case: Case) -> tuple[Tensor, list[str]]:
+    """The result on a copy of the case, and what was not left as it had been, in words."""
     trial = fresh(case)
     before = Snapshot(trial.model)
     try:
-        found = run(trial)
+        result = run(trial)
         enabled = torch.is_grad_enabled()
     finally:
         torch.set_grad_enabled(True)
@@ -49,7 +50,7 @@ def observe(run: Run, case: Case) -> tuple[Tensor, str]:
     changed += ["the images it is given"] * (not torch.equal(trial.images, case.images))
     changed += ["the targets it is given"] * (not torch.equal(trial.targets, case.targets))
     changed += ["whether gradients are enabled"] * (not enabled)
-    return found, f"changes {', '.join(changed)}" if changed else ""
+    return result, changed
 
 
 @contextmanager
@@ -64,24 +65,24 @@ def few_objects() -> Iterator[None]:
 
 def _alive() -> int:
     gc.collect()
-    return sum(1 for thing in gc.get_objects() if isinstance(thing, Tensor))
+    return sum(isinstance(item, Tensor) for item in gc.get_objects())
 
 
-def couples_batch(run: Run, case: Case, found: Tensor, place: int, same: Same) -> str:
-    """Whether the result of the image at `place` depends on the others' pixels or targets, or on their number."""
-    one, count = slice(place, place + 1), len(case.images)
+def _couples_batch(run: Run, case: Case, result: Tensor, index: int, same: Same) -> str:
+    """Whether the result of one image depends on the others' pixels or targets, or on their number."""
+    own, count = slice(index, index + 1), len(case.images)
     others = replace(case, images=1 - case.images.roll(1, 0), targets=case.targets.roll(1))
-    others.images[one], others.targets[one] = case.images[one], case.targets[one]
-    if not same(run(others)[one], found[one]):
+    others.images[own], others.targets[own] = case.images[own], case.targets[own]
+    if not same(run(others)[own], result[own]):
         return "couples images of a batch: an image's result changes with the others"
     # At the head of the batch, as it is when alone: a fault of position is no coupling.
-    head = run(some(case, [(place + i) % count for i in range(count)]))[:1]
-    if not same(run(some(case, [place])), head):
+    head = run(some(case, [(index + i) % count for i in range(count)]))[:1]
+    if not same(run(some(case, [index])), head):
         return "couples images of a batch: an image alone gives another result than among others"
     return ""
 
 
-def leaks(run: Run, case: Case, calls: int = 2) -> str:
+def _leaks(run: Run, case: Case, calls: int = 2) -> str:
     """Whether tensors stay alive call after call; inside `few_objects`, after calls that may have filled a cache."""
     counts = [_alive()]
     for _ in range(calls):
@@ -91,31 +92,34 @@ def leaks(run: Run, case: Case, calls: int = 2) -> str:
     return f"leaks memory: {growth} more tensors stay alive after each call" if growth > 0 else ""
 
 
-def fails_without_grad(run: Run, case: Case, found: Tensor, same: Same) -> str:
+def _fails_without_grad(run: Run, case: Case, index: int, same: Same) -> str:
     """Whether it depends on the caller having gradients enabled, as Lightning's predict loop has not."""
-    said = "another result"
+    result, message = run(some(case, [index])), "another result"
     with torch.no_grad():
         try:
-            if same(run(case), found):
+            if same(run(some(case, [index])), result):
                 return ""
         except WrongResult as error:
-            said = str(error)
-    return f"fails under no_grad ({said}): wrap its gradient in torch.enable_grad()"
+            message = str(error)
+    return f"fails under no_grad ({message}): wrap its gradient in torch.enable_grad()"
 
 
-def examine(run: Run, reference: Run, case: Case, found: Tensor, place: int, same: Same, *, thorough: bool) -> set[str]:
-    """The defects of behaviour on one small network.
+def examine(
+    run: Run, reference: Run, case: Case, result: Tensor, index: int, same: Same, *, thorough: bool
+) -> dict[Defect, str]:
+    """The defects of behaviour on one small network, each in words.
 
     Args:
         run: the implementation.
         reference: what it is held against, which may itself couple images by its random draws.
         case: the network.
-        found: what the implementation gave on it.
-        place: the image whose neighbours are changed.
+        result: what the implementation gave on it.
+        index: the image whose neighbours are changed.
         same: whether two results are equal up to rounding.
         thorough: look for leaks and at no_grad too.
     """
-    said, trial = set(), fresh(case)
+    defects: dict[Defect, str] = {}
+    trial = fresh(case)
     before = Snapshot(trial.model)
 
     def restoring(of: Case) -> Tensor:
@@ -125,17 +129,17 @@ def examine(run: Run, reference: Run, case: Case, found: Tensor, place: int, sam
             before.restore()
 
     try:
-        if coupled := couples_batch(restoring, trial, found, place, same):
-            excused = couples_batch(reference, case, reference(case), place, same) == coupled
-            said |= set() if excused or not same(restoring(fresh(case)), found) else {coupled}
+        if coupled := _couples_batch(restoring, trial, result, index, same):
+            excused = _couples_batch(reference, case, reference(case), index, same) == coupled
+            if not excused and same(restoring(fresh(case)), result):
+                defects[Defect.COUPLES] = coupled
         if thorough:
-            alone = some(trial, [place])
-            said |= {leaks(run, alone)}
+            defects[Defect.LEAKS] = _leaks(run, some(trial, [index]))
             before.restore()
-            said |= {fails_without_grad(restoring, some(trial, [place]), restoring(some(trial, [place])), same)}
-        every = list(range(len(case.images)))
-        if not all(same(run(some(trial, every)), found) for _ in range(1 + thorough)):
-            said.add("gives another result when called again: it keeps something between calls")
+            defects[Defect.NO_GRAD] = _fails_without_grad(restoring, trial, index, same)
+        whole = list(range(len(case.images)))
+        if not all(same(run(some(trial, whole)), result) for _ in range(1 + thorough)):
+            defects[Defect.CALLED_AGAIN] = "gives another result when called again: it keeps something between calls"
     except WrongResult as error:
-        said.add(f"fails on other images of a network: {error}")
-    return said - {""}
+        defects[Defect.OTHER_IMAGES] = f"fails on other images of a network: {error}"
+    return {kind: text for kind, text in defects.items() if text}

@@ -4,7 +4,7 @@ Every pixel of every small network matters: the head is dense over positions, so
 On all of them `second` is the last convolution and the default target layer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -41,12 +41,12 @@ class Case:
 class Small(nn.Module):
     """Two convolutions with something between them, and a dense head: (B, 3, 12, 10) -> (B, 7). Linear by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, relu: nn.Module | None = None, last: nn.Module | None = None) -> None:
         super().__init__()
         self.first = nn.Conv2d(3, 6, 3, padding=1)
-        self.relu: nn.Module = nn.Identity()
+        self.relu = relu or nn.Identity()
         self.second = nn.Conv2d(6, 6, 3, padding=1, stride=2)
-        self.last: nn.Module = nn.Identity()
+        self.last = last or nn.Identity()
         self.head = nn.Linear(6 * (SIZE[0] // 2) * (SIZE[1] // 2), CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -62,22 +62,13 @@ class SkipBranch(Small):
     """A ReLU whose input also feeds a skip branch; the skip can be cut, to know what a detached one gives."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.relu = nn.ReLU()
+        super().__init__(nn.ReLU())
         self.branch = nn.Conv2d(6, 6, 3, padding=1)
         self.cut = False
 
     def between(self, hidden: Tensor) -> Tensor:
         kept = hidden.detach() if self.cut else hidden
         return kept + self.branch(self.relu(hidden))  # type: ignore[no-any-return]
-
-
-class InPlace(Small):
-    """ReLUs that write over their input, one of them over the target layer's output."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.relu, self.last = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
 
 
 class Functional(Small):
@@ -87,38 +78,39 @@ class Functional(Small):
         return F.relu(hidden)
 
 
-class BatchNormed(Small):
-    """Batch norm whose running statistics are not those of any batch."""
+def _in_place() -> Small:
+    """ReLUs that write over their input, one of them over the target layer's output."""
+    return Small(nn.ReLU(inplace=True), nn.ReLU(inplace=True))
 
-    def __init__(self) -> None:
-        super().__init__()
-        norm = nn.BatchNorm2d(6)
-        norm.running_mean, norm.running_var = torch.linspace(-0.5, 0.5, 6), torch.linspace(0.5, 2.0, 6)
-        self.relu = nn.Sequential(norm, nn.ReLU())
+
+def _batch_normed() -> Small:
+    """Batch norm whose running statistics are not those of any batch."""
+    norm = nn.BatchNorm2d(6)
+    norm.running_mean, norm.running_var = torch.linspace(-0.5, 0.5, 6), torch.linspace(0.5, 2.0, 6)
+    return Small(nn.Sequential(norm, nn.ReLU()))
 
 
 # The first two leave out the first and the last class, so that a class beside the target exists.
-_SMALL: tuple[tuple[str, type[Small], list[int], str], ...] = (
+_SMALL: tuple[tuple[str, Callable[[], Small], list[int], str], ...] = (
     ("linear", Small, [1, 3, 2, 5, 4], ""),
     ("skip branch", SkipBranch, [4, 1, 5, 2, 3], "a ReLU's input also feeds a skip branch there"),
-    ("in-place ReLU", InPlace, [0, 3, 6, 1, 5], "an in-place ReLU writes over what hooks keep: keep a clone"),
+    ("in-place ReLU", _in_place, [0, 3, 6, 1, 5], "an in-place ReLU writes over what hooks keep: keep a clone"),
     ("functional ReLU", Functional, [2, 0, 4, 6, 1], "the ReLU is a function there, which hooks on modules never see"),
-    ("batch norm", BatchNormed, [5, 6, 1, 0, 3], "batch norm must use its running statistics"),
+    ("batch norm", _batch_normed, [5, 6, 1, 0, 3], "batch norm must use its running statistics"),
 )
 
 
 def small_cases() -> Iterator[Case]:
     """The small networks, seeded, with five random images of different targets each."""
-    for seed, (name, kind, targets, hint) in enumerate(_SMALL):
+    for seed, (name, make, targets, hint) in enumerate(_SMALL):
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(seed)
-            model = kind().eval()
+            model = make().eval()
             images = torch.rand(len(targets), 3, *SIZE)
             for conv in (model.first, model.second):  # each channel is on about as often as off: no pixel is lost
                 kept: list[Tensor] = []
-                handle = conv.register_forward_hook(lambda _m, _i, out, kept=kept: kept.append(out.clone()))
-                model(images)
-                handle.remove()
+                with conv.register_forward_hook(lambda _m, _i, out, kept=kept: kept.append(out.clone())):
+                    model(images)
                 conv.bias.sub_(kept[0].mean((0, 2, 3)))  # type: ignore[union-attr]
         yield Case(name, model, images, torch.tensor(targets), hint=hint)
 

@@ -20,7 +20,7 @@ Compute = Callable[[nn.Module, Tensor, Tensor, str], Tensor]
 """(model, images, targets, layer) -> a map, or adversarial images."""
 
 GUIDED = ("guided_backprop", "deconvolution", "guided_grad_cam")
-_CAPTUM = {
+CAPTUM = {  # Captum's classes -> the suite's method of the same definition
     "Saliency": "gradient",
     "InputXGradient": "input_x_gradient",
     "GuidedBackprop": "guided_backprop",
@@ -44,14 +44,14 @@ class Reference:
         compute: see `Compute`.
         twin: what has the same definition: the suite's method of a map, torchattacks' class of an attack.
         attack: whether it returns adversarial images, not a map.
-        variant: in words, where it is not the library's default.
+        still: whether it starts at the image itself, where the library's default has a random start.
     """
 
     name: str
     compute: Compute
     twin: str
     attack: bool = False
-    variant: str = ""
+    still: bool = False
 
     @property
     def captum_guided(self) -> bool:
@@ -83,49 +83,46 @@ def find_references(name: str) -> tuple[Reference, ...]:
     Raises:
         ConfigError: naming the nearest ones.
     """
-    known: dict[str, Collection[str]]
-    known = {"captum": _CAPTUM, "suite": [*attributions(), *_ATTACKS], "torchattacks": _TORCHATTACKS}
+    libraries: dict[str, Collection[str]]
+    libraries = {"captum": CAPTUM, "suite": [*attributions(), *_ATTACKS], "torchattacks": _TORCHATTACKS}
     library, _, item = name.rpartition(":")
     library = library or "suite"
-    if library not in known:
+    if library not in libraries:
         raise ConfigError(f"--against {name!r}: expected captum:NAME, suite:NAME or torchattacks:NAME")
-    if item not in known[library]:
-        every = [f"{home}:{i}" for home, items in known.items() for i in items]
+    if item not in libraries[library]:
+        every = [f"{home}:{i}" for home, items in libraries.items() for i in items]
         same = [full for full in every if full.casefold().endswith(f":{item.casefold()}")]
         near = f"; did you mean {' or '.join(same)}?" if same else did_you_mean(f"{library}:{item}", every)
-        raise ConfigError(f"--against {name!r}: no such reference{near or '; there are ' + ', '.join(known[library])}")
+        raise ConfigError(
+            f"--against {name!r}: no such reference{near or '; there are ' + ', '.join(libraries[library])}"
+        )
     full = f"{library}:{item}"
     if library == "captum":  # imported only here: each library takes seconds
         from suite.reference.captum import captum_attribution
 
-        return (Reference(full, captum_attribution(item), _CAPTUM[item]),)
-    still = "without the random start"
+        return (Reference(full, captum_attribution(item), CAPTUM[item]),)
     if library == "suite" and item in _ATTACKS:
-        return (Reference(full, _own_attack(item), _ATTACKS[item], True, still if item == "pgd" else ""),)
+        return (Reference(full, _own_attack(item), _ATTACKS[item], attack=True, still=item == "pgd"),)
     if library == "suite":
         return (Reference(full, _own(item), item),)
     from suite.reference.torchattacks import torchattacks_attack
 
-    seeded = Reference(full, torchattacks_attack(item), item, True)
-    if item == "FGSM":
-        return (seeded,)
-    return seeded, Reference(full, torchattacks_attack(item, random_start=False), item, True, still)
+    starts: tuple[dict[str, bool], ...] = ({},) if item == "FGSM" else ({}, {"random_start": False})
+    return tuple(
+        Reference(full, torchattacks_attack(item, **start), item, attack=True, still=bool(start)) for start in starts
+    )
 
 
 def _own_attack(name: str) -> Compute:
-    made = make_attack(name, {"random_start": False} if name == "pgd" else {})
-
-    def compute(model: nn.Module, images: Tensor, targets: Tensor, _layer: str) -> Tensor:
-        return attack(model, images, targets, made, saved=False).images
-
-    return compute
+    method = make_attack(name, {"random_start": False} if name == "pgd" else {})
+    return lambda model, images, targets, _layer: attack(model, images, targets, method, saved=False).images
 
 
 def _own(name: str) -> Compute:
     method: Any = make_method(name)
 
     def compute(model: nn.Module, images: Tensor, targets: Tensor, layer: str) -> Tensor:
-        made = method if method.layer_asked is None else replace(method, layer=layer)
-        return made(model, images, targets)  # type: ignore[no-any-return]
+        on_layer = method if method.layer_asked is None else replace(method, layer=layer)
+        return on_layer(model, images, targets)  # type: ignore[no-any-return]
 
     return compute

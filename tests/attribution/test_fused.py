@@ -1,7 +1,6 @@
-"""Shared passes: the same bits as alone, the passes promised, images independent of each other; chunks; draws."""
+"""Shared passes: the same bits as alone, the passes promised, images independent of each other; chunks."""
 
 from contextlib import contextmanager
-from itertools import pairwise
 
 import networks as nets
 import pytest
@@ -17,14 +16,13 @@ from suite.attribution.integrated_gradients import IntegratedGradients
 from suite.attribution.layer_conductance import LayerConductance
 from suite.attribution.smoothgrad import SmoothGrad, VarGrad
 from suite.core import memory
-from suite.core.draws import ImageDraws
 from suite.core.passes import Cost
 from suite.errors import ConfigError, DataError, NetworkError, NotApplicable
 from suite.models.load import load_model
 from suite.studies.speed.clock import peak_bytes
 
 FOUR = ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"]
-RIDERS = [*FOUR, "gradient", "input_x_gradient", "deconvolution"]
+SHARING = [*FOUR, "gradient", "input_x_gradient", "deconvolution"]
 TARGETS = torch.tensor([0, 3, 4, 3])
 
 
@@ -50,7 +48,7 @@ def counted(net):
 def test_together_equals_alone_to_the_bit(make):
     net, x = seeded(make), pictures()
     methods = {
-        **as_methods(RIDERS),
+        **as_methods(SHARING),
         **as_methods({"cam at the end": make_method("grad_cam", {"layer": "last", "relu": False})}),
     }
     together = attribute(net, x, TARGETS, methods)
@@ -103,7 +101,7 @@ def test_guided_backprop_begins_where_the_plain_pass_was_the_same(monkeypatch, m
         (["guided_backprop"], Cost(1, 1)),
         (FOUR, Cost(1, 2)),
         (["guided_grad_cam"], Cost(1, 2)),
-        (RIDERS, Cost(1, 3)),
+        (SHARING, Cost(1, 3)),
         ([*FOUR, "integrated_gradients"], Cost(51, 52)),
         (["smoothgrad", "vargrad"], Cost(100, 100)),
         (["layer_conductance"], Cost(21, 21)),
@@ -115,8 +113,7 @@ def test_guided_backprop_begins_where_the_plain_pass_was_the_same(monkeypatch, m
 def test_passes_run_are_the_passes_planned(monkeypatch, names, cost):
     """Counted where scores are computed; what is run besides, to size chunks or find a layer, is switched off here."""
     net, x = seeded(nets.Conv), pictures()
-    for module in ("gradient_shap", "integrated_gradients", "layer_conductance", "smoothgrad"):
-        monkeypatch.setattr(f"suite.attribution.{module}.images_per_pass", lambda *_: 7)
+    monkeypatch.setattr(memory, "images_per_pass", lambda *_: 7)
     monkeypatch.setattr("suite.core.passes.default_layer", lambda *_: "act")
     methods = as_methods(names)
     assert plan_cost(methods.values()) == cost
@@ -126,7 +123,7 @@ def test_passes_run_are_the_passes_planned(monkeypatch, names, cost):
     assert seen == {"forward": 4 * cost.forwards, "backward": 4 * (cost.backwards - to_layer)}
 
 
-METHODS = [*RIDERS, IntegratedGradients(steps=5), SmoothGrad(samples=4), VarGrad(samples=4), GradientShap(samples=4),
+METHODS = [*SHARING, IntegratedGradients(steps=5), SmoothGrad(samples=4), VarGrad(samples=4), GradientShap(samples=4),
            LayerConductance(steps=4), "occlusion", "layer_activation", "neuron_gradient"]  # fmt: skip
 
 
@@ -163,8 +160,7 @@ SAMPLED = [IntegratedGradients(steps=9), SmoothGrad(samples=9, sigma=0.5), VarGr
 def test_chunks_change_rounding_only(monkeypatch, method, room):
     net, x = seeded(nets.Conv, dtype=torch.float64), pictures(dtype=torch.float64)
     whole = method(net, x, TARGETS)
-    module = type(method).__module__
-    monkeypatch.setattr(f"{module}.images_per_pass", lambda *_: room)
+    monkeypatch.setattr(memory, "images_per_pass", lambda *_: room)
     with counted(net) as seen:
         parts = method(net, x, TARGETS)
     assert seen["forward"] == 4 * method.cost().forwards
@@ -190,23 +186,6 @@ def test_draws_belong_to_the_image_and_not_to_its_place(method):
     torch.testing.assert_close(method(net, x[order], 1), by_pixels[order], rtol=1e-11, atol=1e-15)
 
 
-def test_draws_are_the_same_however_many_at_a_time():
-    x = pictures()
-
-    def drawn(sizes):
-        draws = ImageDraws(x, None, 0, "test")
-        rounds = [(draws.choice(n, 5), draws.normal(n), draws.uniform(n)) for n in sizes]
-        return [torch.cat(kind, 1) for kind in zip(*rounds, strict=True)]
-
-    for one, other in zip(drawn([6]), drawn([1, 2, 3]), strict=True):
-        assert torch.equal(one, other)
-    choice, normal, uniform = drawn([400])
-    assert set(choice.unique().tolist()) == set(range(5))
-    assert abs(float(normal.mean())) < 0.01
-    assert abs(float(normal.std()) - 1) < 0.01
-    assert abs(float(uniform.mean()) - 0.5) < 0.05
-
-
 def test_ids_must_be_one_an_image():
     with pytest.raises(DataError, match="expected 4"):
         attribute(seeded(nets.Conv), pictures(), 0, ["smoothgrad"], ids=["a"])
@@ -215,31 +194,15 @@ def test_ids_must_be_one_an_image():
 @pytest.mark.parametrize("many", [IntegratedGradients, LayerConductance, SmoothGrad], ids=lambda m: m.__name__)
 def test_memory_does_not_grow_with_steps(monkeypatch, many):
     net, x = seeded(nets.Conv), pictures(1, (48, 48))
-    monkeypatch.setattr(f"{many.__module__}.images_per_pass", lambda *_: 5)
+    monkeypatch.setattr(memory, "images_per_pass", lambda *_: 5)
     key = "samples" if many is SmoothGrad else "steps"
     extra = {"layer": "act"} if many is LayerConductance else {}
     one, fifty = many(**{key: 5 - bool(extra)}, **extra), many(**{key: 50 - bool(extra)}, **extra)
     device = torch.device("cpu")
     small = peak_bytes(lambda: one(net, x, 0), device)
     assert peak_bytes(lambda: fifty(net, x, 0), device) <= 1.3 * small
-    monkeypatch.setattr(f"{many.__module__}.images_per_pass", lambda *_: 50)
+    monkeypatch.setattr(memory, "images_per_pass", lambda *_: 50)
     assert peak_bytes(lambda: fifty(net, x, 0), device) > 4 * small
-
-
-def test_the_budget_counts_what_autograd_keeps():
-    net, x = seeded(nets.Conv), pictures(2, (64, 64))
-    one = memory.bytes_per_image(net, x)
-    plane = 64 * 64 * 4
-    assert (3 + 6) * plane <= one <= (3 + 6 + 6 + 5) * plane * 1.3  # image, convolution's output, rectifier's output
-    assert memory.images_per_pass(net, x, budget=10 * one) == 10
-    assert memory.images_per_pass(net, x, budget=1) == 1
-    doubled = memory.bytes_per_image(net, pictures(1, (64, 128)))
-    assert 1.8 < doubled / one < 2.2
-    with torch.no_grad():
-        passes: list[object] = []
-        net.register_forward_hook(lambda *_: passes.append(1))
-        assert memory.bytes_per_image(net, x) == one
-    assert not passes  # counted once a network
 
 
 def test_undefined_methods_stand_beside_the_others():
@@ -316,11 +279,6 @@ def test_labels():
         as_methods("saliency")
     assert list(as_methods({"a": "saliency", "b": "saliency"})) == ["a", "b"]
     assert [*fused.as_methods([IntegratedGradients(steps=3)])] == ["IntegratedGradients(steps=3, baseline='zeros')"]
-
-
-def test_cost_in_words():
-    assert str(Cost(1, 2)) == "1 forward + 2 backwards"
-    assert all(a + b == Cost(3, 4) for a, b in pairwise([Cost(1, 2), Cost(2, 2), Cost(1, 2)]))
 
 
 def leaves(model, images, targets):

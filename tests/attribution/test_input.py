@@ -1,27 +1,20 @@
-"""Bad input: the right answer, or one clear line."""
+"""Layers that will not do, images of any size, half precision."""
 
 import networks as nets
 import pytest
 import torch
 from networks import pictures, seeded
+from raises import one_line
 from torch import nn
 
 from suite.attribution.fused import attribute
 from suite.attribution.grad_cam import GradCam
-from suite.attribution.gradient import Gradient
 from suite.attribution.layer_activation import LayerActivation
 from suite.attribution.layer_conductance import LayerConductance
 from suite.attribution.neuron_gradient import NeuronGradient
-from suite.core.layers import default_layer, layer_names
-from suite.errors import DataError, NetworkError, NotApplicable, SuiteError
+from suite.errors import NetworkError
 
 FOUR = ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"]
-
-
-def one_line(run, said, kind=SuiteError):
-    with pytest.raises(kind, match=said) as caught:
-        run()
-    assert "\n" not in str(caught.value)
 
 
 class Inner(nn.Module):
@@ -91,89 +84,6 @@ def test_any_size_and_a_batch_of_one(size, batch):
     assert all(m.shape[0] == batch and m.shape[2:] == size for m in found.values())
 
 
-def test_a_target_per_image_and_one_for_all():
-    net, x = seeded(nets.Conv), pictures()
-    each = Gradient()(net, x, [0, 3, 4, 3])
-    for targets in (torch.tensor([0, 3, 4, 3]), (0, 3, 4, 3), torch.tensor([0, 3, 4, 3], dtype=torch.int32)):
-        assert torch.equal(Gradient()(net, x, targets), each)
-    assert torch.equal(Gradient()(net, x, 3)[1], each[1])
-    assert torch.equal(Gradient()(net, x, torch.tensor(3))[3], each[3])
-    assert not torch.equal(Gradient()(net, x, 3)[0], each[0])
-
-
-@pytest.mark.parametrize(
-    ("targets", "said"),
-    [
-        (5, "target 5: out of range.*0..4"),
-        (-1, "target -1: out of range"),
-        ([0, 1, 2, 9], "target 9"),
-        ([0, 1], "or 4 of them"),
-        ([[0], [1], [2], [3]], "or 4 of them"),
-        (1.5, "class indices"),
-        ([0.5, 1, 2, 3], "class indices"),
-        (True, "class indices"),
-        (torch.tensor([True] * 4), "class indices"),
-        (torch.zeros(4), "class indices"),
-        ("snail", "class indices"),
-        (None, "class indices"),
-        ([], "class indices|or 4 of them"),
-    ],
-)
-def test_targets_that_are_none(targets, said):
-    one_line(lambda: Gradient()(seeded(nets.Conv), pictures(), targets), said, DataError)
-
-
-@pytest.mark.parametrize(
-    ("images", "said"),
-    [
-        (torch.zeros(3, 8, 8), "shape \\(3, 8, 8\\)"),
-        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "uint8"),
-        (torch.zeros(0, 3, 8, 8), "empty batch"),
-        ([1, 2], "got list"),
-    ],
-)
-@pytest.mark.parametrize("method", ["saliency", "smoothgrad", "control_noise", "occlusion"])
-def test_images_that_are_none(images, said, method):
-    one_line(lambda: attribute(seeded(nets.Conv), images, 0, [method]), said, DataError)
-
-
-@pytest.mark.parametrize("wrap", [lambda s: {"scores": s}, lambda s: (s, s), lambda s: [s]])
-def test_a_network_that_returns_something_else(wrap):
-    net = seeded(lambda: nets.Returns(wrap))
-    for method in ("saliency", "occlusion", "integrated_gradients"):
-        one_line(
-            lambda m=method: attribute(net, pictures(), 0, [m]), "returned a (dict|tuple|list), expected", NetworkError
-        )
-
-
-@pytest.mark.parametrize("wrap", [lambda s: s[:, 0], lambda s: s[:, :, None], lambda s: s[:2], lambda s: s.sum()])
-def test_scores_of_another_shape(wrap):
-    one_line(lambda: Gradient()(seeded(lambda: nets.Returns(wrap)), pictures(), 0), "scores of shape", NetworkError)
-
-
-def test_a_network_that_detaches_gets_a_line_and_not_a_zero_map():
-    one_line(
-        lambda: Gradient()(seeded(nets.Detaching), pictures(), 0),
-        "no gradient with respect to the pixels",
-        NetworkError,
-    )
-    frozen = seeded(nets.Detaching).requires_grad_(False)
-    one_line(lambda: Gradient()(frozen, pictures(), 0), "carry no gradient", NetworkError)
-
-
-def test_a_network_without_parameters():
-    x = pictures()
-    assert torch.equal(Gradient()(nets.Parameterless(), x, 1)[:, 1], 2 * x[:, 1])
-
-
-def test_dtypes_that_do_not_fit():
-    one_line(
-        lambda: Gradient()(seeded(nets.Conv), pictures(dtype=torch.float64), 0),
-        "float32.*float64.*convert",
-        NetworkError,
-    )
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(
     "method",
@@ -197,10 +107,3 @@ def test_half_precision(method, dtype):
     if method not in ("smoothgrad", "gradient_shap", "control_smooth_noise"):  # these draw by the digest of the pixels
         apart = (half.float() - exact).norm() / exact.norm()
         assert apart < 0.2
-
-
-def test_layers_are_listed_and_the_default_is_the_last_map():
-    net = seeded(nets.Conv)
-    assert layer_names(net) == ["conv", "norm", "act", "drop", "last"]
-    assert default_layer(net, pictures()) == "last"
-    one_line(lambda: default_layer(seeded(nets.Linear), pictures()), "no layer of this network", NotApplicable)

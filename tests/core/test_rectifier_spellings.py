@@ -90,6 +90,10 @@ def traced(thing, example):
         return torch.jit.trace(thing, example)
 
 
+def by_float_mask(h: torch.Tensor) -> torch.Tensor:
+    return (h > 0).float() * h
+
+
 EXACT = {
     "torch.ops": torch.ops.aten.relu,
     "torch.ops overload": torch.ops.aten.relu.default,
@@ -114,6 +118,7 @@ REFUSED = {
     "stacked maximum": (lambda h: torch.stack([h, torch.zeros_like(h)]).amax(0), "maximum over stacked"),
     "boolean mask": (lambda h: h * (h > 0), "mask of 0 and 1"),
     "float mask": (lambda h: (h > 0).float() * h, "mask of 0 and 1"),
+    "scripted float mask": (scripted(by_float_mask), "mask of 0 and 1"),
     "mask of ops": (lambda h: torch.ops.aten.mul(h, torch.ops.aten.gt(h, 0).float()), "mask of 0 and 1"),
     "heaviside": (lambda h: h * torch.heaviside(h.detach(), torch.zeros(())), "mask of 0 and 1"),
     "sign": (lambda h: h * (1 + h.sign()) / 2, "sign"),

@@ -34,7 +34,7 @@ def test_blocks_are_what_a_person_calls_one(name, count, some):
     blocks = blocks_of(net, torch.zeros(1, 3, 224, 224))
     assert len(blocks) == count
     assert some <= {b.name for b in blocks}
-    reached = [id(m._parameters[n]) for b in blocks for m, _, own in b.parts for n in own]
+    reached = [id(m._parameters[n]) for b in blocks for m, own in b.parts for n in own]
     assert sorted(reached) == sorted(id(p) for p in net.parameters())  # each once
 
 

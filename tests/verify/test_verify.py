@@ -11,7 +11,7 @@ import torch
 from suite.errors import ConfigError
 from suite.verify.networks import real_case, small_cases
 from suite.verify.references import find_references
-from suite.verify.verify import REAL_GAP, TOLERANCE, Finding, close, verify
+from suite.verify.verify import REAL_GAP, TOLERANCE, Finding, Kind, close, verify
 
 Capture = pytest.CaptureFixture[str]
 
@@ -239,7 +239,7 @@ def test_exit_codes_and_what_is_printed(small_only: Path, monkeypatch: pytest.Mo
     found = json.loads(capsys.readouterr().out)
     assert found["equal"] is False
     assert found["verdict"].startswith("equal up to the scale (2 ")
-    assert found["findings"][0].keys() == Finding("", True, "").__dict__.keys()
+    assert found["findings"][0].keys() == Finding("", True, "", Kind.EXACT).__dict__.keys()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from suite.attribution.base import Attribution, SampledPass
 from suite.attribution.fused import attribute_each
 from suite.attribution.gradient import Gradient
 from suite.config import RunConfig
-from suite.core.passes import Cost, resolve_layers
+from suite.core.passes import Cost, resolve_layer
 from suite.core.rectifiers import RectifierReport, rectifier_report
 from suite.errors import NotApplicable
 from suite.metrics.similarity import max_abs_difference, relative_l2, spearman
@@ -140,7 +140,7 @@ def _layer_used(work: Work, method: Attribution) -> str:
     if layer is None:
         return ""
     try:
-        return resolve_layers(work.model, work.images, [layer])[layer]
+        return resolve_layer(work.model, work.images, layer)
     except NotApplicable:  # no layer gives a map: the method's own rows say so
         return ""
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from suite.core.torch_private import allocations
+
 
 def synchronise(device: torch.device) -> None:
     """Waits until the device has done what it was given."""
@@ -31,8 +33,7 @@ def peak_bytes(run: Callable[[], object], device: torch.device) -> int | None:
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         run()
     held = peak = 0
-    for event in seen.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            peak = max(peak, held)
+    for size in allocations(seen):
+        held += size
+        peak = max(peak, held)
     return peak
