@@ -6,7 +6,6 @@ interrupted, or not equal to the reference; 2 usage or configuration. Results go
 
 import ast
 import errno
-import importlib.util
 import json
 import logging
 import sys
@@ -408,20 +407,10 @@ def list_(
 
 def _summary(target: str) -> str:
     """First line of the docstring, read from the source so that nothing is imported."""
-    module, _, name = target.partition(":")
-    for node in _parsed(module).body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
-            return (ast.get_docstring(node) or "").partition("\n")[0]
-    return ""
+    from suite.registry import definition
 
-
-def _parsed(module: str) -> ast.Module:
-    spec = importlib.util.find_spec(module)
-    return ast.parse(Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else "")
-
-
-def _docstring(module: str) -> str:
-    return ast.get_docstring(_parsed(module)) or ""
+    node = definition(target)
+    return (ast.get_docstring(node) or "").partition("\n")[0] if node else ""
 
 
 def _attributions() -> dict[str, str]:
@@ -437,17 +426,18 @@ def _attacks() -> dict[str, str]:
 
 
 def _metrics() -> dict[str, str]:
-    from suite.metrics.cards import CARDS
-    from suite.registry import METRICS
+    from suite.metrics.cards import cards
+    from suite.registry import metrics
 
-    cards = {name: f"{card.family}: {card.line}" for name, card in CARDS.items()}
-    return {name: _summary(target) for name, target in METRICS.items() if name not in cards} | cards
+    lines = {name: f"{card.family}: {card.line}" for name, card in cards().items()}
+    return {name: _summary(target) for name, target in metrics().items() if name not in lines} | lines
 
 
 def _studies() -> dict[str, str]:
-    from suite.registry import studies
+    from suite.registry import studies, syntax
 
-    return {name: _docstring(package).partition("\n")[0] for name, package in studies().items()}
+    texts = {name: ast.get_docstring(syntax(package)) or "" for name, package in studies().items()}
+    return {name: text.partition("\n")[0] for name, text in texts.items()}
 
 
 def _conditions(fail_on: str) -> list[tuple[str, str]]:

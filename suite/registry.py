@@ -1,5 +1,6 @@
 """Names -> "module:object". Nothing is imported until a name is resolved, so listing costs nothing. No torch here."""
 
+import ast
 import importlib
 import importlib.metadata
 import importlib.util
@@ -73,6 +74,7 @@ STUDIES: Mapping[str, str] = {
     "digits": "suite.studies.digits",
 }
 
+# Those with a card (`suite.metrics.cards`) are metrics of the study of scores; the others are called by other studies.
 METRICS: Mapping[str, str] = {
     "spearman": "suite.metrics.similarity:spearman",
     "ssim": "suite.metrics.similarity:ssim",
@@ -81,17 +83,36 @@ METRICS: Mapping[str, str] = {
     "top_overlap": "suite.metrics.similarity:top_overlap",
     "relative_l2": "suite.metrics.similarity:relative_l2",
     "max_abs_difference": "suite.metrics.similarity:max_abs_difference",
-    "entropy": "suite.metrics.complexity:entropy",
-    "gini": "suite.metrics.complexity:gini",
     "total_variation": "suite.metrics.complexity:total_variation",
     "largest_component_mass": "suite.metrics.complexity:largest_component_mass",
+    "deletion": "suite.metrics.removal:deletion",
+    "insertion": "suite.metrics.removal:insertion",
+    "road": "suite.metrics.removal:road",
+    "faithfulness_correlation": "suite.metrics.fidelity:faithfulness_correlation",
+    "mu_fidelity": "suite.metrics.fidelity:mu_fidelity",
+    "infidelity": "suite.metrics.fidelity:relative_infidelity",
+    "max_sensitivity": "suite.metrics.sensitivity:max_sensitivity",
+    "mean_sensitivity": "suite.metrics.sensitivity:mean_sensitivity",
+    "gini": "suite.metrics.complexity:gini",
+    "entropy": "suite.metrics.complexity:entropy",
+    "effective_complexity": "suite.metrics.complexity:effective_complexity",
+    "grid_pointing": "suite.metrics.localisation:grid_pointing",
+    "pointing_game": "suite.metrics.localisation:pointing_game",
+    "mass_accuracy": "suite.metrics.localisation:mass_accuracy",
+    "rank_accuracy": "suite.metrics.localisation:rank_accuracy",
+    "box_iou": "suite.metrics.localisation:box_overlap",
+    "corloc": "suite.metrics.localisation:corloc",
+    "mask_iou": "suite.metrics.localisation:mask_overlap",
+    "completeness_gap": "suite.metrics.axioms:completeness_gap",
+    "input_invariance": "suite.metrics.axioms:input_invariance",
+    "implementation_invariance": "suite.metrics.axioms:implementation_invariance",
 }
 
 
 @cache
 def _with_plugins(group: str, kind: str) -> Mapping[str, str]:
     """What is built in and what installed packages offer through an entry point group, which is read once a process."""
-    known = {"suite.attribution": ATTRIBUTIONS, "suite.studies": STUDIES}[group]
+    known = {"suite.attribution": ATTRIBUTIONS, "suite.metrics": METRICS, "suite.studies": STUDIES}[group]
     plugins = {p.name: p.value for p in importlib.metadata.entry_points(group=group)}
     clash = sorted(plugins.keys() & known.keys())
     if clash:
@@ -102,6 +123,11 @@ def _with_plugins(group: str, kind: str) -> Mapping[str, str]:
 def attributions() -> Mapping[str, str]:
     """Name -> `module:object` of all methods; entry points of the group `suite.attribution` add to them."""
     return _with_plugins("suite.attribution", "method")
+
+
+def metrics() -> Mapping[str, str]:
+    """Name -> `module:function` of all metrics; entry points of the group `suite.metrics` add to them."""
+    return _with_plugins("suite.metrics", "metric")
 
 
 def studies() -> Mapping[str, str]:
@@ -116,6 +142,23 @@ def study_part(name: str, part: str) -> Any:
     if importlib.util.find_spec(f"{package}.{module}") is None:
         return None
     return load_object(f"{package}.{module}:{attribute}")
+
+
+@cache
+def syntax(module: str) -> ast.Module:
+    """A module's source, parsed, so that nothing but its packages is imported; empty where it has none."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        spec = None
+    return ast.parse(Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else "")
+
+
+def definition(target: str) -> ast.ClassDef | ast.FunctionDef | None:
+    """The class or function of `package.module:object` as it is written; None where the module does not define it."""
+    module, _, name = target.partition(":")
+    nodes = (node for node in syntax(module).body if isinstance(node, ast.ClassDef | ast.FunctionDef))
+    return next((node for node in nodes if node.name == name), None)
 
 
 def load_object(target: str) -> Any:

@@ -38,6 +38,10 @@ class GradientShap(SampledPass):
         for kind in self.baselines:
             check_baseline(kind)
 
+    @property
+    def complete_from(self) -> tuple[str | Tensor, ...]:
+        return self.baselines
+
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
         room = images_per_pass(model, images)
         return torch.cat([self._part(model, images[s], targets[s], d, room) for s, d in draws.split(room)])

@@ -21,3 +21,7 @@ class InputXGradient(SharedPass):
 
     def from_pass(self, found: Pass) -> Tensor:
         return found.images * found.gradient("plain")
+
+    @property
+    def complete_from(self) -> tuple[str | Tensor, ...]:
+        return ("zeros",)

@@ -69,6 +69,10 @@ class IntegratedGradients(SampledPass):
             raise ValueError(f"steps: expected at least 1, got {self.steps}")
         check_baseline(self.baseline)
 
+    @property
+    def complete_from(self) -> tuple[str | Tensor, ...]:
+        return (self.baseline,)
+
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
         room = images_per_pass(model, images)
         start = baseline(self.baseline, images)

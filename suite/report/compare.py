@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from suite.errors import SuiteError
-from suite.metrics.cards import CARDS
+from suite.metrics.cards import cards
 from suite.metrics.statistics import PairedTest, holm, paired_test, pairs_needed
 from suite.report.sections import MARKS, Tables, ok, sections
 from suite.report.tables import build_tables
@@ -244,8 +244,8 @@ def _changes(base: pd.DataFrame, new: pd.DataFrame) -> tuple[list[Change], list[
 
 def _direction(named: dict[str, Any]) -> int:
     key = named["study"], named["metric"]
-    if key[0] == "scores" and key[1] in CARDS:
-        return 1 if CARDS[key[1]].better == "higher" else -1
+    if key[0] == "scores" and key[1] in cards():
+        return cards()[str(key[1])].sign
     if key[0] == "speed" and named["implementation"] != "own":
         return 0
     return 1 if key in _HIGHER else -1 if key in _LOWER else 0

@@ -9,8 +9,9 @@ from torch import nn
 
 from suite.data.digits import Pictures, load_pictures
 from suite.errors import ConfigError
+from suite.metrics.localisation import mass_inside
 from suite.studies.labels.report import gates
-from suite.studies.shortcut.study import mass_inside, pointing
+from suite.studies.shortcut.study import pointing
 from suite.training import fit
 from suite.training.callback import AttributionAudit
 from suite.training.shortcut import SIZE, plant, regions

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from suite.metrics.cards import CARDS
+from suite.metrics.cards import cards
 from suite.metrics.statistics import (
     PairedTest,
     benjamini_hochberg,
@@ -108,7 +108,7 @@ TEXTS = {
 
 def _named(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of known metrics with a column `measure`: metric, form, and what replaces pixels where several do."""
-    known = rows[(rows["study"] == "scores") & rows["metric"].isin(CARDS.keys())]
+    known = rows[(rows["study"] == "scores") & rows["metric"].isin(cards().keys())]
     kinds = known[known["implementation"] == ""].groupby("metric")["other"].nunique()
     several = known["metric"].map(kinds).fillna(0) > 1
     stage = known["stage"].where(known["stage"] != "probability", "")
@@ -138,16 +138,16 @@ def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
 
 
 def _sign(metric: str) -> int:
-    return 1 if CARDS[metric].better == "higher" else -1
+    return 1 if cards()[metric].better == "higher" else -1
 
 
 def _family(table: pd.DataFrame) -> "pd.Series[str]":
-    return table["metric"].map(lambda metric: CARDS[metric].family)
+    return table["metric"].map(lambda metric: cards()[metric].family)
 
 
 def _by_card(table: pd.DataFrame) -> pd.DataFrame:
     """In the order of the metric cards; axioms, of which a method has one value everywhere, left out."""
-    place = {metric: i for i, metric in enumerate(CARDS)}
+    place = {metric: i for i, metric in enumerate(cards())}
     return table[_family(table) != "axiom"].sort_values("metric", key=lambda s: s.map(place), kind="stable")
 
 
@@ -179,7 +179,7 @@ class _Measure:
 def _measures(scored: pd.DataFrame, passed: set[tuple[str, str]]) -> list[_Measure]:
     made = []
     for key, group in groups(scored, "model", "metric", "measure"):
-        card, wide = CARDS[key[1]], ok(group).pivot(index="image", columns="method", values="value")
+        card, wide = cards()[key[1]], ok(group).pivot(index="image", columns="method", values="value")
         values = {str(name): wide[name].to_numpy(float) for name in wide}
         there = [name for name in card.controls if name in values]
         means = {name: float(np.nanmean(values[name])) for name in there}
@@ -197,7 +197,7 @@ def _scores(scored: pd.DataFrame, rows: pd.DataFrame, passed: set[tuple[str, str
     unread = {model: unreadable(failed, model) for model in scored["model"].unique()}
     tests = Counter((m.key[0], method) for m in measures if m.votes for method in m.values)
     for one in measures:
-        (model, metric, measure), card = one.key, CARDS[one.key[1]]
+        (model, metric, measure), card = one.key, cards()[one.key[1]]
         asked = {metric, _GROUPS.get(metric, ""), *one.rows["stage"], "map"}
         bad = failed[(failed["model"] == model) & failed["metric"].isin(asked)].groupby("method")["image"].agg(set)
         block = []
@@ -244,7 +244,7 @@ def _judged(table: pd.DataFrame) -> pd.DataFrame:
     """The lines with q and their word; a method's words depend on its own lines and the controls' alone."""
     table = table.reindex(columns=list(dict.fromkeys([*table, "against", "p", "smallest", *_AUXILIARY])))
     needed = table["tests"].map(lambda tests: pairs_needed(int(tests)) if tests > 0 else 0)
-    votes, margin = table["votes"].eq(True), table["metric"].map(lambda metric: CARDS[metric].margin)
+    votes, margin = table["votes"].eq(True), table["metric"].map(lambda metric: cards()[metric].margin)
     few = table["pairs"] < needed
     counted = table["p"].where(votes & ~few)
     table["q"] = counted.groupby([table["model"], table["method"]]).transform(benjamini_hochberg)
@@ -301,14 +301,14 @@ def _why(line: dict[str, Any]) -> str:
     if line["verdict"] == FEW:
         return _few([line])
     if line["verdict"] == CEILING:
-        return f"{line['ceiling']} of {CARDS[line['metric']].optimum:g}: nothing to win"
+        return f"{line['ceiling']} of {cards()[line['metric']].optimum:g}: nothing to win"
     reason = f"mean {number(line['mean'])}; over {line['against']}, the hardest of {line['against_of']:.0f} controls, "
     reason += f"{number(line['over'])} [{number(line['over_low'])}, {number(line['over_high'])}], "
     reason += f"p {number(line['p'])}, corrected {number(line['q'])}; n = {line['pairs']:.0f}"
     if line["verdict"] == UNSHOWN:
         reason += f", which shows a difference of {number(line['smallest'])} with 80% probability"
     if line["verdict"] in (WORSE, NO_BETTER):
-        margin = f", margin {CARDS[line['metric']].margin:g}" if line["verdict"] == NO_BETTER else ""
+        margin = f", margin {cards()[line['metric']].margin:g}" if line["verdict"] == NO_BETTER else ""
         reason += f"; over {line['least_of']} at most {number(line['least'])}{margin}"
     return reason
 
@@ -369,7 +369,7 @@ def _duel(scored: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
             continue
         pair = wide[a].to_numpy(float), wide[b].to_numpy(float)
         test = paired_test(*pair[:: _sign(metric)])
-        line = {"model": model, "measure": measure, "family": CARDS[metric].family, "n": len(wide)}
+        line = {"model": model, "measure": measure, "family": cards()[metric].family, "n": len(wide)}
         line |= {"saliency": pair[0].mean(), "grad_cam": pair[1].mean(), "p": test.p}
         lines.append(line | with_ends("difference", test.mean, (test.low, test.high)))
     table = pd.DataFrame(lines)
@@ -388,7 +388,7 @@ def _metrics(tested: pd.DataFrame, scored: pd.DataFrame) -> pd.DataFrame:
         mine = tested[(tested["model"] == model) & (tested["metric"] == metric) & tested["stage"].isin(group["stage"])]
         mine = mine[mine["other"].isin({*group["other"], "mean"})].drop_duplicates("method")
         wide = ok(group[~group["control"]]).pivot(index="image", columns="method", values="value").dropna()
-        card = CARDS[metric]
+        card = cards()[metric]
         line = {"model": model, "measure": measure, "family": card.family, "better": card.better, "range": card.span}
         line |= {"margin": card.margin}
         judged = _self_test(mine, _sign(metric)) if card.family != "axiom" else "an axiom: not tested here"
@@ -441,7 +441,7 @@ def _photos(scored: pd.DataFrame) -> pd.DataFrame:
     lines = []
     held = ok(scored)
     for model, group in groups(held.loc[~held["stage"].isin(SIDE) & ~held["control"]], "model"):
-        there = [m for m in CARDS if CARDS[m].family == "faithfulness" and (group["metric"] == m).any()]
+        there = [m for m in cards() if cards()[m].family == "faithfulness" and (group["metric"] == m).any()]
         if not there:
             continue
         measure = group.loc[group["metric"] == there[0], "measure"].iloc[0]

@@ -10,7 +10,7 @@ from suite.core.passes import Cost
 from suite.results.schema import row
 from suite.studies.base import Outcome, Study, Work
 from suite.studies.scores.config import ScoresConfig
-from suite.studies.scores.scoring import ALONE, CONTROLS, Scoring
+from suite.studies.scores.scoring import CONTROLS, Scoring, controls_of
 from suite.studies.scores.self_test import self_test
 
 
@@ -21,7 +21,7 @@ class Scores(Study):
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         settings = config.section(ScoresConfig, ScoresConfig())
-        number = len({*CONTROLS.keys() - ALONE.keys(), *methods})
+        number = len({*controls_of("deletion"), *methods})
         forwards = {
             "deletion": len(settings.deletion) * ((settings.steps - 1) * number + 1),
             "insertion": len(settings.insertion) * ((settings.steps - 1) * number + 1),

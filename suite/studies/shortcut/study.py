@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from suite.attribution.base import Attribution
@@ -13,6 +12,7 @@ from suite.attribution.fused import attribute_each, plan_cost
 from suite.config import RunConfig
 from suite.core.draws import generator_for
 from suite.core.passes import Cost
+from suite.metrics import localisation
 from suite.sanity.weight_randomisation import with_controls
 from suite.studies.base import Outcome, Rows, Study, Work, as_suite_error, magnitude
 from suite.studies.shortcut.config import ShortcutConfig
@@ -71,24 +71,18 @@ class Shortcut(Study):
                     )
                     continue
                 size = magnitude(maps, (side, side)).double()
-                for metric, measure in (("mass_in_patch", mass_inside), ("pointing", pointing)):
+                for metric, measure in (("mass_in_patch", localisation.mass_inside), ("pointing", pointing)):
                     why = "the map is constant, zero or not finite"
                     rows += work.rows(self.name, label, metric, measure(size, inside), **place, undefined=why)
         return Outcome(rows)
 
 
-def mass_inside(size: Tensor, inside: Tensor) -> Tensor:
-    """(B,) the share of |a| inside a region; NaN where a map is zero everywhere. Chance is the region's area."""
-    return (size * inside).sum((1, 2)) / size.sum((1, 2))
-
-
 def pointing(size: Tensor, inside: Tensor) -> Tensor:
-    """(B,) 1 where the largest value lies in the region or beside it, the share of largest values where several tie."""
-    near = F.max_pool2d(inside[:, None].double(), 3, stride=1, padding=1)[:, 0]
-    most = size.amax((1, 2), keepdim=True)
-    top = (size == most).double()
-    share = (top * near).sum((1, 2)) / top.sum((1, 2))
-    return share.masked_fill(size.amin((1, 2)) == most[:, 0, 0], torch.nan)
+    """(B,) `localisation.pointing` of the region and the pixels beside it; NaN where a map is constant.
+
+    The pointing game's 15 pixels of 224 would be two here, half the patch's side; a constant map points nowhere.
+    """
+    return localisation.pointing(size, inside, 1).masked_fill(size.amin((1, 2)) == size.amax((1, 2)), torch.nan)
 
 
 STUDY = Shortcut()
