@@ -270,7 +270,7 @@ def test_the_self_test_knows_truth_from_noise():
     rows = frame(self_test(made, settings(steps=14, samples=40, removed=[0.2, 0.5])))
     named = report._named(rows.assign(study="scores"))
     verdicts = {
-        name: report._self_test(group, report._sign(group["metric"].iloc[0]))
+        name: report._self_test(group, cards()[group["metric"].iloc[0]].sign)
         for name, group in named[~named["stage"].isin(report.SIDE)].groupby("measure")
     }
     sensitive = [name for name, verdict in verdicts.items() if "noise does as well" in verdict]

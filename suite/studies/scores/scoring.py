@@ -6,10 +6,11 @@ computed once for all methods. Contributions are taken with their sign; of sensi
 size counts.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -57,19 +58,12 @@ def controls_of(asked: str) -> frozenset[str]:
     return frozenset(name for card in cards().values() if asked in card.asked for name in card.controls)
 
 
-@dataclass
-class _Maps:
-    """One method's maps of a batch, in the forms that metrics take.
+class _Maps(NamedTuple):
+    """One method's maps of a batch, in the forms that metrics take."""
 
-    Attributes:
-        maps: (B, C, h, w), zero where they were not finite.
-        evidence: (B, H, W): channels summed, of sensitivities their size, at the images' size.
-        damaged: (B,) bool, maps that held NaN or infinity.
-    """
-
-    maps: Tensor
-    evidence: Tensor
-    damaged: Tensor
+    maps: Tensor  # (B, C, h, w), zero where they were not finite
+    evidence: Tensor  # (B, H, W): channels summed, of sensitivities their size, at the images' size
+    damaged: Tensor  # (B,) bool, maps that held NaN or infinity
 
 
 def _upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -146,12 +140,16 @@ class Scoring:
 
     def _judged(self, asked: str) -> dict[str, _Maps]:
         """The maps that the metrics of a name take: all but those of controls that decide none of them."""
-        absent = CONTROLS.keys() - controls_of(asked)
-        # A user's own method of a control's name is judged.
-        return {k: maps for k, maps in self.maps.items() if k not in absent or self.methods[k] is not CONTROLS[k]}
+        return {label: maps for label, maps in self.maps.items() if self._decides(label, controls_of(asked))}
+
+    def _decides(self, label: str, controls: Container[str]) -> bool:
+        """Whether there are numbers of a method: of all but the suite's own controls that are none of these."""
+        return label in controls or self.methods[label] is not CONTROLS.get(label)
 
     def _compute(self, label: str, metric: Metric, *arguments: Any) -> Any:
-        """What a metric gives for a method; None, and failed rows once, where it raises or gives another shape."""
+        """What a metric gives for a method that it judges; None, and failed rows once, where it raises."""
+        if not self._decides(label, metric.card.controls):
+            return None
         try:
             result = metric.compute(*arguments)
             if isinstance(result, Tensor) and result.shape != (len(arguments[0]),):
@@ -198,13 +196,13 @@ class Scoring:
     def layout(self) -> torch.memory_format:
         """Channels last on a CPU, which halves a convolution's time, for networks that take it."""
         images = self.work.images
-        if images.device.type == "cpu":
-            try:
-                predict(self.work.model, images[:1].contiguous(memory_format=torch.channels_last))
-            except RuntimeError:  # such as a `view` that wants channels first
-                return torch.contiguous_format
-            return torch.channels_last
-        return torch.contiguous_format
+        if images.device.type != "cpu":
+            return torch.contiguous_format
+        try:
+            predict(self.work.model, images[:1].contiguous(memory_format=torch.channels_last))
+        except RuntimeError:  # such as a `view` that wants channels first
+            return torch.contiguous_format
+        return torch.channels_last
 
     @cached_property
     def clean(self) -> TargetOutputs:
@@ -352,7 +350,8 @@ class Scoring:
             count = side * side
             groups = [[sure[k] for k in group] for group in distinct_groups([targets[i] for i in sure], count)]
             nothing = torch.full((len(work.images),), torch.nan, dtype=torch.float64)
-            scores = {(k, m): nothing.clone() for k in self._judged(asked) for m in measured(asked, "scene")}
+            pairs = product(self._judged(asked), measured(asked, "scene"))
+            scores = {(k, m): nothing.clone() for k, m in pairs if self._decides(k, m.card.controls)}
             truth = cells(side, work.size).to(work.images.device)
             shuffled = self._shuffled(truth[0].numel())
             boxes = [[box] for box in map(box_of, truth) if box]
@@ -385,9 +384,8 @@ class Scoring:
             return predict(self.work.model, pictures)
         except (RuntimeError, ValueError, AssertionError) as error:
             size = f"{pictures.shape[2]}x{pictures.shape[3]}"
-            raise NotApplicable(
-                f"the network takes no picture of {size}: {' '.join(str(error).split())[:120]}"
-            ) from error
+            why = " ".join(str(error).split())[:120]
+            raise NotApplicable(f"the network takes no picture of {size}: {why}") from error
 
     def _composites(self, asked: str) -> None:
         work, device = self.work, self.work.images.device
