@@ -5,7 +5,6 @@ Every function is pure, and nothing is resampled: equal input, equal intervals.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import floor, log2, nan, sqrt
 from statistics import NormalDist
 
@@ -82,7 +81,7 @@ def _sign_flips(differences: NDArray[np.float64], alpha: float) -> tuple[float, 
     for i, value in enumerate(differences):
         np.add(sums[: 2**i], value, out=sums[2**i : 2 ** (i + 1)])
     sums[np.abs(sums) < 1e-12 * np.abs(differences).sum()] = 0  # a tie with 0 but for rounding
-    means = sums[1:] / _subset_sizes(n)
+    means = sums[1:] / np.bitwise_count(np.arange(1, 2**n))
     tail = 1 + min(int((means <= 0).sum()), int((means >= 0).sum()))  # 1: no sign flipped
     p = min(1.0, 2 * tail / 2**n)
     k = int(alpha / 2 * 2**n)
@@ -90,14 +89,6 @@ def _sign_flips(differences: NDArray[np.float64], alpha: float) -> tuple[float, 
         return nan, nan, p
     ends = np.partition(means, (k - 1, means.size - k))
     return float(ends[k - 1]), float(ends[-k]), p
-
-
-@lru_cache(maxsize=_EXACT)
-def _subset_sizes(n: int) -> NDArray[np.float64]:
-    sizes = np.zeros(2**n)
-    for i in range(n):
-        sizes[2**i : 2 ** (i + 1)] = sizes[: 2**i] + 1
-    return sizes[1:]
 
 
 def _discordant(wins: int, losses: int, n: int, alpha: float) -> tuple[float, float, float]:

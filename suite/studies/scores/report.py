@@ -132,23 +132,14 @@ def _by_card(table: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Measure:
-    """One measure on one network: what its methods and the controls that decide have on each photo.
+    """One measure on one network: what its methods and the controls that decide have on each photo."""
 
-    Attributes:
-        key: network, metric and measure.
-        rows: of it.
-        values: method -> (photos,), NaN where there is no number.
-        controls: of the card's controls those that have numbers.
-        decides: whether it is of faithfulness or place, in its main form, its self-test passed, and has controls.
-        ceiling: the control that leaves nothing to win, and its mean; else empty.
-    """
-
-    key: tuple[str, str, str]
+    key: tuple[str, str, str]  # network, metric and measure
     rows: pd.DataFrame
-    values: dict[str, NDArray[np.float64]]
-    controls: list[str]
-    decides: bool
-    ceiling: str
+    values: dict[str, NDArray[np.float64]]  # method -> (photos,), NaN where there is no number
+    controls: list[str]  # of the card's controls those that have numbers
+    decides: bool  # of faithfulness or place, in its main form, with a self-test that passed, and with controls
+    ceiling: str  # the control that leaves nothing to win, and its mean; else empty
 
     @property
     def card(self) -> Card:
@@ -207,10 +198,8 @@ def _against(item: _Measure, method: str, tests: int) -> dict[str, Any]:
     """The differences from the control that is hardest to beat, and how much better than some control it can be."""
     results, most = dict[str, statistics.PairedTest](), dict[str, float]()
     for name in item.controls if method in item.values else ():
-        both = np.stack([item.values[method], item.values[name]])[
-            :: item.card.sign
-        ]  # lower is better: control less own
-        both = both[:, ~np.isnan(both).any(axis=0)]
+        both = np.stack([item.values[method], item.values[name]])
+        both = both[:: item.card.sign, ~np.isnan(both).any(axis=0)]  # lower is better: the control's less its own
         results[name] = statistics.paired_test(*both)
         if item.votes:
             most[name] = statistics.paired_test(*both, alpha=ALPHA / tests / len(item.controls)).high

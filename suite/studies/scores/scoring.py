@@ -134,8 +134,8 @@ class Scoring:
             maps[label] = prepared(result, method, work.size)
             if bool(maps[label].damaged.any()):
                 why, none = f"method {label!r}: its map holds NaN or infinity", [np.nan] * len(work.files)
-                columns = {"control": method.control, "status": "failed", "undefined": why}
-                self.rows.append(work.block("scores", label, "map", none, **columns).only(maps[label].damaged.tolist()))
+                block = work.block("scores", label, "map", none, control=method.control, status="failed", undefined=why)
+                self.rows.append(block.only(maps[label].damaged.tolist()))
         return maps
 
     def _judged(self, asked: str) -> dict[str, _Maps]:
@@ -146,23 +146,24 @@ class Scoring:
         """Whether there are numbers of a method: of all but the suite's own controls that are none of these."""
         return label in controls or self.methods[label] is not CONTROLS.get(label)
 
-    def _compute(self, label: str, metric: Metric, *arguments: Any) -> Any:
-        """What a metric gives for a method that it judges; None, and failed rows once, where it raises."""
-        if not self._decides(label, metric.card.controls):
-            return None
-        try:
-            result = metric.compute(*arguments)
-            if isinstance(result, Tensor) and result.shape != (len(arguments[0]),):
-                raise ValueError(f"gave shape {tuple(result.shape)}, expected ({len(arguments[0])},): a value a map")
-            return result
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:
-            if (label, metric.name) not in self.broken:
-                self.broken.add((label, metric.name))
-                why = as_suite_error(f"metric {metric.name!r}", error)
-                self.rows += self._unavailable(label, metric.name, why)
-            return None
+    def _values(self, asked: str, takes: Takes, label: str, *arguments: Any) -> Iterator[tuple[Metric, Any]]:
+        """What the metrics that take the same give for a method that they judge; failed rows once where one raises."""
+        for metric in measured(asked, takes):
+            key = label, metric.name
+            if key in self.broken or not self._decides(label, metric.card.controls):
+                continue
+            try:
+                values = metric.compute(*arguments)
+                if isinstance(values, Tensor) and values.shape != (len(arguments[0]),):
+                    raise ValueError(f"gave shape {tuple(values.shape)}, expected a value for each of the maps")
+                values = values if isinstance(values, Tensor) else list(values)  # of forms
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:
+                self.broken.add(key)
+                self.rows += self._unavailable(*key, as_suite_error(f"metric {metric.name!r}", error))
+                continue
+            yield metric, values
 
     def _add(
         self, label: str, metric: str, values: Tensor | Sequence[float], reasons: Sequence[str] = (), **more: Any
@@ -180,11 +181,9 @@ class Scoring:
 
     def _score(self, asked: str, takes: Takes, label: str, *arguments: Any, defined: Tensor | bool = True) -> None:
         """All metrics that take the same, of one method's maps; NaN on photos where they are not defined."""
-        for metric in measured(asked, takes):
-            values = self._compute(label, metric, *arguments)
-            if values is not None:
-                values = values if defined is True else values.masked_fill(~defined, torch.nan)
-                self._add(label, metric.name, values, undefined=metric.card.undefined)
+        for metric, values in self._values(asked, takes, label, *arguments):
+            values = values if defined is True else values.masked_fill(~defined, torch.nan)
+            self._add(label, metric.name, values, undefined=metric.card.undefined)
 
     @cached_property
     def room(self) -> int:
@@ -240,8 +239,8 @@ class Scoring:
 
     def _forms(self, asked: str, label: str, other: str, *outputs: TargetOutputs) -> None:
         """The metrics of outputs, which have several forms each."""
-        for metric in measured(asked, "outputs"):
-            for stage, values, why in self._compute(label, metric, *outputs) or ():
+        for metric, forms in self._values(asked, "outputs", label, *outputs):
+            for stage, values, why in forms:
                 self._add(label, metric.name, values, other=other, stage=stage, undefined=why or metric.card.undefined)
 
     def _curves(self, asked: str) -> None:
@@ -361,7 +360,8 @@ class Scoring:
                 ids = [f"{work.ids[i]} in a mosaic" for i in group]
                 for label, maps in self._explained(asked, asked, work.model, picture, work.targets[group], ids):
                     evidence = prepared(maps, self.methods[label], (truth.shape[1], truth.shape[2])).evidence
-                    for metric, values in self._of_scene(asked, label, Scene(evidence, truth, boxes, shuffled[group])):
+                    scene = Scene(evidence, truth, boxes, shuffled[group])
+                    for metric, values in self._values(asked, "scene", label, scene):
                         scores[label, metric][group] = values.cpu()
             lacks = f"no {count} such photos of different classes are left in the chunk for a mosaic with this one"
             reasons = [why or lacks for why in self.unsure]
@@ -370,13 +370,6 @@ class Scoring:
             for (label, metric), values in scores.items():
                 undefined = metric.card.undefined
                 self._add(label, metric.name, values, reasons, stage=f"{side}x{side}", undefined=undefined)
-
-    def _of_scene(self, asked: str, label: str, scene: Scene) -> Iterator[tuple[Metric, Tensor]]:
-        """What the metrics of scenes give, of those that give something."""
-        for metric in measured(asked, "scene"):
-            values = self._compute(label, metric, scene)
-            if values is not None:
-                yield metric, values
 
     def _predict(self, pictures: Tensor) -> Tensor:
         """The scores of pictures of another size; not applicable where the network takes no such picture."""
@@ -425,8 +418,9 @@ class Scoring:
         """The metrics of maps (B, H, W) of a scene a photo; each photo's reason is why it has no truth."""
         unknown = ~truth.flatten(1).any(1)
         for label, maps in evidence.items():
-            for metric, values in self._of_scene(asked, label, Scene(maps, truth, boxes, self.shuffled)):
-                undefined, values = metric.card.undefined, values.masked_fill(unknown, torch.nan)
+            scene = Scene(maps, truth, boxes, self.shuffled)
+            for metric, values in self._values(asked, "scene", label, scene):
+                values, undefined = values.masked_fill(unknown, torch.nan), metric.card.undefined
                 self._add(label, metric.name, values, reasons, stage=asked, undefined=undefined)
 
     def _axioms(self, asked: str) -> None:
