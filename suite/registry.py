@@ -112,12 +112,12 @@ METRICS: Mapping[str, str] = {
 @cache
 def _with_plugins(group: str, kind: str) -> Mapping[str, str]:
     """What is built in and what installed packages offer through an entry point group, which is read once a process."""
-    known = {"suite.attribution": ATTRIBUTIONS, "suite.metrics": METRICS, "suite.studies": STUDIES}[group]
+    built_in = {"suite.attribution": ATTRIBUTIONS, "suite.metrics": METRICS, "suite.studies": STUDIES}[group]
     plugins = {p.name: p.value for p in importlib.metadata.entry_points(group=group)}
-    clash = sorted(plugins.keys() & known.keys())
+    clash = sorted(plugins.keys() & built_in.keys())
     if clash:
         raise ConfigError(f"entry point {group}: {clash[0]!r} is the name of a built-in {kind}; rename it")
-    return MappingProxyType({**known, **plugins})
+    return MappingProxyType({**built_in, **plugins})
 
 
 def attributions() -> Mapping[str, str]:
@@ -172,17 +172,17 @@ def load_object(target: str) -> Any:
         raise ConfigError(f"{target!r}: expected package.module:function")
     try:
         with _current_folder_importable():
-            found: Any = importlib.import_module(module_name)
+            item: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{target!r}: no module named {error.name!r}; install it or run from its folder") from None
     except Exception as error:
         raise ConfigError(f"{target!r}: importing {module_name} failed: {type(error).__name__}: {error}") from error
     for part in attribute.split("."):
-        if not hasattr(found, part):
-            public = [name for name in dir(found) if not name.startswith("_")]
+        if not hasattr(item, part):
+            public = [name for name in dir(item) if not name.startswith("_")]
             raise ConfigError(f"{target!r}: {module_name} has no {part!r}{did_you_mean(part, public)}")
-        found = getattr(found, part)
-    return found
+        item = getattr(item, part)
+    return item
 
 
 @contextmanager
@@ -267,12 +267,12 @@ def refuse_not_finite(what: str, parameters: Mapping[str, Any]) -> None:
 
 def _signature(maker: Callable[..., Any]) -> list[inspect.Parameter]:
     try:
-        found = inspect.signature(maker, eval_str=True)
+        signature = inspect.signature(maker, eval_str=True)
     except NameError:  # annotations that only a type checker can read
-        found = inspect.signature(maker)
+        signature = inspect.signature(maker)
     except (TypeError, ValueError):  # what is written in C may have none
         return [inspect.Parameter("parameters", inspect.Parameter.VAR_KEYWORD)]
-    return list(found.parameters.values())
+    return list(signature.parameters.values())
 
 
 def _adapter(hint: Any) -> TypeAdapter[Any]:

@@ -37,9 +37,9 @@ _SUBSETS: tuple[tuple[Score, ...], str, str] = (
     "the map says the same of every subset, the score does not move, or there are no five superpixels",
 )
 _PLACE = "no pass beyond the map of the photo (boxes) or of a composite"
-_ZERO = "the map is zero everywhere"
+_ZERO, _UNKNOWN = "the map is zero everywhere", "the value is undefined for this map"
 KINDS: Mapping[Takes, Kind] = {
-    "outputs": Kind("faithfulness", (), "steps forwards a method", "", ("deletion", "insertion", "road")),
+    "outputs": Kind("faithfulness", (), "steps forwards a method", _UNKNOWN, ("deletion", "insertion", "road")),
     "subsets": Kind("faithfulness", *_SUBSETS),
     "predictions": Kind("faithfulness", *_SUBSETS),
     "changes": Kind("robustness", ("sensitivity",), "n maps", _ZERO),
@@ -47,7 +47,7 @@ KINDS: Mapping[Takes, Kind] = {
     "scene": Kind("localisation", ("composites", "boxes"), _PLACE, "the map has no positive values", ("grid",)),
     "scores": Kind("axiom", ("axioms",), "one forward of the baseline", "the baseline has the photo's own score"),
     "network": Kind("axiom", ("axioms",), "one map", _ZERO),
-    "everything": Kind("faithfulness", (), "passes of its own", "", get_args(Score)),
+    "everything": Kind("faithfulness", (), "passes of its own", _UNKNOWN, get_args(Score)),
 }
 
 

@@ -68,35 +68,35 @@ def _grids(unknown: Tensor) -> list[_Grid]:
 
 def _corrected(residual: Tensor, grids: list[_Grid]) -> Tensor:
     """The solution (N, C, H, W) for a right-hand side, to `_REDUCTION` of its largest value."""
-    found = torch.zeros_like(residual)
+    solution = torch.zeros_like(residual)
     direction = conditioned = _cycle(residual, grids)
     power = (residual * conditioned).sum((2, 3), keepdim=True)
     for _ in range(_MOST_ITERATIONS):
         image = _applied(direction, grids[0])
         length = power / (direction * image).sum((2, 3), keepdim=True).clamp_min(1e-30)
         step, residual = length * direction, residual - length * image
-        found += step
-        if float(step.abs().max()) <= _REDUCTION * float(found.abs().max()):
+        solution += step
+        if float(step.abs().max()) <= _REDUCTION * float(solution.abs().max()):
             break
         conditioned = _cycle(residual, grids)
         before, power = power, (residual * conditioned).sum((2, 3), keepdim=True)
         direction = conditioned + power / before.clamp_min(1e-30) * direction
-    return found
+    return solution
 
 
 def _cycle(residual: Tensor, grids: list[_Grid]) -> Tensor:
     """One symmetric V-cycle: a Jacobi step before and after the coarser grid's correction."""
     fine, *coarser = grids
-    found = residual * fine.inverse
+    solution = residual * fine.inverse
     if not coarser:
-        return found
-    left = _smooth(residual - _applied(found, fine))
+        return solution
+    left = _smooth(residual - _applied(solution, fine))
     left = F.pad(left, (0, left.shape[3] % 2, 0, left.shape[2] % 2))
     rows = left[..., ::2, :] + left[..., 1::2, :]
     below = _cycle((rows[..., ::2] + rows[..., 1::2]) * coarser[0].unknown, coarser)
     above = below.repeat_interleave(2, 2).repeat_interleave(2, 3)[..., : residual.shape[2], : residual.shape[3]]
-    found += _smooth(above) * fine.unknown
-    return found + (residual - _applied(found, fine)) * fine.inverse
+    solution += _smooth(above) * fine.unknown
+    return solution + (residual - _applied(solution, fine)) * fine.inverse
 
 
 def _applied(planes: Tensor, grid: _Grid) -> Tensor:

@@ -152,13 +152,13 @@ def object_masks(a: Tensor) -> Tensor:
     Returns:
         (B, H, W) bool, empty for a map without positive values.
     """
-    found = []
+    masks = []
     for values in a.double().clamp_min(0).cpu().numpy():
         smooth = ndimage.gaussian_filter(values, max(values.shape) / 28)
         regions, count = ndimage.label(smooth > THRESHOLD * smooth.max())
         sizes = np.bincount(regions.ravel(), minlength=2)[1:]
-        found.append(regions == sizes.argmax() + 1 if count else np.zeros(values.shape, bool))
-    return torch.from_numpy(np.stack(found)).to(a.device)
+        masks.append(regions == sizes.argmax() + 1 if count else np.zeros(values.shape, bool))
+    return torch.from_numpy(np.stack(masks)).to(a.device)
 
 
 def box_of(mask: Tensor) -> Box | None:
@@ -223,8 +223,8 @@ def composite(image: Tensor, ground: Tensor, corner: tuple[float, float]) -> tup
     down, across = (
         int(c * (full - part + 1)) for c, full, part in zip(corner, image.shape[1:], (height, width), strict=True)
     )
-    place = (..., slice(down, down + height), slice(across, across + width))
-    made, truth = ground.clone(), torch.zeros(image.shape[1:], dtype=torch.bool, device=image.device)
-    truth[place] = y**2 + x**2 <= 1
-    made[place] = torch.where(truth[place], small, ground[place])
-    return made, truth
+    window = (..., slice(down, down + height), slice(across, across + width))
+    picture, truth = ground.clone(), torch.zeros(image.shape[1:], dtype=torch.bool, device=image.device)
+    truth[window] = y**2 + x**2 <= 1
+    picture[window] = torch.where(truth[window], small, ground[window])
+    return picture, truth

@@ -23,10 +23,10 @@ class TargetOutputs(NamedTuple):
 
 def target_outputs(scores: Tensor, targets: Tensor) -> TargetOutputs:
     """Of (B, S, K) scores and (B,) targets, in float64."""
-    found = scores.double()
-    at = targets.view(-1, 1, 1).expand(-1, found.shape[1], 1)
-    score, probability = (t.gather(2, at).squeeze(2) for t in (found, found.softmax(2)))
-    return TargetOutputs(score, probability, (found.argmax(2) == targets[:, None]).double())
+    exact = scores.double()
+    at = targets.view(-1, 1, 1).expand(-1, exact.shape[1], 1)
+    score, probability = (t.gather(2, at).squeeze(2) for t in (exact, exact.softmax(2)))
+    return TargetOutputs(score, probability, (exact.argmax(2) == targets[:, None]).double())
 
 
 def evaluate_perturbed(
@@ -56,14 +56,14 @@ def evaluate_perturbed(
     rows = []
     with in_use(model), torch.no_grad():
         for i in range(0, count, at_once):
-            few, found = slice(i, i + at_once), []
+            few, parts = slice(i, i + at_once), []
             for k in range(0, steps, stride):
-                some = slice(k, k + stride)
-                other = others[few, some] if others.shape[1] > 1 else others[few]
-                copies = torch.where(masks[few, some].unsqueeze(2), other, images[few].unsqueeze(1))  # (b, s, C, H, W)
+                part = slice(k, k + stride)
+                other = others[few, part] if others.shape[1] > 1 else others[few]
+                copies = torch.where(masks[few, part].unsqueeze(2), other, images[few].unsqueeze(1))  # (b, s, C, H, W)
                 scores = scores_of(model, copies.flatten(0, 1).contiguous(memory_format=layout))
-                found.append(scores.view(*copies.shape[:2], -1))
-            rows.append(torch.cat(found, 1))
+                parts.append(scores.view(*copies.shape[:2], -1))
+            rows.append(torch.cat(parts, 1))
     return target_outputs(torch.cat(rows), targets)
 
 
@@ -78,8 +78,8 @@ def removal_ranks(values: Tensor, shuffled: Tensor) -> Tensor:
         (B, H, W) int64 in 0 .. H * W - 1.
     """
     order = shuffled.gather(1, values.flatten(1).gather(1, shuffled).argsort(dim=1, descending=True, stable=True))
-    places = torch.arange(order.shape[1], device=order.device).expand_as(order)
-    return torch.empty_like(order).scatter_(1, order, places).view(values.shape)
+    positions = torch.arange(order.shape[1], device=order.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, positions).view(values.shape)
 
 
 def first_removed(ranks: Tensor, shares: Tensor) -> Tensor:

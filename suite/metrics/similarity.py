@@ -5,7 +5,7 @@ float64 on their device. What is undefined (a constant map, a NaN inside) is NaN
 result. Two batches of different shapes, and one without values, are a ValueError.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -39,8 +39,8 @@ def ranks(a: Tensor) -> Tensor:
     lengths = torch.diff(starts, append=starts.new_tensor([opens.numel()]))
     tied = ((starts % n).double() + (lengths + 1) / 2).repeat_interleave(lengths, output_size=opens.numel())
     tied = tied.view_as(ordered)
-    places = torch.empty_like(tied).scatter_(1, order, tied)
-    return places.masked_fill(values.isnan().any(dim=1, keepdim=True), torch.nan)
+    ranked = torch.empty_like(tied).scatter_(1, order, tied)
+    return ranked.masked_fill(values.isnan().any(dim=1, keepdim=True), torch.nan)
 
 
 def rank_correlation(ranks_a: Tensor, ranks_b: Tensor) -> Tensor:
@@ -82,11 +82,11 @@ def normalise(a: Tensor, *, percentile: float = 99.0) -> Tensor:
         raise ValueError(f"percentile is {percentile}, expected more than 0 and at most 100")
     values = _flat(a, "a").double()
     magnitude = values.abs()
-    place = percentile / 100 * (magnitude.shape[1] - 1)
-    low = min(int(place), magnitude.shape[1] - 1)
+    position = percentile / 100 * (magnitude.shape[1] - 1)
+    low = min(int(position), magnitude.shape[1] - 1)
     high = min(low + 1, magnitude.shape[1] - 1)
     ends = [magnitude.kthvalue(k + 1, dim=1).values for k in (low, high)]
-    scale = torch.lerp(ends[0], ends[1], place - low)
+    scale = torch.lerp(ends[0], ends[1], position - low)
     scale = torch.where(scale == 0, magnitude.amax(dim=1), scale)
     scaled: Tensor = (values / scale[:, None]).clamp(-1, 1)
     return scaled.reshape(a.shape)
@@ -188,7 +188,7 @@ def hog_correlation(a: Tensor, b: Tensor, *, pixels_per_cell: int = 16) -> Tenso
     Of maps as `hog_features` takes them: in [-1, 1]; NaN where a map has no gradient.
     """
     _same_shape(a, b)
-    both = [hog_features(one, pixels_per_cell=pixels_per_cell) for one in (a, b)]
+    both = [hog_features(maps, pixels_per_cell=pixels_per_cell) for maps in (a, b)]
     return cosine(*(f - f.mean(1, keepdim=True) for f in both))
 
 
@@ -263,19 +263,18 @@ class Comparable:
             partner: the place of each photo's partner (`suite.core.partners`), whose map of `other` is taken; None for
                 the same photo. Where one photo has no partner none has: the batch is of one class.
         """
-        alone, small = NO_PARTNER in (partner or ()), min(self.maps.shape[1:]) < 2 * _RADIUS + 1
-        nothing = self.maps.new_full((len(self.maps),), torch.nan)
+        small, nothing = min(self.maps.shape[1:]) < 2 * _RADIUS + 1, self.maps.new_full((len(self.maps),), torch.nan)
+        if NO_PARTNER in (partner or ()):
+            yield from ((metric, nothing, WHY_NONE) for metric in ("spearman", "ssim", "top10_overlap"))
+            return
         at = slice(None) if partner is None else torch.tensor(partner, device=self.maps.device)
-        measures: dict[str, Callable[[], Tensor]] = {
-            "spearman": lambda: rank_correlation(self.ranks, other.ranks[at]),
-            "ssim": lambda: nothing if small else ssim(self.scaled, other.scaled[at], data_range=1.0),
-            "top10_overlap": lambda: top_overlap(self.maps, other.maps[at], fraction=0.1),
-        }
-        for metric, measure in measures.items():
-            why = "a map is constant, so there is nothing to compare"
-            if metric == "ssim" and small:
-                why = f"SSIM needs {2 * _RADIUS + 1} pixels a side, the width of its window"
-            yield metric, nothing if alone else measure(), WHY_NONE if alone else why
+        why = "a map is constant, so there is nothing to compare"
+        yield "spearman", rank_correlation(self.ranks, other.ranks[at]), why
+        if small:
+            yield "ssim", nothing, f"SSIM needs {2 * _RADIUS + 1} pixels a side, the width of its window"
+        else:
+            yield "ssim", ssim(self.scaled, other.scaled[at], data_range=1.0), why
+        yield "top10_overlap", top_overlap(self.maps, other.maps[at], fraction=0.1), why
 
 
 def _flat(a: Tensor, name: str) -> Tensor:
@@ -296,8 +295,8 @@ def _window(n: int, like: Tensor) -> Tensor:
     offsets = torch.arange(-_RADIUS, _RADIUS + 1, dtype=like.dtype, device=like.device)
     taps = torch.exp(-offsets.square() / (2 * _SIGMA**2))
     band = like.new_zeros(n - 2 * _RADIUS, n)
-    for place, tap in enumerate(taps / taps.sum()):
-        band.diagonal(place).fill_(tap)
+    for offset, tap in enumerate(taps / taps.sum()):
+        band.diagonal(offset).fill_(tap)
     return band
 
 
@@ -306,6 +305,6 @@ def _top_places(values: Tensor, fraction: float) -> Tensor:
     k = max(1, round(fraction * n))
     threshold = values.kthvalue(n - k + 1, dim=1, keepdim=True).values
     above, tied = (values > threshold).double(), (values == threshold).double()
-    places = above + tied * (k - above.sum(dim=1, keepdim=True)) / tied.sum(dim=1, keepdim=True)
+    shares = above + tied * (k - above.sum(dim=1, keepdim=True)) / tied.sum(dim=1, keepdim=True)
     constant = (values == values[:, :1]).all(dim=1, keepdim=True)
-    return places.masked_fill(constant | values.isnan().any(dim=1, keepdim=True), torch.nan)
+    return shares.masked_fill(constant | values.isnan().any(dim=1, keepdim=True), torch.nan)

@@ -205,17 +205,17 @@ def crossed_mean(values: NDArray[np.float64]) -> CrossedMean:
     Returns:
         All NaN, with no degrees of freedom, where nothing is known.
     """
-    known = np.isfinite(values)
-    n, by_photo, by_draw = int(known.sum()), known.sum(1), known.sum(0)
+    present = np.isfinite(values)
+    n, by_photo, by_draw = int(present.sum()), present.sum(1), present.sum(0)
     if not n:
         return CrossedMean(nan, nan, 0, nan)
-    mean = float(values[known].mean())
-    apart = np.where(known, values - mean, 0)
+    mean = float(values[present].mean())
+    apart = np.where(present, values - mean, 0)
     (photo, df_photo), (draw, df_draw) = (
         _cluster_variance(apart.sum(axis)[m > 0], n) for axis, m in ((1, by_photo), (0, by_draw))
     )
     df_residual = n - 1 - df_photo - df_draw
-    residual = _additive_residual(apart, known) / df_residual / n if df_residual > 0 else 0.0
+    residual = _additive_residual(apart, present) / df_residual / n if df_residual > 0 else 0.0
     parts = [(v, df) for v, df in ((photo, df_photo), (draw, df_draw), (residual, df_residual)) if df > 0]
     whole, spent = photo + draw - residual, sum(v**2 / df for v, df in parts)
     variance, df = max((whole, whole**2 / spent if spent else n - 1), (photo, df_photo), (draw, df_draw))
@@ -228,15 +228,17 @@ def _cluster_variance(sums: NDArray[np.float64], n: int) -> tuple[float, int]:
     return (float(np.square(sums).sum()) * sums.size / df / n**2, df) if df else (0.0, 0)
 
 
-def _additive_residual(values: NDArray[np.float64], known: NDArray[np.bool_]) -> float:
+def _additive_residual(values: NDArray[np.float64], present: NDArray[np.bool_]) -> float:
     """The sum of squares that an effect of each row and of each column leaves; zero stands where nothing is known."""
-    some = known.any(1)
-    values, known = values[some], known[some]
-    share = known / known.sum(1, keepdims=True)
-    normal = np.diag(known.sum(0)) - known.T @ share  # columns alone, rows taken out
+    kept = present.any(1)
+    values, present = values[kept], present[kept]
+    share = present / present.sum(1, keepdims=True)
+    normal = np.diag(present.sum(0)) - present.T @ share  # columns alone, rows taken out
     columns = np.linalg.lstsq(normal, values.sum(0) - values.sum(1) @ share, rcond=None)[0]
-    left = np.where(known, values - columns, 0)
-    return float(np.square(np.where(known, left - left.sum(1, keepdims=True) / known.sum(1, keepdims=True), 0)).sum())
+    left = np.where(present, values - columns, 0)
+    return float(
+        np.square(np.where(present, left - left.sum(1, keepdims=True) / present.sum(1, keepdims=True), 0)).sum()
+    )
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ def test_every_card_says_what_and_which_way_is_better():
         assert card.asked
         assert card.paper
         assert card.cost
+        assert card.undefined, "a row without a value needs a reason"
         assert set(PLACEBOS) <= set(card.controls)
         assert any(metric.name == name for asked in card.asked for metric in measured(asked, card.takes))
 

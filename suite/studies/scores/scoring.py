@@ -269,7 +269,7 @@ class Scoring:
         for label, ranks in self.ranks.items():
             removed = first_removed(ranks, shares)
             gone = removed.flatten(0, 1).unsqueeze(1)
-            imputed = torch.cat([impute(images[of[some]], gone[some]) for some in chunks])
+            imputed = torch.cat([impute(images[of[part]], gone[part]) for part in chunks])
             outputs = self.evaluate(images, removed, imputed.view(len(images), steps, *images.shape[1:]) + noise)
             self._forms(asked, label, "", outputs, self.clean)
             for share, values in zip(self.settings.removed, outputs.probability.T, strict=True):
@@ -307,8 +307,8 @@ class Scoring:
         self, asked: str, metric: str, model: Network, images: Tensor, targets: Tensor, ids: Sequence[str]
     ) -> Iterator[tuple[str, Tensor]]:
         """(label, maps) of other pictures or another network; a method that fails here has failed rows of it."""
-        some = {label: self.methods[label] for label in self._judged(asked)}
-        for label, result in attribute_each(model, images, targets, some, ids=ids).items():
+        methods = {label: self.methods[label] for label in self._judged(asked)}
+        for label, result in attribute_each(model, images, targets, methods, ids=ids).items():
             if not isinstance(result, Exception):
                 yield label, result
             elif label not in self.failed:
@@ -408,7 +408,7 @@ class Scoring:
             return
         boxes = [[] if isinstance(where, SuiteError) else where for where in objects]
         reasons = [str(where) if isinstance(where, SuiteError) else "" for where in objects]
-        truth = torch.stack([filled(some, self.work.size) for some in boxes]).to(self.work.images.device)
+        truth = torch.stack([filled(each, self.work.size) for each in boxes]).to(self.work.images.device)
         evidence = {label: maps.evidence for label, maps in self._judged(asked).items()}
         self._scenes(asked, evidence, truth, boxes, reasons)
 

@@ -34,8 +34,8 @@ class Scores(Study):
         maps = {"sensitivity": settings.perturbations, "composites": 1, "axioms": 2}
         maps["grid"] = sum(side**2 for side in settings.grids)  # a cell's map is of a picture of that many photos
         alone, again = (sum(each.get(metric, 0) for metric in settings.metrics) for each in (forwards, maps))
-        one = plan_cost(methods.values())
-        return Cost(alone + again * one.forwards, again * one.backwards)
+        maps_once = plan_cost(methods.values())
+        return Cost(alone + again * maps_once.forwards, again * maps_once.backwards)
 
     def run(self, work: Work) -> Outcome:
         settings = work.config.section(ScoresConfig, ScoresConfig())
