@@ -169,5 +169,5 @@ def _card(name: str, target: str) -> Card | None:
 @cache
 def measured(asked: str, takes: Takes) -> tuple[Metric, ...]:
     """The metrics that are measured under a name and take the same, in the order of the registry."""
-    some = {name: card for name, card in cards().items() if asked in card.asked and card.takes == takes}
-    return tuple(Metric(name, card, load_object(metrics()[name])) for name, card in some.items())
+    chosen = [(name, card) for name, card in cards().items() if asked in card.asked and card.takes == takes]
+    return tuple(Metric(name, card, load_object(metrics()[name])) for name, card in chosen)

@@ -418,8 +418,7 @@ def _agreement(scored: pd.DataFrame) -> pd.DataFrame:
 
 def _photos(scored: pd.DataFrame) -> pd.DataFrame:
     lines = []
-    held = ok(scored[~scored["stage"].isin(SIDE) & ~scored["control"]])
-    for model, group in groups(held, "model"):
+    for model, group in groups(ok(scored[~scored["stage"].isin(SIDE) & ~scored["control"]]), "model"):
         metrics = [m for m, card in cards().items() if card.family == "faithfulness" and (group["metric"] == m).any()]
         if not metrics:
             continue
@@ -467,8 +466,8 @@ def _heat(table: pd.DataFrame) -> Figure:
     across, height = min(ACROSS, len(measures)), (1.5 + 0.4 * len(controls)) * len(panels)
     figure, axes = canvas(height, len(panels), width=2 + 1.1 * across, squeeze=False)
     for ax, names in zip(axes[:, 0], panels, strict=True):
-        there = set(table.loc[table["measure"].isin(names), "method"])  # a control may stand in some measures alone
-        methods = [method for method in controls.index if method in there]
+        shown = set(table.loc[table["measure"].isin(names), "method"])  # a control may stand in some measures alone
+        methods = [method for method in controls.index if method in shown]
         methods_down(ax, methods, 24)
         ax.set_xlim(-0.5, across - 0.5)
         ticks = []
@@ -564,11 +563,10 @@ def _sheet(run_dir: Path, manifest: dict[str, Any], model: str) -> Image.Image |
     folder = run_dir / "images" / manifest["models"][model]["folder"]
     for i, file in enumerate(manifest.get("data", {}).get("files", [])) if len(table) else ():
         whose = {end: table.loc[table[end] == file["id"], ["method", f"{end}_value"]] for end in ("best", "worst")}
-        texts = [
-            f"{end} of " + ", ".join(f"{method} ({number(value)})" for method, value in some.itertuples(index=False))
-            for end, some in whose.items()
-            if len(some)
-        ]
+        texts = []
+        for end, methods in whose.items():
+            names = ", ".join(f"{method} ({number(value)})" for method, value in methods.itertuples(index=False))
+            texts += [f"{end} of {names}"] if names else []
         if texts and (path := folder / f"{i:06d}.npz").is_file():
             lines.append(("; ".join(texts), f"{table['measure'].iloc[0]}: {file['id']}", load(path)))
     return photo_grid(lines, signed_methods(manifest)) if lines else None
