@@ -236,9 +236,8 @@ def _additive_residual(values: NDArray[np.float64], present: NDArray[np.bool_]) 
     normal = np.diag(present.sum(0)) - present.T @ share  # columns alone, rows taken out
     columns = np.linalg.lstsq(normal, values.sum(0) - values.sum(1) @ share, rcond=None)[0]
     left = np.where(present, values - columns, 0)
-    return float(
-        np.square(np.where(present, left - left.sum(1, keepdims=True) / present.sum(1, keepdims=True), 0)).sum()
-    )
+    left = left - left.sum(1, keepdims=True) / present.sum(1, keepdims=True)
+    return float(np.square(np.where(present, left, 0)).sum())
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:

@@ -1,8 +1,10 @@
 """Fidelity against answers worked out by hand, and Captum's infidelity."""
 
 import captum.metrics
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from suite.metrics.fidelity import faithfulness_correlation, infidelity, mu_fidelity, relative_infidelity, subset_sums
@@ -42,6 +44,15 @@ def test_the_truth_of_a_linear_network_is_perfectly_faithful():
     assert float(relative_infidelity(0 * sums, drops)) == pytest.approx(1)
     assert relative_infidelity(sums, 0 * drops).isnan().all()
     assert faithfulness_correlation(torch.zeros(1, 9), drops).isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("metric", "oracle"), [(faithfulness_correlation, stats.pearsonr), (mu_fidelity, stats.spearmanr)]
+)
+def test_correlations_are_scipys(metric, oracle):
+    sums, drops = torch.randn(2, 5, 30, generator=draw(4)).round(decimals=1)  # with ties
+    expected = [oracle(a, b).statistic for a, b in zip(sums.numpy(), drops.numpy(), strict=True)]
+    np.testing.assert_allclose(metric(sums, drops).numpy(), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("normalise", [False, True])

@@ -364,6 +364,7 @@ def test_a_whole_run_has_its_section(tmp_path, monkeypatch):
 
     page = build(tmp_path / "run").read_text()
     assert "Are the maps faithful" in page
+    assert (tmp_path / "run" / "plots" / "scores-photos-net.png").is_file()
     tables = report._tables(rows, read_manifest(tmp_path / "run"))
     assert tables["scores_verdicts"].columns.tolist() == ["model", "method", "measure", "verdict", "reason"]
     assert set(tables["scores_which"]["use"]) <= set(report.USES)

@@ -562,11 +562,10 @@ def _sheet(run_dir: Path, manifest: dict[str, Any], model: str) -> Image.Image |
     table, lines = _photos(_named(rows[rows["model"] == model])), []
     folder = run_dir / "images" / manifest["models"][model]["folder"]
     for i, file in enumerate(manifest.get("data", {}).get("files", [])) if len(table) else ():
-        whose = {end: table.loc[table[end] == file["id"], ["method", f"{end}_value"]] for end in ("best", "worst")}
         texts = []
-        for end, methods in whose.items():
-            names = ", ".join(f"{method} ({number(value)})" for method, value in methods.itertuples(index=False))
-            texts += [f"{end} of {names}"] if names else []
+        for end in ("best", "worst"):
+            methods = ", ".join(table.loc[table[end] == file["id"], "method"])
+            texts += [f"{end} of {methods}"] if methods else []
         if texts and (path := folder / f"{i:06d}.npz").is_file():
             lines.append(("; ".join(texts), f"{table['measure'].iloc[0]}: {file['id']}", load(path)))
     return photo_grid(lines, signed_methods(manifest)) if lines else None

@@ -8,7 +8,7 @@ size counts.
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -53,6 +53,7 @@ _ON_CPU = 8  # copies in one forward pass: more only leave the cache
 _ELSEWHERE = 4  # times the images of a pass with gradients: a forward pass keeps nothing for a backward one
 
 
+@cache
 def controls_of(asked: str) -> frozenset[str]:
     """The controls that decide some metric of a name in the configuration."""
     return frozenset(name for card in cards().values() if asked in card.asked for name in card.controls)
