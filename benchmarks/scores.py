@@ -26,7 +26,9 @@ from suite.core.network import scores_of
 from suite.core.state import in_use
 from suite.data.datamodule import Size, read_chunk
 from suite.data.sources import list_images
-from suite.metrics.faithfulness import area, first_removed, impute
+from suite.metrics.imputation import impute
+from suite.metrics.perturbed import first_removed
+from suite.metrics.removal import area
 from suite.studies.base import Work
 from suite.studies.scores.scoring import CONTROLS, Scoring
 
@@ -54,7 +56,7 @@ def main() -> None:
                 scores_of(model, batch)
 
     def deletion() -> None:
-        found = scoring.ask(images, first_removed(ranks["grad_cam"], shares[1:]), ground)
+        found = scoring.evaluate(images, first_removed(ranks["grad_cam"], shares[1:]), ground)
         area(torch.cat([scoring.clean.probability, found.probability], 1))
 
     jobs: dict[str, Callable[[], object]] = {

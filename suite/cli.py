@@ -6,7 +6,6 @@ interrupted, or not equal to the reference; 2 usage or configuration. Results go
 
 import ast
 import errno
-import importlib.util
 import json
 import logging
 import sys
@@ -330,22 +329,19 @@ def list_(
 
 
 def _metrics() -> dict[str, str]:
-    from suite.metrics.cards import CARDS
-    from suite.registry import METRICS
+    from suite.metrics.cards import cards
+    from suite.registry import metrics
 
-    entries = {name: _summary(target) for name, target in METRICS.items() if name not in CARDS}
-    return entries | {name: f"{card.family}: {card.line}" for name, card in CARDS.items()}
+    lines = {name: f"{card.family}: {card.line}" for name, card in cards().items()}
+    return {name: _summary(target) for name, target in metrics().items() if name not in lines} | lines
 
 
 def _summary(target: str) -> str:
     """First line of the docstring of `module:object`, or of a module, read from its source: nothing is imported."""
-    module, _, name = target.partition(":")
-    spec = importlib.util.find_spec(module)
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else "")
-    for node in tree.body if name else [tree]:
-        if isinstance(node, ast.Module) or (isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name):
-            return (ast.get_docstring(node) or "").partition("\n")[0]
-    return ""
+    from suite.registry import definition, syntax
+
+    node = definition(target) if ":" in target else syntax(target)
+    return (ast.get_docstring(node) or "").partition("\n")[0] if node else ""
 
 
 def _conditions(fail_on: str) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Names -> "module:object". Nothing is imported until a name is resolved, so listing costs nothing. No torch here."""
 
+import ast
 import importlib
 import importlib.metadata
 import importlib.util
@@ -73,6 +74,7 @@ STUDIES: Mapping[str, str] = {
     "digits": "suite.studies.digits",
 }
 
+# Those with a card (`suite.metrics.cards`) are metrics of the study of scores; the others are called by other studies.
 METRICS: Mapping[str, str] = {
     "spearman": "suite.metrics.similarity:spearman",
     "ssim": "suite.metrics.similarity:ssim",
@@ -81,27 +83,51 @@ METRICS: Mapping[str, str] = {
     "top_overlap": "suite.metrics.similarity:top_overlap",
     "relative_l2": "suite.metrics.similarity:relative_l2",
     "max_abs_difference": "suite.metrics.similarity:max_abs_difference",
-    "entropy": "suite.metrics.complexity:entropy",
-    "gini": "suite.metrics.complexity:gini",
     "total_variation": "suite.metrics.complexity:total_variation",
     "largest_component_mass": "suite.metrics.complexity:largest_component_mass",
+    "deletion": "suite.metrics.removal:deletion",
+    "insertion": "suite.metrics.removal:insertion",
+    "road": "suite.metrics.removal:road",
+    "faithfulness_correlation": "suite.metrics.fidelity:faithfulness_correlation",
+    "mu_fidelity": "suite.metrics.fidelity:mu_fidelity",
+    "infidelity": "suite.metrics.fidelity:relative_infidelity",
+    "max_sensitivity": "suite.metrics.sensitivity:max_sensitivity",
+    "mean_sensitivity": "suite.metrics.sensitivity:mean_sensitivity",
+    "gini": "suite.metrics.complexity:gini",
+    "entropy": "suite.metrics.complexity:entropy",
+    "effective_complexity": "suite.metrics.complexity:effective_complexity",
+    "grid_pointing": "suite.metrics.localisation:grid_pointing",
+    "pointing_game": "suite.metrics.localisation:pointing_game",
+    "mass_accuracy": "suite.metrics.localisation:mass_accuracy",
+    "rank_accuracy": "suite.metrics.localisation:rank_accuracy",
+    "box_iou": "suite.metrics.localisation:box_overlap",
+    "corloc": "suite.metrics.localisation:corloc",
+    "mask_iou": "suite.metrics.localisation:mask_overlap",
+    "completeness_gap": "suite.metrics.axioms:completeness_gap",
+    "input_invariance": "suite.metrics.axioms:input_invariance",
+    "implementation_invariance": "suite.metrics.axioms:implementation_invariance",
 }
 
 
 @cache
 def _with_plugins(group: str, kind: str) -> Mapping[str, str]:
     """What is built in and what installed packages offer through an entry point group, which is read once a process."""
-    known = {"suite.attribution": ATTRIBUTIONS, "suite.studies": STUDIES}[group]
+    built_in = {"suite.attribution": ATTRIBUTIONS, "suite.metrics": METRICS, "suite.studies": STUDIES}[group]
     plugins = {p.name: p.value for p in importlib.metadata.entry_points(group=group)}
-    clash = sorted(plugins.keys() & known.keys())
+    clash = sorted(plugins.keys() & built_in.keys())
     if clash:
         raise ConfigError(f"entry point {group}: {clash[0]!r} is the name of a built-in {kind}; rename it")
-    return MappingProxyType({**known, **plugins})
+    return MappingProxyType({**built_in, **plugins})
 
 
 def attributions() -> Mapping[str, str]:
     """Name -> `module:object` of all methods; entry points of the group `suite.attribution` add to them."""
     return _with_plugins("suite.attribution", "method")
+
+
+def metrics() -> Mapping[str, str]:
+    """Name -> `module:function` of all metrics; entry points of the group `suite.metrics` add to them."""
+    return _with_plugins("suite.metrics", "metric")
 
 
 def studies() -> Mapping[str, str]:
@@ -118,6 +144,23 @@ def study_part(name: str, part: str) -> Any:
     return load_object(f"{package}.{module}:{attribute}")
 
 
+@cache
+def syntax(module: str) -> ast.Module:
+    """A module's source, parsed, so that nothing but its packages is imported; empty where it has none."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        spec = None
+    return ast.parse(Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else "")
+
+
+def definition(target: str) -> ast.ClassDef | ast.FunctionDef | None:
+    """The class or function of `package.module:object` as it is written; None where the module does not define it."""
+    module, _, name = target.partition(":")
+    nodes = (node for node in syntax(module).body if isinstance(node, ast.ClassDef | ast.FunctionDef))
+    return next((node for node in nodes if node.name == name), None)
+
+
 def load_object(target: str) -> Any:
     """Imports `package.module:object`; the current folder is importable for as long as that takes.
 
@@ -129,17 +172,17 @@ def load_object(target: str) -> Any:
         raise ConfigError(f"{target!r}: expected package.module:function")
     try:
         with _current_folder_importable():
-            found: Any = importlib.import_module(module_name)
+            item: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{target!r}: no module named {error.name!r}; install it or run from its folder") from None
     except Exception as error:
         raise ConfigError(f"{target!r}: importing {module_name} failed: {type(error).__name__}: {error}") from error
     for part in attribute.split("."):
-        if not hasattr(found, part):
-            public = [name for name in dir(found) if not name.startswith("_")]
+        if not hasattr(item, part):
+            public = [name for name in dir(item) if not name.startswith("_")]
             raise ConfigError(f"{target!r}: {module_name} has no {part!r}{did_you_mean(part, public)}")
-        found = getattr(found, part)
-    return found
+        item = getattr(item, part)
+    return item
 
 
 @contextmanager
@@ -224,12 +267,12 @@ def refuse_not_finite(what: str, parameters: Mapping[str, Any]) -> None:
 
 def _signature(maker: Callable[..., Any]) -> list[inspect.Parameter]:
     try:
-        found = inspect.signature(maker, eval_str=True)
+        signature = inspect.signature(maker, eval_str=True)
     except NameError:  # annotations that only a type checker can read
-        found = inspect.signature(maker)
+        signature = inspect.signature(maker)
     except (TypeError, ValueError):  # what is written in C may have none
         return [inspect.Parameter("parameters", inspect.Parameter.VAR_KEYWORD)]
-    return list(found.parameters.values())
+    return list(signature.parameters.values())
 
 
 def _adapter(hint: Any) -> TypeAdapter[Any]:

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from suite.core.classes import ClassNames
-from suite.metrics import localisation
+from suite.studies.scores import scoring
 
 CLASSES, EACH, SIDE = 10, 4, 32
 
@@ -103,7 +103,7 @@ def test_mosaics_and_composites_hold_different_classes(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pairs: list[list[int]] = []
-    mosaic, composite = localisation.mosaic, localisation.composite
+    mosaic, composite = scoring.mosaic, scoring.composite
 
     def mosaics(images: Tensor, side: int) -> Tensor:
         pairs.append([label_of(image) for image in images])
@@ -113,8 +113,8 @@ def test_mosaics_and_composites_hold_different_classes(
         pairs.append([label_of(first), label_of(second)])
         return composite(first, second, *more)
 
-    monkeypatch.setattr(localisation, "mosaic", mosaics)
-    monkeypatch.setattr(localisation, "composite", composites)
+    monkeypatch.setattr(scoring, "mosaic", mosaics)
+    monkeypatch.setattr(scoring, "composite", composites)
     run(folder, tmp_path / "scores", scores={"metrics": ["grid", "composites"], "grids": [2]})
     assert sum(len(pair) == 2 for pair in pairs) == 2 * CLASSES * EACH
     assert any(len(pair) == 4 for pair in pairs)

@@ -49,6 +49,11 @@ class Attribution(ABC):
         """The layer parameter of methods that have one ("" is the default layer); None for the others."""
         return getattr(self, "layer", None)
 
+    @property
+    def complete_from(self) -> tuple[str | Tensor, ...]:
+        """Baselines from whose mean score to the image's the map promises to sum; none where it promises nothing."""
+        return ()
+
 
 class SharedPass(Attribution):
     """A method that one shared pass answers, together with all others that need it."""

@@ -38,6 +38,10 @@ class GradientShap(SampledPass):
         for kind in self.baselines:
             check_baseline(kind)
 
+    @property
+    def complete_from(self) -> tuple[str | Tensor, ...]:
+        return self.baselines
+
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
         parts = parts_that_fit(model, images, draws)
         return torch.cat([self._part(model, images[s], targets[s], own, copies) for s, own, copies in parts])

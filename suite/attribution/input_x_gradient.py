@@ -21,3 +21,7 @@ class InputXGradient(SharedPass):
 
     def from_pass(self, shared: Pass) -> Tensor:
         return shared.images * shared.gradient("plain")
+
+    @property
+    def complete_from(self) -> tuple[str | Tensor, ...]:
+        return ("zeros",)

@@ -40,6 +40,10 @@ class IntegratedGradients(SampledPass):
             raise ValueError(f"steps: expected at least 1, got {self.steps}")
         check_baseline(self.baseline)
 
+    @property
+    def complete_from(self) -> tuple[str | Tensor, ...]:
+        return (self.baseline,)
+
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
         start = baseline(self.baseline, images)
         parts = parts_that_fit(model, images, draws)

@@ -1,12 +1,12 @@
 """How alike two maps are: pure functions of torch tensors. Knows no method, network, study or file.
 
-All take batches, compare map i of one with map i of the other, work in float64 and give (B,) float64 on their device.
-What is undefined (a constant map, a NaN inside) is NaN, never a number that looks like a result.
+All take batches (B, ...) of real numbers, compare map i of one with map i of the other, work in float64 and give (B,)
+float64 on their device. What is undefined (a constant map, a NaN inside) is NaN, never a number that looks like a
+result. Two batches of different shapes, and one without values, are a ValueError.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Final
 
 import numpy as np
 import torch
@@ -14,26 +14,17 @@ from torch import Tensor
 
 from suite.core.partners import NO_PARTNER, WHY_NONE
 
-_SIGMA: Final = 1.5
-_RADIUS: Final = 5  # scikit-image truncates its Gaussian at 3.5 sigma: 11 taps
-_K1: Final = 0.01
-_K2: Final = 0.03
-_HYS: Final = 0.2  # where L2-Hys clips
+_SIGMA = 1.5
+_RADIUS = 5  # scikit-image truncates its Gaussian at 3.5 sigma: 11 taps
+_K1, _K2 = 0.01, 0.03
+_HYS = 0.2  # where L2-Hys clips
 
 
 def ranks(a: Tensor) -> Tensor:
     """Ranks of each map's values, tied values sharing the mean of their places.
 
-    Equal to `scipy.stats.rankdata(method="average")`. Keep the result where one map meets many others.
-
-    Args:
-        a: (B, ...) real numbers of any scale.
-
-    Returns:
-        (B, n) float64 in 1..n, n the number of values of a map; a map with a NaN inside has NaN ranks.
-
-    Raises:
-        ValueError: fewer than two dimensions.
+    Equal to `scipy.stats.rankdata(method="average")`: (B, ...) -> (B, n) float64 in 1..n, n the number of values of a
+    map; a map with a NaN inside has NaN ranks. Keep the result where one map meets many others.
     """
     values = _flat(a, "a")
     n = values.shape[1]
@@ -48,23 +39,12 @@ def ranks(a: Tensor) -> Tensor:
     lengths = torch.diff(starts, append=starts.new_tensor([opens.numel()]))
     tied = ((starts % n).double() + (lengths + 1) / 2).repeat_interleave(lengths, output_size=opens.numel())
     tied = tied.view_as(ordered)
-    places = torch.empty_like(tied).scatter_(1, order, tied)
-    return places.masked_fill(values.isnan().any(dim=1, keepdim=True), torch.nan)
+    ranked = torch.empty_like(tied).scatter_(1, order, tied)
+    return ranked.masked_fill(values.isnan().any(dim=1, keepdim=True), torch.nan)
 
 
 def rank_correlation(ranks_a: Tensor, ranks_b: Tensor) -> Tensor:
-    """Spearman's correlation of maps whose `ranks` are at hand.
-
-    Args:
-        ranks_a: (B, n) from `ranks`.
-        ranks_b: (B, n) from `ranks`.
-
-    Returns:
-        (B,) float64 in [-1, 1]; NaN where either map is constant or holds a NaN.
-
-    Raises:
-        ValueError: the shapes differ.
-    """
+    """Spearman's correlation of maps whose `ranks` (B, n) are at hand: (B,) in [-1, 1]; NaN where one is constant."""
     _same_shape(ranks_a, ranks_b)
     middle = (ranks_a.shape[1] + 1) / 2  # the mean of ranks, ties or not, exactly
     a, b = ranks_a - middle, ranks_b - middle
@@ -75,17 +55,9 @@ def rank_correlation(ranks_a: Tensor, ranks_b: Tensor) -> Tensor:
 def spearman(a: Tensor, b: Tensor) -> Tensor:
     """Spearman's rank correlation of each pair of maps, ties averaged; equal to `scipy.stats.spearmanr`.
 
+    In [-1, 1]; NaN where either map is constant. Signs count, so pass |a| to compare magnitudes.
+
     Source: C. Spearman, The proof and measurement of association between two things, 1904.
-
-    Args:
-        a: (B, ...) real numbers of any scale; signs count, so pass |a| to compare magnitudes.
-        b: as a, of the same shape.
-
-    Returns:
-        (B,) float64 in [-1, 1]; NaN where either map is constant or holds a NaN.
-
-    Raises:
-        ValueError: the shapes differ, or there are fewer than two dimensions.
     """
     _same_shape(a, b)
     return rank_correlation(ranks(a), ranks(b))
@@ -101,23 +73,20 @@ def normalise(a: Tensor, *, percentile: float = 99.0) -> Tensor:
 
     Args:
         a: (B, ...) real numbers.
-        percentile: of |a| that becomes 1, in (0, 100].
+        percentile: of |a| that becomes 1, in (0, 100]; anything else is a ValueError.
 
     Returns:
         As a, float64 in [-1, 1]; a map that is zero everywhere has no scale and becomes NaN.
-
-    Raises:
-        ValueError: percentile out of range, or fewer than two dimensions.
     """
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile is {percentile}, expected more than 0 and at most 100")
     values = _flat(a, "a").double()
     magnitude = values.abs()
-    place = percentile / 100 * (magnitude.shape[1] - 1)
-    low = min(int(place), magnitude.shape[1] - 1)
+    position = percentile / 100 * (magnitude.shape[1] - 1)
+    low = min(int(position), magnitude.shape[1] - 1)
     high = min(low + 1, magnitude.shape[1] - 1)
     ends = [magnitude.kthvalue(k + 1, dim=1).values for k in (low, high)]
-    scale = torch.lerp(ends[0], ends[1], place - low)
+    scale = torch.lerp(ends[0], ends[1], position - low)
     scale = torch.where(scale == 0, magnitude.amax(dim=1), scale)
     scaled: Tensor = (values / scale[:, None]).clamp(-1, 1)
     return scaled.reshape(a.shape)
@@ -141,7 +110,7 @@ def ssim(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
         (B,) float64 in [-1, 1]; NaN where either map holds a NaN.
 
     Raises:
-        ValueError: the shapes differ or are not (B, H, W), a side is under 11 pixels, or data_range is not positive.
+        ValueError: the shape is not (B, H, W), a side is under 11 pixels, or data_range is not positive.
     """
     _same_shape(a, b)
     if a.ndim != 3 or min(a.shape[1:]) < 2 * _RADIUS + 1:
@@ -151,7 +120,8 @@ def ssim(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
     if not data_range > 0:
         raise ValueError(f"data_range is {data_range}, expected the span of the values, such as 1 for maps in [0, 1]")
     x, y = a.detach().double(), b.detach().double()
-    mean_x, mean_y, xx, yy, xy = _gaussian(torch.stack([x, y, x * x, y * y, x * y]))
+    down, across = (_window(side, x) for side in x.shape[1:])
+    mean_x, mean_y, xx, yy, xy = down @ torch.stack([x, y, x * x, y * y, x * y]) @ across.mT  # (B, H - 10, W - 10) each
     c1, c2 = (_K1 * data_range) ** 2, (_K2 * data_range) ** 2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
     variances = xx - mean_x.square() + yy - mean_y.square()
@@ -161,31 +131,19 @@ def ssim(a: Tensor, b: Tensor, *, data_range: float) -> Tensor:
 
 
 def units(a: Tensor) -> Tensor:
-    """Each map as a vector of length 1, so that the cosine of two is their dot product.
+    """Each map as a vector of length 1, so that the cosine of two is their dot product: (B, ...) -> (B, n) float64.
 
-    Args:
-        a: (B, ...) real numbers; ranks or HOG features less their mean give Spearman's and Pearson's correlation.
-
-    Returns:
-        (B, n) float64; NaN where a map is zero everywhere or holds a NaN.
+    Ranks or HOG features less their mean give Spearman's and Pearson's correlation. NaN where a map is zero everywhere.
     """
     values = _flat(a, "a").double()
-    made: Tensor = values / torch.linalg.vector_norm(values, dim=1, keepdim=True)
-    return made
+    length: Tensor = torch.linalg.vector_norm(values, dim=1, keepdim=True)
+    return values / length
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """The cosine of the angle between each pair of maps, as vectors of all their values.
 
-    Args:
-        a: (B, ...) real numbers of any scale.
-        b: as a, of the same shape.
-
-    Returns:
-        (B,) float64 in [-1, 1]; NaN where either map is zero everywhere or holds a NaN.
-
-    Raises:
-        ValueError: the shapes differ, or there are fewer than two dimensions.
+    In [-1, 1]; NaN where either map is zero everywhere.
     """
     _same_shape(a, b)
     return (units(a) * units(b)).sum(dim=1).clamp(-1, 1)
@@ -227,16 +185,10 @@ def hog_features(a: Tensor, *, pixels_per_cell: int = 16) -> Tensor:
 def hog_correlation(a: Tensor, b: Tensor, *, pixels_per_cell: int = 16) -> Tensor:
     """Pearson's correlation of two maps' HOG features.
 
-    Args:
-        a: (B, H, W), as `hog_features` takes it.
-        b: as a, of the same shape.
-        pixels_per_cell: side of a cell.
-
-    Returns:
-        (B,) float64 in [-1, 1]; NaN where a map has no gradient, or holds a NaN.
+    Of maps as `hog_features` takes them: in [-1, 1]; NaN where a map has no gradient.
     """
     _same_shape(a, b)
-    both = [hog_features(one, pixels_per_cell=pixels_per_cell) for one in (a, b)]
+    both = [hog_features(maps, pixels_per_cell=pixels_per_cell) for maps in (a, b)]
     return cosine(*(f - f.mean(1, keepdim=True) for f in both))
 
 
@@ -252,14 +204,11 @@ def top_overlap(a: Tensor, b: Tensor, *, fraction: float = 0.1) -> Tensor:
     Args:
         a: (B, ...) real numbers; the largest count, so pass |a| where magnitude is meant.
         b: as a, of the same shape.
-        fraction: of the values that are the top, more than 0 and less than 1. Unrelated maps without ties overlap by
-            about this much.
+        fraction: of the values that are the top, more than 0 and less than 1; anything else is a ValueError. Unrelated
+            maps without ties overlap by about this much.
 
     Returns:
         (B,) float64 in [0, 1]; NaN where either map is constant or holds a NaN.
-
-    Raises:
-        ValueError: the shapes differ, fewer than two dimensions, or fraction out of range.
     """
     _same_shape(a, b)
     if not 0 < fraction < 1:
@@ -272,16 +221,7 @@ def top_overlap(a: Tensor, b: Tensor, *, fraction: float = 0.1) -> Tensor:
 def relative_l2(a: Tensor, reference: Tensor) -> Tensor:
     """The least r with |a - reference| <= r |reference|, in the Euclidean norm over all values of a map.
 
-    Args:
-        a: (B, ...) real numbers.
-        reference: as a, of the same shape; the scale is its own.
-
-    Returns:
-        (B,) float64, at least 0: 0 where the two are equal (also where both are zero), infinite where only the
-        reference is zero everywhere, NaN where either holds a NaN.
-
-    Raises:
-        ValueError: the shapes differ, or there are fewer than two dimensions.
+    0 where the two are equal (also where both are zero), infinite where only the reference is zero everywhere.
     """
     _same_shape(a, reference)
     values, expected = _flat(a, "a").double(), _flat(reference, "reference").double()
@@ -290,18 +230,7 @@ def relative_l2(a: Tensor, reference: Tensor) -> Tensor:
 
 
 def max_abs_difference(a: Tensor, b: Tensor) -> Tensor:
-    """The largest absolute difference between two maps, in their own unit.
-
-    Args:
-        a: (B, ...) real numbers.
-        b: as a, of the same shape.
-
-    Returns:
-        (B,) float64, at least 0; NaN where either holds a NaN.
-
-    Raises:
-        ValueError: the shapes differ, or there are fewer than two dimensions.
-    """
+    """The largest absolute difference between two maps, in their own unit."""
     _same_shape(a, b)
     return (_flat(a, "a").double() - _flat(b, "b").double()).abs().amax(dim=1)
 
@@ -334,48 +263,40 @@ class Comparable:
             partner: the place of each photo's partner (`suite.core.partners`), whose map of `other` is taken; None for
                 the same photo. Where one photo has no partner none has: the batch is of one class.
         """
-        alone, small = NO_PARTNER in (partner or ()), min(self.maps.shape[1:]) < 2 * _RADIUS + 1
-        nothing = self.maps.new_full((len(self.maps),), torch.nan)
+        small, nothing = min(self.maps.shape[1:]) < 2 * _RADIUS + 1, self.maps.new_full((len(self.maps),), torch.nan)
+        if NO_PARTNER in (partner or ()):
+            yield from ((metric, nothing, WHY_NONE) for metric in ("spearman", "ssim", "top10_overlap"))
+            return
         at = slice(None) if partner is None else torch.tensor(partner, device=self.maps.device)
-        measures: dict[str, Callable[[], Tensor]] = {
-            "spearman": lambda: rank_correlation(self.ranks, other.ranks[at]),
-            "ssim": lambda: nothing if small else ssim(self.scaled, other.scaled[at], data_range=1.0),
-            "top10_overlap": lambda: top_overlap(self.maps, other.maps[at], fraction=0.1),
-        }
-        for metric, measure in measures.items():
-            why = "a map is constant, so there is nothing to compare"
-            if metric == "ssim" and small:
-                why = f"SSIM needs {2 * _RADIUS + 1} pixels a side, the width of its window"
-            yield metric, nothing if alone else measure(), WHY_NONE if alone else why
+        why = "a map is constant, so there is nothing to compare"
+        yield "spearman", rank_correlation(self.ranks, other.ranks[at]), why
+        if small:
+            yield "ssim", nothing, f"SSIM needs {2 * _RADIUS + 1} pixels a side, the width of its window"
+        else:
+            yield "ssim", ssim(self.scaled, other.scaled[at], data_range=1.0), why
+        yield "top10_overlap", top_overlap(self.maps, other.maps[at], fraction=0.1), why
 
 
 def _flat(a: Tensor, name: str) -> Tensor:
     if a.ndim < 2 or a[:1].numel() == 0 < a.shape[0]:
-        raise ValueError(
-            f"{name} has shape {tuple(a.shape)}, expected (B, ...): a batch of maps with at least one value each"
-        )
+        shape = tuple(a.shape)
+        raise ValueError(f"{name} has shape {shape}, expected (B, ...): a batch of maps with at least one value each")
     flat = a.detach().flatten(1).contiguous()
     return flat if flat.dtype in (torch.float32, torch.float64) else flat.double()
 
 
 def _same_shape(a: Tensor, b: Tensor) -> None:
     if a.shape != b.shape:
-        raise ValueError(
-            f"maps have shapes {tuple(a.shape)} and {tuple(b.shape)}, expected the same: bring them to one size first"
-        )
-
-
-def _gaussian(maps: Tensor) -> Tensor:
-    height, width = maps.shape[-2:]
-    return _window(height, maps) @ maps @ _window(width, maps).mT  # (5, B, H - 10, W - 10)
+        shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
+        raise ValueError(f"maps have shapes {shapes}, expected the same: bring them to one size first")
 
 
 def _window(n: int, like: Tensor) -> Tensor:
     offsets = torch.arange(-_RADIUS, _RADIUS + 1, dtype=like.dtype, device=like.device)
     taps = torch.exp(-offsets.square() / (2 * _SIGMA**2))
     band = like.new_zeros(n - 2 * _RADIUS, n)
-    for place, tap in enumerate(taps / taps.sum()):
-        band.diagonal(place).fill_(tap)
+    for offset, tap in enumerate(taps / taps.sum()):
+        band.diagonal(offset).fill_(tap)
     return band
 
 
@@ -384,6 +305,6 @@ def _top_places(values: Tensor, fraction: float) -> Tensor:
     k = max(1, round(fraction * n))
     threshold = values.kthvalue(n - k + 1, dim=1, keepdim=True).values
     above, tied = (values > threshold).double(), (values == threshold).double()
-    places = above + tied * (k - above.sum(dim=1, keepdim=True)) / tied.sum(dim=1, keepdim=True)
+    shares = above + tied * (k - above.sum(dim=1, keepdim=True)) / tied.sum(dim=1, keepdim=True)
     constant = (values == values[:, :1]).all(dim=1, keepdim=True)
-    return places.masked_fill(constant | values.isnan().any(dim=1, keepdim=True), torch.nan)
+    return shares.masked_fill(constant | values.isnan().any(dim=1, keepdim=True), torch.nan)

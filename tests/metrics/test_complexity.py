@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from suite.metrics.complexity import entropy, gini, largest_component_mass, total_variation
+from suite.metrics.complexity import effective_complexity, entropy, gini, largest_component_mass, total_variation
 
 ALL = [entropy, gini, total_variation, largest_component_mass]
 MAPS = hnp.arrays(
@@ -148,3 +148,8 @@ def test_component_counts_all_that_tie_with_the_last_but_never_zeros():
 def test_component_refuses_impossible_fractions(fraction):
     with pytest.raises(ValueError, match=f"fraction is {fraction}"):
         largest_component_mass(torch.ones(1, 4, 4), fraction=fraction)
+
+
+def test_effective_complexity_counts():
+    assert effective_complexity(torch.tensor([[[1.0, 0.5, 0.005, 0.0]]])).tolist() == [0.5]
+    assert effective_complexity(torch.zeros(1, 2, 2)).isnan().all()

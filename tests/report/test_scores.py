@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from suite.metrics.cards import CARDS, PLACEBOS
+from suite.metrics.cards import PLACEBOS, cards
 from suite.metrics.statistics import paired_test
 from suite.studies.scores import report as report
 from suite.studies.shortcut import report as shortcut
@@ -76,7 +76,7 @@ def test_nineteen_photos_worse_and_one_outlier_is_not_better():
 @pytest.mark.parametrize("name", [*PLACEBOS, "control_constant", "control_absolute_noise"])
 def test_each_control_that_has_rows_decides(name):
     """A map that does as one control does is better than controls in nothing, however bad the others are."""
-    others = controls(0.9, names=CARDS["infidelity"].controls)
+    others = controls(0.9, names=cards()["infidelity"].controls)
     main = judged(rows({"copy": 0.2 + WIGGLE, **others, name: 0.2 - WIGGLE}, "infidelity", ""))
     line = main.set_index("method").loc["copy"]
     assert line["verdict"] != report.BETTER

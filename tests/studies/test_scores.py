@@ -20,13 +20,13 @@ from suite.core.passes import predict
 from suite.core.pixels import gaussian_blur, luminance
 from suite.data.datamodule import Size, read_chunk
 from suite.data.sources import ImageFile, list_images
-from suite.metrics.cards import CARDS
+from suite.metrics.cards import PLACEBOS, cards
 from suite.metrics.statistics import paired_test
 from suite.models.load import load_model
 from suite.results import as_table
 from suite.studies.base import Work
 from suite.studies.scores import report
-from suite.studies.scores.scoring import ALONE, CONTROLS, Scoring
+from suite.studies.scores.scoring import CONTROLS, Scoring
 from suite.studies.scores.self_test import PLANTED, self_test
 from suite.studies.scores.study import Scores
 
@@ -65,7 +65,7 @@ def test_every_metric_gives_a_row_a_photo_for_methods_and_controls():
     for method in ("saliency", "grad_cam", "control_noise", "control_edges"):
         mine = rows[rows["method"] == method]
         there = set(mine["metric"])
-        assert set(CARDS) - {"completeness_gap", "corloc", "mask_iou", "box_iou"} - there <= set(), method
+        assert set(cards()) - {"completeness_gap", "corloc", "mask_iou", "box_iou"} - there <= set(), method
         assert set(mine.loc[mine["metric"] == "gini", "image"]) == {f"{i}.png" for i in range(6)}
     assert not (rows["status"] == "failed").any(), rows[rows["status"] == "failed"]["message"].unique()
     gap = rows[rows["metric"] == "completeness_gap"]
@@ -215,11 +215,11 @@ def test_infidelity_of_unsigned_slopes_is_by_size_and_of_signed_ones_by_gradient
 
 def test_a_control_stands_where_it_decides_and_a_users_own_everywhere():
     rows = run("saliency", metrics=["deletion", "fidelity", "composites", "complexity"])
-    for name, card in CARDS.items():
+    for name, card in cards().items():
         there = set(rows.loc[rows["metric"] == name, "method"])
         if there:
             assert set(card.controls) <= there, name
-    for name in ALONE:
+    for name in CONTROLS.keys() - set(PLACEBOS):
         stands = {"deletion", "gini"} & set(rows.loc[rows["method"] == name, "metric"])
         assert not stands, name
     rows = run("control_constant", "control_edges", metrics=["deletion", "fidelity"])
@@ -270,7 +270,7 @@ def test_the_self_test_knows_truth_from_noise():
     rows = frame(self_test(made, settings(steps=14, samples=40, removed=[0.2, 0.5])))
     named = report._named(rows.assign(study="scores"))
     verdicts = {
-        name: report._self_test(group, report._sign(group["metric"].iloc[0]))
+        name: report._self_test(group, cards()[group["metric"].iloc[0]].sign)
         for name, group in named[~named["stage"].isin(report.SIDE)].groupby("measure")
     }
     sensitive = [name for name, verdict in verdicts.items() if "noise does as well" in verdict]
@@ -322,8 +322,8 @@ def test_no_map_that_never_sees_the_network_beats_all_controls_in_any_measure():
     rows = frame(Scoring(made, {**CONTROLS, **blind}, config.studies.scores).all_rows())
     named = report._named(rows[rows["status"] == "ok"])
     assert named["measure"].nunique() >= 15
-    assert not _beaten(named, blind, {name: card.controls for name, card in CARDS.items()})
-    assert _beaten(named, blind, dict.fromkeys(CARDS, ("control_noise", "control_edges")))  # why there are more
+    assert not _beaten(named, blind, {name: card.controls for name, card in cards().items()})
+    assert _beaten(named, blind, dict.fromkeys(cards(), ("control_noise", "control_edges")))  # why there are more
 
 
 def _beaten(named, blind, controls):
@@ -331,7 +331,7 @@ def _beaten(named, blind, controls):
     found = []
     for measure, group in named[~named["stage"].isin(report.SIDE)].groupby("measure"):
         wide, metric = group.pivot(index="image", columns="method", values="value"), group["metric"].iloc[0]
-        sign = 1 if CARDS[metric].better == "higher" else -1
+        sign = 1 if cards()[metric].better == "higher" else -1
         for name in blind:
             tests = [paired_test(*wide[[name, control]].dropna().T.to_numpy()) for control in controls[metric]]
             if all(sign * test.mean > 0 and test.p < 0.05 for test in tests):
@@ -364,6 +364,7 @@ def test_a_whole_run_has_its_section(tmp_path, monkeypatch):
 
     page = build(tmp_path / "run").read_text()
     assert "Are the maps faithful" in page
+    assert (tmp_path / "run" / "plots" / "scores-photos-net.png").is_file()
     tables = report._tables(rows, read_manifest(tmp_path / "run"))
     assert tables["scores_verdicts"].columns.tolist() == ["model", "method", "measure", "verdict", "reason"]
     assert set(tables["scores_which"]["use"]) <= set(report.USES)

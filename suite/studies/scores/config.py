@@ -4,12 +4,10 @@ from typing import Literal, get_args
 
 from pydantic import Field, field_validator
 
+from suite.metrics.cards import Score
 from suite.settings import Number, StudySettings
 
-Score = Literal[
-    "deletion", "insertion", "road", "fidelity", "sensitivity", "complexity", "grid", "composites", "boxes", "axioms"
-]
-Ground = Literal["mean", "zeros", "white", "blurred", "noise"]
+Baseline = Literal["mean", "zeros", "white", "blurred", "noise"]
 
 
 class ScoresConfig(StudySettings):
@@ -17,8 +15,8 @@ class ScoresConfig(StudySettings):
 
     metrics: tuple[Score, ...] = Field(get_args(Score), min_length=1)
     steps: int = Field(28, ge=2, description="points of a deletion or insertion curve after the first")
-    deletion: tuple[Ground, ...] = Field(("mean",), min_length=1, description="what replaces deleted pixels")
-    insertion: tuple[Ground, ...] = Field(("blurred",), min_length=1, description="what pixels are inserted into")
+    deletion: tuple[Baseline, ...] = Field(("mean",), min_length=1, description="what replaces deleted pixels")
+    insertion: tuple[Baseline, ...] = Field(("blurred",), min_length=1, description="what pixels are inserted into")
     removed: tuple[float, ...] = Field((0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), min_length=1)
     superpixels: int = Field(80, ge=5, description="of SLIC, a photo")
     samples: int = Field(100, ge=3, description="random subsets of superpixels a photo")

@@ -15,17 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from suite.metrics.cards import CARDS
-from suite.metrics.statistics import (
-    PairedTest,
-    benjamini_hochberg,
-    holm,
-    kendall_w,
-    mean_interval,
-    paired_test,
-    pairs_needed,
-    smallest_effect,
-)  # fmt: skip
+from suite.metrics import statistics
+from suite.metrics.cards import Card, cards
 from suite.report.figures import draw_curve, draw_matrix, legend, log_scale
 from suite.report.pictures import Picture, load, newer, save_png, signed_methods, titles_of
 from suite.report.sections import (
@@ -56,10 +47,6 @@ ALPHA = 0.05
 SIDE = {"raw", "score", "accuracy"}  # forms of a metric that stand in the table and decide nothing
 ACROSS = 8  # measures side by side in the heat table
 DARK = "#1a1a1a"  # on coloured cells, whatever the page's colours
-_GROUPS = {  # a metric's name in the configuration, whose failure is its failure
-    "faithfulness_correlation": "fidelity", "mu_fidelity": "fidelity", "infidelity": "fidelity",
-    "max_sensitivity": "sensitivity", "mean_sensitivity": "sensitivity", "grid_pointing": "grid",
-}  # fmt: skip
 DEBUGGING, UNKNOWN = "debugging a wrong prediction", "not known"
 USES = {
     "finding the object": ("grid_pointing", "pointing_game", "mass_accuracy", "rank_accuracy", "box_iou", "mask_iou"),
@@ -109,12 +96,12 @@ TEXTS = {
 
 def _named(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of known metrics with a column `measure`: metric, form, and what replaces pixels where several do."""
-    known = rows[(rows["study"] == "scores") & rows["metric"].isin(CARDS.keys())]
-    kinds = known[known["implementation"] == ""].groupby("metric")["other"].nunique()
-    several = known["metric"].map(kinds).fillna(0) > 1
-    stage = known["stage"].where(known["stage"] != "probability", "")
-    name = known["metric"].map(as_words) + stage.map(lambda s: f" ({s})" if s else "")
-    return known.assign(measure=name + known["other"].where(several, "").map(lambda o: f", {o}" if o else ""))
+    scores = rows[(rows["study"] == "scores") & rows["metric"].isin(cards().keys())]
+    kinds = scores[scores["implementation"] == ""].groupby("metric")["other"].nunique()
+    several = scores["metric"].map(kinds).fillna(0) > 1
+    stage = scores["stage"].where(scores["stage"] != "probability", "")
+    name = scores["metric"].map(as_words) + stage.map(lambda s: f" ({s})" if s else "")
+    return scores.assign(measure=name + scores["other"].where(several, "").map(lambda o: f", {o}" if o else ""))
 
 
 def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
@@ -125,52 +112,40 @@ def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
     wrong = scored[["model", "image"]].merge(missed, how="left", indicator="which")["which"].eq("both").to_numpy()
     metrics = _metrics(tested, scored)
     passed = {(line["model"], line["measure"]) for line in records(metrics) if line["self_test"] == "passes"}
-    main, lost = _scores(scored[~wrong], rows, passed), _scores(scored[wrong], rows, passed)
+    main, missed_main = (_scores(scored[which], rows, passed) for which in (~wrong, wrong))
     return {
         "scores_verdicts": _verdicts(main),
-        "scores_which": _which(main, lost),
+        "scores_which": _which(main, missed_main),
         "scores": main.drop(columns=_AUXILIARY, errors="ignore"),
         "scores_duel": _duel(scored[~wrong], manifest),
         "scores_metrics": metrics,
         "scores_agreement": _agreement(scored[~wrong]),
         "scores_photos": _photos(scored),
-        "scores_wrong": lost.drop(columns=_AUXILIARY, errors="ignore"),
+        "scores_wrong": missed_main.drop(columns=_AUXILIARY, errors="ignore"),
     }
 
 
-def _sign(metric: str) -> int:
-    return 1 if CARDS[metric].better == "higher" else -1
-
-
-def _family(table: pd.DataFrame) -> "pd.Series[str]":
-    return table["metric"].map(lambda metric: CARDS[metric].family)
-
-
 def _by_card(table: pd.DataFrame) -> pd.DataFrame:
-    """In the order of the metric cards; axioms, of which a method has one value everywhere, left out."""
-    place = {metric: i for i, metric in enumerate(CARDS)}
-    return table[_family(table) != "axiom"].sort_values("metric", key=lambda s: s.map(place), kind="stable")
+    """In the order of the registry; axioms, of which a method has one value everywhere, left out."""
+    order = [name for name, card in cards().items() if card.family != "axiom"]
+    table = table[table["metric"].isin(order)]
+    return table.sort_values("metric", key=lambda names: names.map(order.index), kind="stable")
 
 
 @dataclass(frozen=True)
 class _Measure:
-    """One measure on one network: what its methods and the controls that decide have on each photo.
+    """One measure on one network: what its methods and the controls that decide have on each photo."""
 
-    Attributes:
-        key: network, metric and measure.
-        rows: of it.
-        values: method -> (photos,), NaN where there is no number.
-        controls: of the card's controls those that have numbers.
-        decides: whether it is of faithfulness or place, in its main form, its self-test passed, and has controls.
-        ceiling: the control that leaves nothing to win, and its mean; else empty.
-    """
-
-    key: tuple[str, str, str]
+    key: tuple[str, str, str]  # network, metric and measure
     rows: pd.DataFrame
-    values: dict[str, NDArray[np.float64]]
-    controls: list[str]
-    decides: bool
-    ceiling: str
+    values: dict[str, NDArray[np.float64]]  # method -> (photos,), NaN where there is no number
+    controls: list[str]  # of the card's controls those that have numbers
+    decides: bool  # of faithfulness or place, in its main form, with a self-test that passed, and with controls
+    ceiling: str  # the control that leaves nothing to win, and its mean; else empty
+
+    @property
+    def card(self) -> Card:
+        return cards()[self.key[1]]
 
     @property
     def votes(self) -> bool:
@@ -178,17 +153,16 @@ class _Measure:
 
 
 def _measures(scored: pd.DataFrame, passed: set[tuple[str, str]]) -> list[_Measure]:
-    made = []
+    measures = []
     for key, group in groups(scored, "model", "metric", "measure"):
-        card, wide = CARDS[key[1]], ok(group).pivot(index="image", columns="method", values="value")
+        card, wide = cards()[key[1]], ok(group).pivot(index="image", columns="method", values="value")
         values = {str(name): wide[name].to_numpy(float) for name in wide}
-        there = [name for name in card.controls if name in values]
-        means = {name: float(np.nanmean(values[name])) for name in there}
+        means = {name: float(np.nanmean(values[name])) for name in card.controls if name in values}
         decides = card.family in ("faithfulness", "localisation") and group["stage"].iloc[0] not in SIDE
-        decides = decides and (key[0], key[2]) in passed and bool(there)
-        top = [f"{c} {number(means[c])}" for c in there if abs(means[c] - card.optimum) <= card.margin]
-        made.append(_Measure(key, group, values, there, decides, top[0] if top else ""))
-    return made
+        decides = decides and (key[0], key[2]) in passed and bool(means)
+        top = [f"{name} {number(mean)}" for name, mean in means.items() if abs(mean - card.optimum) <= card.margin]
+        measures.append(_Measure(key, group, values, list(means), decides, top[0] if top else ""))
+    return measures
 
 
 def _scores(scored: pd.DataFrame, rows: pd.DataFrame, passed: set[tuple[str, str]]) -> pd.DataFrame:
@@ -197,22 +171,24 @@ def _scores(scored: pd.DataFrame, rows: pd.DataFrame, passed: set[tuple[str, str
     failed, measures = rows[rows["status"] == "failed"], _measures(scored, passed)
     unread = {model: unreadable(failed, model) for model in scored["model"].unique()}
     tests = Counter((m.key[0], method) for m in measures if m.votes for method in m.values)
-    for one in measures:
-        (model, metric, measure), card = one.key, CARDS[one.key[1]]
-        asked = {metric, _GROUPS.get(metric, ""), *one.rows["stage"], "map"}
-        bad = failed[(failed["model"] == model) & failed["metric"].isin(asked)].groupby("method")["image"].agg(set)
+    for item in measures:
+        model, metric, measure = item.key
+        asked = item.card.asked if len(item.card.asked) == 1 else ()  # else the stage says which
+        names = {metric, "map", *asked, *item.rows["stage"]}
+        bad = failed[(failed["model"] == model) & failed["metric"].isin(names)].groupby("method")["image"].agg(set)
         block = []
-        for name, mine in one.rows.groupby("method"):
+        for name, group in item.rows.groupby("method"):
             method = str(name)
-            values = pd.Series(one.values.get(method, ()), dtype=float).dropna()
-            control, share = bool(mine["control"].any()), card.span == "0 or 1" and values.isin([0, 1]).all()
-            line = {"model": model, "measure": measure, "metric": metric, "stage": mine["stage"].iloc[0]}
+            values = pd.Series(item.values.get(method, ()), dtype=float).dropna()
+            share = item.card.span == "0 or 1" and values.isin([0, 1]).all()
+            control = bool(group["control"].any())
+            line = {"model": model, "measure": measure, "metric": metric, "stage": group["stage"].iloc[0]}
             line |= {"method": method, "control": control, "failed": len(bad.get(method, set()) | unread[model])}
             line |= (share_with_interval if share else mean_with_interval)("mean", values)
-            line |= {"trusted": (model, measure) in passed, "decides": one.decides, "ceiling": one.ceiling}
-            line |= _against(one, method, tests[model, method]) if not control else {}
+            line |= {"trusted": (model, measure) in passed, "decides": item.decides, "ceiling": item.ceiling}
+            line |= _against(item, method, tests[model, method]) if not control else {}
             block.append(line)
-        ranks = pd.Series([-_sign(metric) * line["mean"] for line in block]).rank()
+        ranks = pd.Series([-item.card.sign * line["mean"] for line in block]).rank()
         lines += [line | {"rank": rank} for line, rank in zip(block, ranks, strict=True)]
     return _judged(pd.DataFrame(lines)) if lines else pd.DataFrame()
 
@@ -220,23 +196,23 @@ def _scores(scored: pd.DataFrame, rows: pd.DataFrame, passed: set[tuple[str, str
 _AUXILIARY = ["decides", "against_of", "pairs", "votes", "tests", "needed", "least", "least_of"]
 
 
-def _against(one: _Measure, method: str, tests: int) -> dict[str, Any]:
+def _against(item: _Measure, method: str, tests: int) -> dict[str, Any]:
     """The differences from the control that is hardest to beat, and how much better than some control it can be."""
-    sign, found, most = _sign(one.key[1]), dict[str, PairedTest](), dict[str, float]()
-    for name in one.controls if method in one.values else ():
-        both = np.stack([one.values[method], one.values[name]])[::sign]  # lower is better: the control's less its own
-        both = both[:, ~np.isnan(both).any(axis=0)]
-        found[name] = paired_test(*both)
-        if one.votes:
-            most[name] = paired_test(*both, alpha=ALPHA / tests / len(one.controls)).high
-    if not found:
-        return {"pairs": 0, "votes": one.votes, "tests": tests}
-    p = {name: test.p if test.mean > 0 else 1.0 for name, test in found.items()}
-    hardest = max(found, key=lambda name: (p[name], -found[name].mean))
-    test = found[hardest]
-    line = {"against": hardest, "against_of": len(found)} | with_ends("over", test.mean, (test.low, test.high))
-    line |= {"p": p[hardest], "smallest": smallest_effect(test.sd, test.n, alpha=ALPHA / max(1, tests))}
-    line |= {"pairs": min(test.n for test in found.values()), "votes": one.votes, "tests": tests}
+    results, most = dict[str, statistics.PairedTest](), dict[str, float]()
+    for name in item.controls if method in item.values else ():
+        both = np.stack([item.values[method], item.values[name]])
+        both = both[:: item.card.sign, ~np.isnan(both).any(axis=0)]  # lower is better: the control's less its own
+        results[name] = statistics.paired_test(*both)
+        if item.votes:
+            most[name] = statistics.paired_test(*both, alpha=ALPHA / tests / len(item.controls)).high
+    if not results:
+        return {"pairs": 0, "votes": item.votes, "tests": tests}
+    p = {name: test.p if test.mean > 0 else 1.0 for name, test in results.items()}
+    hardest = max(results, key=lambda name: (p[name], -results[name].mean))
+    test = results[hardest]
+    line = {"against": hardest, "against_of": len(results)} | with_ends("over", test.mean, (test.low, test.high))
+    line |= {"p": p[hardest], "smallest": statistics.smallest_effect(test.sd, test.n, alpha=ALPHA / max(1, tests))}
+    line |= {"pairs": min(test.n for test in results.values()), "votes": item.votes, "tests": tests}
     least = min(most, key=lambda name: (np.isnan(most[name]), most[name]), default="")
     return line | {"least": most.get(least, np.nan), "least_of": least}
 
@@ -244,11 +220,11 @@ def _against(one: _Measure, method: str, tests: int) -> dict[str, Any]:
 def _judged(table: pd.DataFrame) -> pd.DataFrame:
     """The lines with q and their word; a method's words depend on its own lines and the controls' alone."""
     table = table.reindex(columns=list(dict.fromkeys([*table, "against", "p", "smallest", *_AUXILIARY])))
-    needed = table["tests"].map(lambda tests: pairs_needed(int(tests)) if tests > 0 else 0)
-    votes, margin = table["votes"].eq(True), table["metric"].map(lambda metric: CARDS[metric].margin)
+    needed = table["tests"].map(lambda tests: statistics.pairs_needed(int(tests)) if tests > 0 else 0)
+    votes, margin = table["votes"].eq(True), table["metric"].map(lambda metric: cards()[metric].margin)
     few = table["pairs"] < needed
     counted = table["p"].where(votes & ~few)
-    table["q"] = counted.groupby([table["model"], table["method"]]).transform(benjamini_hochberg)
+    table["q"] = counted.groupby([table["model"], table["method"]]).transform(statistics.benjamini_hochberg)
     words = {
         CONTROL: table["control"], SILENT: ~table["decides"], CEILING: ~votes, FEW: few | table["p"].isna(),
         BETTER: table["q"] < ALPHA, WORSE: table["least"] < 0, NO_BETTER: table["least"] < margin,
@@ -262,7 +238,8 @@ def _family_of(line: dict[str, Any]) -> str:
     """Measures that share a property of the map have one vote together."""
     if line["stage"] in ("composites", "boxes"):
         return f"place in {line['stage']}"
-    return _GROUPS.get(line["metric"], "removal")
+    card = cards()[line["metric"]]
+    return "removal" if card.takes == "outputs" else card.asked[0]
 
 
 def _vote(lines: list[dict[str, Any]]) -> tuple[str, str, str]:
@@ -274,16 +251,15 @@ def _vote(lines: list[dict[str, Any]]) -> tuple[str, str, str]:
     families: dict[str, list[bool]] = {}
     for line in counted:
         families.setdefault(_family_of(line), []).append(line["verdict"] == BETTER)
-    won = [2 * sum(some) > len(some) for some in families.values()]
+    won = [2 * sum(better) > len(better) for better in families.values()]
     words = {line["verdict"] for line in counted}
     none = UNSHOWN if words & {BETTER, UNSHOWN} else NO_BETTER if NO_BETTER in words else WORSE
     word = BETTER if 2 * sum(won) > len(won) else MIXED if any(won) else none
-    total = (
-        f"better in {sum(won)} of {len(won)} families, {sum(map(sum, families.values()))} of {len(counted)} measures"
-    )
-    parts = [", ".join(f"{name} {sum(some)} of {len(some)}" for name, some in families.items())]
-    for said, brief in ((UNSHOWN, "not shown"), (NO_BETTER, "no better"), (WORSE, "worse")):
-        names = [line["measure"] for line in counted if line["verdict"] == said]
+    total = f"better in {sum(won)} of {len(won)} families, "
+    total += f"{sum(line['verdict'] == BETTER for line in counted)} of {len(counted)} measures"
+    parts = [", ".join(f"{name} {sum(better)} of {len(better)}" for name, better in families.items())]
+    for verdict, brief in ((UNSHOWN, "not shown"), (NO_BETTER, "no better"), (WORSE, "worse")):
+        names = [line["measure"] for line in counted if line["verdict"] == verdict]
         parts += [f"{brief}: {', '.join(names)}"] if names else []
     tops = [f"{line['measure']} ({line['ceiling']})" for line in full]
     parts += [f"left out, a control is at its ceiling: {', '.join(tops)}"] if tops else []
@@ -302,14 +278,14 @@ def _why(line: dict[str, Any]) -> str:
     if line["verdict"] == FEW:
         return _few([line])
     if line["verdict"] == CEILING:
-        return f"{line['ceiling']} of {CARDS[line['metric']].optimum:g}: nothing to win"
+        return f"{line['ceiling']} of {cards()[line['metric']].optimum:g}: nothing to win"
     reason = f"mean {number(line['mean'])}; over {line['against']}, the hardest of {line['against_of']:.0f} controls, "
     reason += f"{number(line['over'])} [{number(line['over_low'])}, {number(line['over_high'])}], "
     reason += f"p {number(line['p'])}, corrected {number(line['q'])}; n = {line['pairs']:.0f}"
     if line["verdict"] == UNSHOWN:
         reason += f", which shows a difference of {number(line['smallest'])} with 80% probability"
     if line["verdict"] in (WORSE, NO_BETTER):
-        margin = f", margin {CARDS[line['metric']].margin:g}" if line["verdict"] == NO_BETTER else ""
+        margin = f", margin {cards()[line['metric']].margin:g}" if line["verdict"] == NO_BETTER else ""
         reason += f"; over {line['least_of']} at most {number(line['least'])}{margin}"
     return reason
 
@@ -318,7 +294,7 @@ def _verdicts(main: pd.DataFrame) -> pd.DataFrame:
     if main.empty:
         return main
     decides = main[main["decides"] & ~main["control"]]
-    lines: list[tuple[Any, ...]] = []
+    lines = []
     for (model, method), group in groups(decides, "model", "method"):
         word, total, rest = _vote(records(group))
         lines.append((model, method, "overall", word, f"{total} ({rest})" if rest else total))
@@ -327,33 +303,39 @@ def _verdicts(main: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["model", "method", "measure", "verdict", "reason"])
 
 
-def _which(main: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
+def _which(main: pd.DataFrame, wrong: pd.DataFrame) -> pd.DataFrame:
     """For each use the map that its evidence is best for, or that there is none."""
     lines = []
     for model in dict.fromkeys(main["model"]) if len(main) else ():
         for use, metrics in USES.items():
-            where, table = ("wrong", lost) if use == DEBUGGING else ("right", main)
-            some = table[(table["model"] == model) & table["metric"].isin(metrics)] if len(table) else main[:0]
-            some = some[some["decides"] & ~some["control"]]
-            answer = _answer(some) if len(some) else (UNKNOWN, "no such photo, or no measure passed its self-test")
-            lines.append({"model": model, "use": use, "map": answer[0], "evidence": answer[1], "network": where})
+            network, table = ("wrong", wrong) if use == DEBUGGING else ("right", main)
+            table = table if len(table) else main[:0]
+            table = table[(table["model"] == model) & table["metric"].isin(metrics)]
+            table = table[table["decides"] & ~table["control"]]
+            answer = _answer(table) if len(table) else (UNKNOWN, "no such photo, or no measure passed its self-test")
+            lines.append({"model": model, "use": use, "map": answer[0], "evidence": answer[1], "network": network})
     return pd.DataFrame(lines)
 
 
-def _answer(some: pd.DataFrame) -> tuple[str, str]:
+def _mean_ranks(table: pd.DataFrame) -> "pd.Series[float]":
+    """By method, over the measures that counted, among the methods alone."""
+    counted = table[table["verdict"].isin(COUNTED)]
+    return counted.groupby("measure")["rank"].rank().groupby(counted["method"]).mean()
+
+
+def _answer(table: pd.DataFrame) -> tuple[str, str]:
     """The best of the methods that are better than their controls, and why; or why there is none."""
-    votes = {str(method): _vote(records(group)) for method, group in groups(some, "method")}
-    counted = some[some["verdict"].isin(COUNTED)]
-    place = counted.groupby("measure")["rank"].rank().groupby(counted["method"]).mean()
-    good = place[[method for method in place.index if votes[method][0] == BETTER]].sort_values(kind="stable")
+    votes = {str(method): _vote(records(group)) for method, group in groups(table, "method")}
+    ranks = _mean_ranks(table)
+    good = ranks[[method for method in ranks.index if votes[method][0] == BETTER]].sort_values(kind="stable")
     if len(good):
         best = str(good.index[0])
-        rest = ", ".join(f"{name} {number(at)}" for name, at in good.iloc[1:].items())
+        rest = ", ".join(f"{name} {number(rank)}" for name, rank in good.iloc[1:].items())
         others = f"then {rest}" if rest else "no other map is better than its controls"
-        return best, f"mean rank {number(good.iloc[0])} of {len(place)}; {votes[best][1]}, {votes[best][2]}; {others}"
+        return best, f"mean rank {number(good.iloc[0])} of {len(ranks)}; {votes[best][1]}, {votes[best][2]}; {others}"
     words = {word for word, *_ in votes.values()}
     if words == {FEW}:
-        few = some[some["verdict"] == FEW]
+        few = table[table["verdict"] == FEW]
         return f"{FEW} ({few['pairs'].max():.0f}; {few['needed'].max():.0f} would do)", next(iter(votes.values()))[1]
     answer = "none can be trusted" if words <= {NO_BETTER, WORSE} else "none is shown to be better than its controls"
     return answer, "; ".join(f"{method} {total}" for method, (_, total, _) in votes.items())
@@ -368,16 +350,16 @@ def _duel(scored: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
         wide = group[group["method"].isin([a, b])].pivot(index="image", columns="method", values="value").dropna()
         if not {a, b} <= set(wide) or wide.empty or stage in SIDE:
             continue
-        pair = wide[a].to_numpy(float), wide[b].to_numpy(float)
-        test = paired_test(*pair[:: _sign(metric)])
-        line = {"model": model, "measure": measure, "family": CARDS[metric].family, "n": len(wide)}
+        pair, card = (wide[a].to_numpy(float), wide[b].to_numpy(float)), cards()[metric]
+        test = statistics.paired_test(*pair[:: card.sign])
+        line = {"model": model, "measure": measure, "family": card.family, "n": len(wide)}
         line |= {"saliency": pair[0].mean(), "grad_cam": pair[1].mean(), "p": test.p}
         lines.append(line | with_ends("difference", test.mean, (test.low, test.high)))
     table = pd.DataFrame(lines)
     if len(table):
         by_model = table.groupby("model")["p"]
-        few = table["n"] < by_model.transform("size").map(pairs_needed)
-        table["p"] = by_model.transform(holm)
+        few = table["n"] < by_model.transform("size").map(statistics.pairs_needed)
+        table["p"] = by_model.transform(statistics.holm)
         sides = [few, table["p"] >= ALPHA, table["difference"] > 0]
         table["better"] = np.select(sides, [FEW, "undecided", str(a)], str(b))
     return table
@@ -386,24 +368,24 @@ def _duel(scored: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
 def _metrics(tested: pd.DataFrame, scored: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for (model, metric, measure), group in groups(scored, "model", "metric", "measure"):
-        mine = tested[(tested["model"] == model) & (tested["metric"] == metric) & tested["stage"].isin(group["stage"])]
-        mine = mine[mine["other"].isin({*group["other"], "mean"})].drop_duplicates("method")
+        own = tested[(tested["model"] == model) & (tested["metric"] == metric) & tested["stage"].isin(group["stage"])]
+        own = own[own["other"].isin({*group["other"], "mean"})].drop_duplicates("method")
         wide = ok(group[~group["control"]]).pivot(index="image", columns="method", values="value").dropna()
-        card = CARDS[metric]
+        card = cards()[metric]
         line = {"model": model, "measure": measure, "family": card.family, "better": card.better, "range": card.span}
-        line |= {"margin": card.margin}
-        judged = _self_test(mine, _sign(metric)) if card.family != "axiom" else "an axiom: not tested here"
-        line |= {"self_test": judged, "rank_stability_w": kendall_w(wide.to_numpy()), "photos": len(wide)}
+        self_test = _self_test(own, card.sign) if card.family != "axiom" else "an axiom: not tested here"
+        line |= {"margin": card.margin, "self_test": self_test}
+        line |= {"rank_stability_w": statistics.kendall_w(wide.to_numpy()), "photos": len(wide)}
         lines.append(line | {"cost": card.cost, "says": card.says, "paper": card.paper})
     return pd.DataFrame(lines)
 
 
 def _self_test(tested: pd.DataFrame, sign: int) -> str:
     """passes, or why the metric is not to be believed."""
-    found = ok(tested).set_index("method")["value"]
-    if not {"truth", "noise", "weak", "strong"} <= set(found.index):
+    values = ok(tested).set_index("method")["value"]
+    if not {"truth", "noise", "weak", "strong"} <= set(values.index):
         return "not run, or undefined on the linear network"
-    truth, noise, weak, strong = (sign * found[name] for name in ("truth", "noise", "weak", "strong"))
+    truth, noise, weak, strong = (sign * values[name] for name in ("truth", "noise", "weak", "strong"))
     gap = truth - noise
     shown = f"truth {number(sign * truth)}, noise {number(sign * noise)}"
     if not gap > 1e-9:
@@ -418,11 +400,9 @@ def _self_test(tested: pd.DataFrame, sign: int) -> str:
 def _agreement(scored: pd.DataFrame) -> pd.DataFrame:
     """Spearman's correlation of two measures over the methods of a photo, mean over photos; three methods at least."""
     lines = []
-    kept = ok(scored)
-    for model, group in groups(kept[~kept["stage"].isin(SIDE)], "model"):
-        group = _by_card(group)
+    for model, group in groups(_by_card(ok(scored[~scored["stage"].isin(SIDE)])), "model"):
         order = list(dict.fromkeys(group["measure"]))
-        group = group.assign(value=group["value"] * group["metric"].map(_sign))
+        group = group.assign(value=group["value"] * group["metric"].map(lambda metric: cards()[metric].sign))
         tables = []
         for _, photo in group.groupby("image"):
             wide = photo.pivot(index="method", columns="measure", values="value").dropna(axis=1)
@@ -440,17 +420,16 @@ def _agreement(scored: pd.DataFrame) -> pd.DataFrame:
 
 def _photos(scored: pd.DataFrame) -> pd.DataFrame:
     lines = []
-    held = ok(scored)
-    for model, group in groups(held.loc[~held["stage"].isin(SIDE) & ~held["control"]], "model"):
-        there = [m for m in CARDS if CARDS[m].family == "faithfulness" and (group["metric"] == m).any()]
-        if not there:
+    for model, group in groups(ok(scored[~scored["stage"].isin(SIDE) & ~scored["control"]]), "model"):
+        metrics = [m for m, card in cards().items() if card.family == "faithfulness" and (group["metric"] == m).any()]
+        if not metrics:
             continue
-        measure = group.loc[group["metric"] == there[0], "measure"].iloc[0]
-        for method, one in group[group["measure"] == measure].groupby("method"):
-            ordered = one.sort_values("value", ascending=_sign(there[0]) > 0)
-            line = {"model": model, "method": method, "measure": measure}
-            for end, place in (("best", -1), ("worst", 0)):
-                line |= {end: ordered["image"].iloc[place], f"{end}_value": ordered["value"].iloc[place]}
+        group = group[group["measure"] == group.loc[group["metric"] == metrics[0], "measure"].iloc[0]]
+        for method, photos in group.groupby("method"):
+            ordered = photos.sort_values("value", ascending=cards()[metrics[0]].better == "higher")
+            line = {"model": model, "method": method, "measure": ordered["measure"].iloc[0]}
+            for end, at in (("best", -1), ("worst", 0)):
+                line |= {end: ordered["image"].iloc[at], f"{end}_value": ordered["value"].iloc[at]}
             lines.append(line)
     return pd.DataFrame(lines)
 
@@ -473,10 +452,9 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
             text = f"Do the metrics agree on {model}? Rank correlation over methods, mean over photos."
             yield Plot(f"scores-agreement-{model}", text, partial(_pairs, both))
         passes = ok(rows[(rows["model"] == model) & (rows["metric"] == "passes")]).set_index("method")["value"]
-        decided = table[table["verdict"].isin(COUNTED)]
-        if len(passes) and len(decided):
+        ranks = _mean_ranks(table)
+        if len(passes) and len(ranks):
             text = f"Cost beside quality on {model}: mean rank over the measures that decide, against passes an image."
-            ranks = decided.groupby("measure")["rank"].rank().groupby(decided["method"]).mean()
             yield Plot(f"scores-cost-{model}", text, partial(_cost, passes, ranks))
 
 
@@ -489,7 +467,7 @@ def _heat(table: pd.DataFrame) -> Figure:
     panels = [measures[i : i + ACROSS] for i in range(0, len(measures), ACROSS)]
     across, height = min(ACROSS, len(measures)), (1.5 + 0.4 * len(controls)) * len(panels)
     figure, axes = canvas(height, len(panels), width=2 + 1.1 * across, squeeze=False)
-    signs = table.drop_duplicates("measure").set_index("measure")["metric"].map(_sign)
+    signs = table.drop_duplicates("measure").set_index("measure")["metric"].map(lambda metric: cards()[metric].sign)
     for ax, names in zip(axes[:, 0], panels, strict=True):
         part = table[table["measure"].isin(names)]
         methods = [method for method in controls.index if method in set(part["method"])]
@@ -529,9 +507,11 @@ def _curves(curves: pd.DataFrame) -> Figure:
     for ax, ((metric, other), panel) in zip(axes[:, 0], panels, strict=True):
         for k, (method, control) in enumerate(controls.items()):
             at = panel[panel["method"] == method].groupby("x")["value"]
-            ends = pd.DataFrame([mean_interval(values.to_numpy(float)) for _, values in at], columns=["low", "high"])
+            ends = pd.DataFrame(
+                [statistics.mean_interval(values.to_numpy(float)) for _, values in at], columns=["low", "high"]
+            )
             look = {"color": PALETTE[k % 10], "ls": "--" if control else "-", "lw": 1.6}
-            draw_curve(ax, list(at.groups), at.mean(), (ends["low"], ends["high"]), label(str(method)), **look)
+            draw_curve(ax, list(at.groups), at.mean(), (low, high), label(str(method)), **look)
         ax.set_xlabel(f"{words[metric]}, highest first" + (f" ({other})" if other else ""))
         ax.set_ylabel("probability of the target")
         ax.set_ylim(bottom=0)
@@ -605,8 +585,8 @@ SECTION = Section(
     draw=_pictures,
     also=("predictions",),
     compared=Compared(
-        higher=frozenset(metric for metric, card in CARDS.items() if card.better == "higher"),
-        lower=frozenset(metric for metric, card in CARDS.items() if card.better == "lower"),
+        higher=frozenset(metric for metric, card in cards().items() if card.better == "higher"),
+        lower=frozenset(metric for metric, card in cards().items() if card.better == "lower"),
         without={"implementation": "self-test"},
     ),
     good=frozenset({BETTER}),

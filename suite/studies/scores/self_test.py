@@ -78,17 +78,17 @@ def self_test(work: Work, settings: ScoresConfig, methods: Mapping[str, Attribut
     boxes: Places = [[box] if (box := box_of(disc)) else [] for disc in discs.to(like.device)]
     metrics = tuple(m for m in settings.metrics if m != "axioms")
     chosen = settings.model_copy(update={"metrics": metrics, "insertion": ("mean",)})  # a blur keeps the colours
-    found: dict[tuple[str, str, str, str], list[float]] = {}
+    results: dict[tuple[str, str, str, str], list[float]] = {}
     for block in Scoring(planted, methods, chosen, boxes).all_rows():
         assert isinstance(block, Block)
         metric, other, stage, method = (block.fields.get(key, "") for key in ("metric", "other", "stage", "method"))
         if not metric.endswith("_curve"):
-            found.setdefault((metric, other, stage, method), []).extend(block.values.tolist())
+            results.setdefault((metric, other, stage, method), []).extend(block.values.tolist())
     rows: Rows = []
-    for (metric, other, stage, label), values in found.items():
-        known = [v for v in values if not np.isnan(v)]
-        place = work.place("scores", label) | {"implementation": "self-test", "control": True}
-        place |= {"metric": metric, "other": other, "stage": stage}
+    for (metric, other, stage, label), values in results.items():
+        defined = [v for v in values if not np.isnan(v)]
+        columns = work.place("scores", label) | {"implementation": "self-test", "control": True}
+        columns |= {"metric": metric, "other": other, "stage": stage}
         undefined = "undefined on all pictures of the self-test"
-        rows.append(value_row(float(np.mean(known)) if known else np.nan, undefined, **place))
+        rows.append(value_row(float(np.mean(defined)) if defined else np.nan, undefined, **columns))
     return rows

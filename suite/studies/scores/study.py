@@ -10,7 +10,7 @@ from suite.core.passes import Cost
 from suite.results.schema import row
 from suite.studies.base import Outcome, Study, Work
 from suite.studies.scores.config import ScoresConfig
-from suite.studies.scores.scoring import ALONE, CONTROLS, Scoring
+from suite.studies.scores.scoring import CONTROLS, Scoring, controls_of
 from suite.studies.scores.self_test import self_test
 
 
@@ -21,7 +21,7 @@ class Scores(Study):
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         settings = config.section(ScoresConfig, ScoresConfig())
-        number = len({*CONTROLS.keys() - ALONE.keys(), *methods})
+        number = len({*controls_of("deletion"), *methods})
         forwards = {
             "deletion": len(settings.deletion) * ((settings.steps - 1) * number + 1),
             "insertion": len(settings.insertion) * ((settings.steps - 1) * number + 1),
@@ -34,8 +34,8 @@ class Scores(Study):
         maps = {"sensitivity": settings.perturbations, "composites": 1, "axioms": 2}
         maps["grid"] = sum(side**2 for side in settings.grids)  # a cell's map is of a picture of that many photos
         alone, again = (sum(each.get(metric, 0) for metric in settings.metrics) for each in (forwards, maps))
-        one = plan_cost(methods.values())
-        return Cost(alone + again * one.forwards, again * one.backwards)
+        maps_once = plan_cost(methods.values())
+        return Cost(alone + again * maps_once.forwards, again * maps_once.backwards)
 
     def run(self, work: Work) -> Outcome:
         settings = work.config.section(ScoresConfig, ScoresConfig())

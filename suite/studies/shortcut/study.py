@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from suite.attribution.base import Attribution
@@ -14,7 +13,7 @@ from suite.config import RunConfig
 from suite.core.draws import generator_for
 from suite.core.network import Network
 from suite.core.passes import Cost
-from suite.metrics.localisation import mass_inside
+from suite.metrics import localisation
 from suite.sanity.audit import with_controls
 from suite.studies.base import Outcome, Rows, Study, Work, as_suite_error, magnitude
 from suite.studies.shortcut.config import ShortcutConfig
@@ -74,7 +73,7 @@ class Shortcut(Study):
                 rows += work.unavailable_rows(self.name, label, "pointing", why, **fields)
                 continue
             size, undefined = magnitude(maps, work.size).double(), "the map is constant, zero or not finite"
-            for metric, measure in (("mass_in_patch", mass_inside), ("pointing", pointing)):
+            for metric, measure in (("mass_in_patch", localisation.mass_inside), ("pointing", pointing)):
                 rows += work.rows(self.name, label, metric, measure(size, inside), **fields, undefined=undefined)
         return rows
 
@@ -86,12 +85,11 @@ def _patch_classes(work: Work) -> Tensor:
 
 
 def pointing(size: Tensor, inside: Tensor) -> Tensor:
-    """(B,) 1 where the largest value lies in the region or beside it, the share of largest values where several tie."""
-    near = F.max_pool2d(inside[:, None].double(), 3, stride=1, padding=1)[:, 0]
-    most = size.amax((1, 2), keepdim=True)
-    top = (size == most).double()
-    share = (top * near).sum((1, 2)) / top.sum((1, 2))
-    return share.masked_fill(size.amin((1, 2)) == most[:, 0, 0], torch.nan)
+    """(B,) `localisation.pointing` of the region and the pixels beside it; NaN where a map is constant.
+
+    The pointing game's 15 pixels of 224 would be two here, half the patch's side; a constant map points nowhere.
+    """
+    return localisation.pointing(size, inside, 1).masked_fill(size.amin((1, 2)) == size.amax((1, 2)), torch.nan)
 
 
 STUDY = Shortcut()
