@@ -122,8 +122,8 @@ class ClassNames:
 
     def _only(self, text: str, indices: Sequence[int]) -> int:
         if len(indices) > 1:
-            synsets = self.synsets or [""] * len(self)
-            meant = ", ".join(f"{i} ({', '.join(filter(None, (synsets[i], self.names[i])))})" for i in indices)
+            synsets = [""] * len(self) if self.synsets is None else [f"{synset}, " for synset in self.synsets]
+            meant = ", ".join(f"{i} ({synsets[i]}{self.names[i]})" for i in indices)
             raise DataError(f"{text!r} may be any of the classes {meant}: give the index instead")
         return indices[0]
 

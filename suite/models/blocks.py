@@ -65,8 +65,11 @@ def blocks_of(model: nn.Module, images: Tensor, unit: Unit = "block", names: Seq
     reached: set[int] = set()
     blocks = []
     for group in groups:
-        deep = [m for name in group for m in (modules[name].modules() if names or unit == "block" else [modules[name]])]
-        blocks.append(Block(group[0], [(m, own) for m in deep if (own := _take(m, reached))]))
+        block = Block(group[0], [])
+        for name in group:
+            inside = modules[name].modules() if names or unit == "block" else [modules[name]]
+            block.parts += [(module, own) for module in inside if (own := _take(module, reached))]
+        blocks.append(block)
     if not names:
         _add_bare(blocks, modules, reached)
     missed = [name for name, p in body.named_parameters() if id(p) not in reached]
