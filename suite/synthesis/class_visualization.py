@@ -205,9 +205,11 @@ class Ascent:
             pixels = self._pixels(free)
             with tapped(self.model, layers) as outputs:
                 scores = scores_of(self.model, self._shaken(pixels, alive))
-            each = [{name: output[k] for name, output in outputs.items()} for k in range(len(alive))]
-            terms = zip(alive, scores, each, strict=True)
-            values = torch.stack([self.objectives[i].value(own, of, self.features[i]) for i, own, of in terms])
+            terms = []
+            for k, i in enumerate(alive):
+                own = {name: output[k] for name, output in outputs.items()}
+                terms.append(self.objectives[i].value(scores[k], own, self.features[i]))
+            values = torch.stack(terms)
             norm = ((pixels - self.mean) / self.std).flatten(1).norm(dim=1)
             penalty = torch.where(self._are(alive, "penalty", "squared"), norm.square(), norm)
             total = (values - self._numbers(alive, "l2", values) * penalty).sum()

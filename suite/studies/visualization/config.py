@@ -62,9 +62,10 @@ class VisualizationConfig(StudySettings):
     @field_validator("jobs")
     @classmethod
     def _distinct(cls, value: tuple[JobConfig, ...]) -> tuple[JobConfig, ...]:
-        for what, names in [("jobs", [j.name for j in value])] + [
-            (j.name, [p.title for p in j.pictures]) for j in value
-        ]:
+        lists = [("jobs", [job.name for job in value])]
+        for job in value:
+            lists.append((job.name, [picture.title for picture in job.pictures]))
+        for what, names in lists:
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{what}: {twice[0]!r} appears twice")
