@@ -85,13 +85,13 @@ def test_maps_compared_between_photos_are_of_different_classes(folder: Path, tmp
     rows = run(folder, tmp_path / "maps", comparison={}, between_networks={}, sanity=sanity)
     rows = rows[(rows["method"] == "picture") & (rows["status"] == "ok")]
     for study, column, alike, apart in [
-        ("comparison", "stage", None, "unrelated_photos"),
-        ("between_networks", "stage", "same_photo", "unrelated_photos"),
-        ("sanity", "other", "self", "null"),
-        ("sanity", "other", "self", "other"),
+        ("comparison", "pairing", None, "unrelated_photos"),
+        ("between_networks", "pairing", "same_photo", "unrelated_photos"),
+        ("sanity", "kind", "self", "null"),
+        ("sanity", "kind", "self", "other"),
     ]:
         some = rows[(rows["study"] == study) & rows["metric"].isin(["spearman", "spearman_abs"])]
-        some = some[(some["other"] == "picture") | (study != "comparison")]
+        some = some[(some["other_method"] == "picture") | (study != "comparison")]
         pairs = some.loc[some[column] == apart, "value"]
         assert len(pairs) >= CLASSES * EACH
         assert pairs.max() < 0.7, f"{study}: photos of one class were compared"

@@ -33,7 +33,7 @@ def work(methods=("saliency",), count=4, labels=LABELS, names=("one",), **studie
 
 
 def rows(study: Study, given: Work) -> pd.DataFrame:
-    return as_table(study.run(given).rows).to_pandas()
+    return as_table(study.run(given).rows, study.keys).to_pandas()
 
 
 def values(frame: pd.DataFrame, metric: str, **where: object) -> list[float]:

@@ -27,10 +27,10 @@ def normalised(curves: Tensor, clean: Tensor, gone: Tensor, least: float) -> Ten
 def _areas(curves: TargetOutputs, clean: TargetOutputs, gone: TargetOutputs) -> Iterator[Form]:
     """Of the probability as it is, and of score and probability between their two ends."""
     yield "raw", area(curves.probability), ""
-    for stage, least in _LEAST.items():
-        ends = getattr(clean, stage), getattr(gone, stage)
-        why = f"the target's {stage} falls by less than {least:g} from clean to wholly perturbed"
-        yield stage, area(normalised(getattr(curves, stage), *ends, least)), why
+    for variant, least in _LEAST.items():
+        ends = getattr(clean, variant), getattr(gone, variant)
+        why = f"the target's {variant} falls by less than {least:g} from clean to wholly perturbed"
+        yield variant, area(normalised(getattr(curves, variant), *ends, least)), why
 
 
 @Card(

@@ -26,7 +26,7 @@ _NORMS = (
 )  # fmt: skip
 
 
-@dataclass
+@dataclass(eq=False)
 class Block:
     """Parameters that are randomised together: (module, names of its own parameters)."""
 

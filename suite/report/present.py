@@ -19,6 +19,8 @@ _TEXTS = {
 }
 
 _MARKDOWN = str.maketrans({"|": "\\|", "&": "&amp;", "<": "&lt;", ">": "&gt;"})
+# Columns of short names, which are shown as words.
+_NAMED = ("job", "question", "variant", "patch", "pairing", "metric", "measure", "status")
 
 
 @cache
@@ -59,7 +61,7 @@ def display(table: pd.DataFrame, name: str) -> pd.DataFrame:
     shown = {}
     for column in columns_shown(table):
         cells = [number(value) for value in table[column]]
-        if column in ("stage", "metric", "measure", "status"):
+        if column in _NAMED:
             cells = [as_words(cell) for cell in cells]
         if has_interval(column, table):
             ends = zip(table[f"{column}_low"], table[f"{column}_high"], strict=True)

@@ -34,8 +34,8 @@ HEADERS = {
     "kept": "kept, almost the same",
     "pairs": "pairs valid",
     "s": "S",
-    "x": "blocks random",
-    "other": "with",
+    "blocks": "blocks random",
+    "architecture": "with",
 }
 _SIDE = 112
 
@@ -51,12 +51,12 @@ def stage_similarities(
     similarities: judging.Similarities, rows: pd.DataFrame
 ) -> Iterator[tuple[judging.Key, str, dict[str, float]]]:
     """Every stage at the noise and cell that are judged: its key, its block's name, its similarities' means."""
-    blocks = rows.drop_duplicates(["stage", "x"]).set_index(["stage", "x"])["layer"].to_dict()
+    blocks = rows.drop_duplicates(["order", "blocks"]).set_index(["order", "blocks"])["block"].to_dict()
     for key, values in similarities.arrays.items():
         if key.kind == "stage" and (key.noise, key.cell) == (similarities.noise, judging.CELL):
             means, null = mean_similarity("similarity", values), similarities.arrays.get(key._replace(kind="null"))
             means |= mean_similarity("null", null) if null is not None else {}
-            yield key, blocks[key.stage, key.number], means
+            yield key, blocks[key.order, key.blocks], means
 
 
 def draw_cascades(run_dir: Path, manifest: dict[str, Any], study: str, title: str) -> list[Picture]:

@@ -45,7 +45,7 @@ class Compared:
     where: Mapping[str, str] = field(default_factory=dict)
     skipped: frozenset[str] = frozenset()
     without: Mapping[str, str] = field(default_factory=dict)
-    averaged: tuple[str, ...] = ("draw",)
+    averaged: tuple[str, ...] = ("draw", "seed")
     units: tuple[str, ...] = ()
     of_machine: bool = False
     margin: float = 0.0
@@ -80,6 +80,7 @@ class Section:
         of_network: whether its findings are of the network, and no method is answerable for them.
         question: what people ask that this study answers, as the first page says it; "" for what comes after these.
         overview: (all tables, manifest) -> tables made of the other studies' tables.
+        order: the columns by which its tables are sorted, behind metric and network.
         compared: how `suite compare` reads its rows.
         captions: (all tables) -> the words beside photos.
         terminal: tables that a terminal shows after a run -> their columns there, all where none is named.
@@ -107,6 +108,7 @@ class Section:
     captions: Callable[[Tables], Captions] = lambda tables: {}
     terminal: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    order: tuple[str, ...] = ("method", "image")
     compared: Compared = Compared()
 
     @property

@@ -28,30 +28,30 @@ def build_tables(rows: Rows, manifest: dict[str, Any]) -> Tables:
         mine = rows_of(rows, [section.study, *section.also])
         own = mine["study"] == section.study
         if own.any():
-            made |= section.tables(mine, manifest)
+            tables = section.tables(mine, manifest)
+            made |= {name: _ordered(table, section.order, manifest) for name, table in tables.items()}
         undone.append(mine[own & (mine["status"] != "ok")])
     for section in sections():
-        made |= section.overview(made, manifest)
+        tables = section.overview(made, manifest)
+        made |= {name: _ordered(table, section.order, manifest) for name, table in tables.items()}
     verdicts = {s.verdicts: made.pop(s.verdicts) for s in sections() if s.verdicts in made}
     not_ok = pd.concat(undone)
     made = verdicts | made | {"methods": methods(manifest), "networks": networks(not_ok, manifest)}
     made["failures"] = failures(not_ok)
-    return {name: _ordered(name, table, manifest) for name, table in made.items() if len(table)}
+    return {name: table for name, table in made.items() if len(table)}
 
 
-def _ordered(name: str, table: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
+def _ordered(table: pd.DataFrame, order: Sequence[str], manifest: dict[str, Any]) -> pd.DataFrame:
     """Methods and networks stand in the order of the configuration, all methods together last."""
-    if name in ("failures", "methods", "networks"):
-        return table
     place = {column: {key: i for i, key in enumerate(manifest.get(column + "s", {}))} for column in ("model", "method")}
-    place["other"] = place["method"]
-    keys = [key for key in ("metric", "model", "stage", "x", "method", "other", "image") if key in table]
+    place["other_method"] = place["method"]
+    keys = [key for key in ("metric", "model", *order) if key in table]
 
     def rank(column: "pd.Series[Any]") -> "pd.Series[Any]":
         known = place.get(str(column.name))
         return column if known is None else column.map(lambda label: known.get(label, len(known)))
 
-    return table.sort_values(keys, key=rank, kind="stable", ignore_index=True)
+    return table.sort_values(keys, key=rank, kind="stable", ignore_index=True) if keys else table
 
 
 def methods(manifest: dict[str, Any]) -> pd.DataFrame:

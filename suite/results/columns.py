@@ -144,6 +144,16 @@ def _each(text: str | Sequence[str], count: int) -> Sequence[str]:
     return [text] * count if isinstance(text, str) else text
 
 
+def union(tables: Iterable[pa.Table]) -> pa.Table:
+    """The rows of several studies, with the columns of all: "" or null where a study does not have one."""
+    nullable = [table.cast(pa.schema([column.with_nullable(True) for column in table.schema])) for table in tables]
+    table = pa.concat_tables(nullable or [schema_of({}).empty_table()], promote_options="default")
+    for i, column in enumerate(table.schema):
+        if pa.types.is_string(column.type) and table[i].null_count:
+            table = table.set_column(i, column, pc.fill_null(table[i], ""))
+    return table
+
+
 def with_note(table: pa.Table, note: str) -> pa.Table:
     """The same rows, each message with a note behind it."""
     column = table.schema.get_field_index("message")

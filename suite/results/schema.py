@@ -1,7 +1,6 @@
 """What one row is: the columns of all studies, a study's own keys, and versions. No pandas, no files, no torch."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import pyarrow as pa
 
@@ -70,8 +69,3 @@ def columns_of(keys: Keys) -> Keys:
 def key_of(columns: list[str]) -> list[str]:
     """Those of the columns that together name a row: all but what its value is."""
     return [name for name in columns if name not in _VALUES]
-
-
-def row(**fields: Any) -> dict[str, Any]:
-    """One row."""
-    return fields

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from suite.core.atomic import replacing, write_bytes
 from suite.errors import SuiteError
-from suite.results.columns import Block, as_table
+from suite.results.columns import Block, as_table, union
 from suite.results.schema import COMMON, Keys, key_of, schema_of
 
 PART_ROWS, GROUP_ROWS = 1_000_000, 100_000  # of a part, and of what is read or written at a time
@@ -87,7 +87,7 @@ def _folders(run_dir: Path) -> list[Path]:
 
 def studies_in(run_dir: Path | str) -> list[str]:
     """The studies that a run has rows of, by name."""
-    return [folder.name for folder in _folders(Path(run_dir))]
+    return sorted({name for table in scan(run_dir, columns=["study"]) for name in table["study"].unique().to_pylist()})
 
 
 def _parts_and_shards(folder: Path) -> tuple[dict[Path, set[str]], list[Path]]:
@@ -185,6 +185,22 @@ def _write_part(part: Path, schema: pa.Schema, tables: Iterable[tuple[Path, pa.T
     return gathered
 
 
+def _may_hold(group: pq.RowGroupMetaData, studies: Collection[str]) -> bool:
+    """Whether a row group can have rows of one of the studies, by the least and greatest name that it says it holds."""
+    names = group.column(0).statistics
+    assert group.column(0).path_in_schema == "study"
+    return not studies or names is None or not names.has_min_max or any(names.min <= s <= names.max for s in studies)
+
+
+def _of(table: pa.Table, studies: Collection[str], *, own: bool) -> pa.Table:
+    """The rows of some studies; where an item of another one has made them, without the columns of other studies."""
+    table = table.filter(pc.is_in(table["study"], pa.array(studies)))
+    if own:
+        return table
+    others = (name for name in table.column_names if name not in COMMON)
+    return table.drop_columns([name for name in others if set(table[name].unique().to_pylist()) <= {None, ""}])
+
+
 def _unreadable(path: Path, error: Exception) -> SuiteError:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return SuiteError(f"{path} is not a readable shard ({reason}); delete it and run again")
@@ -212,8 +228,6 @@ def scan(run_dir: Path | str, studies: Collection[str] = (), columns: Sequence[s
     if not run_dir.is_dir():
         raise SuiteError(f"{run_dir} is not a folder; expected a run directory")
     for folder in _folders(run_dir):
-        if studies and folder.name not in studies:
-            continue
         parts, shards = _parts_and_shards(folder)
         for path in (*parts, *shards):
             try:
@@ -223,7 +237,9 @@ def scan(run_dir: Path | str, studies: Collection[str] = (), columns: Sequence[s
                 if run != first[0]:
                     raise SuiteError(f"{path} is of another run than {first[1].name}; delete the one that strayed here")
                 for group in range(file.num_row_groups):
-                    yield file.read_row_group(group, list(columns) or None)
+                    if _may_hold(file.metadata.row_group(group), studies):
+                        table = file.read_row_group(group, sorted({"study", *columns}) if columns else None)
+                        yield _of(table, studies, own=folder.name in studies) if studies else table
             except (OSError, pa.ArrowException) as error:
                 raise _unreadable(path, error) from error
 
@@ -239,12 +255,9 @@ def read(run_dir: Path | str, study: str | Collection[str] = ()) -> pd.DataFrame
     Raises:
         SuiteError: A shard cannot be read, or two rows have one key.
     """
-    tables = list(scan(run_dir, [study] if isinstance(study, str) else study)) or [_COMMON.empty_table()]
-    table = pa.concat_tables([_nullable(table) for table in tables], promote_options="default")
+    table = union(scan(run_dir, [study] if isinstance(study, str) else study))
     types = {pa.int64(): pd.Int64Dtype()}.get
     frame: pd.DataFrame = table.replace_schema_metadata().to_pandas(types_mapper=types)
-    texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
-    frame[texts] = frame[texts].fillna("")
     last = [name for name in COMMON if name not in ("study", "model", "method")]
     columns = [*(str(name) for name in frame if name not in last), *last]
     frame, key = frame[columns], key_of(columns)
@@ -257,7 +270,3 @@ def read(run_dir: Path | str, study: str | Collection[str] = ()) -> pd.DataFrame
             "two shards hold the same item: delete rows/ and run again"
         )
     return frame.sort_values(key, kind="stable", na_position="first", ignore_index=True)
-
-
-def _nullable(table: pa.Table) -> pa.Table:
-    return table.cast(pa.schema([field.with_nullable(True) for field in table.schema]))

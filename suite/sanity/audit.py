@@ -266,8 +266,8 @@ class RandomisationAudit:
         why: Sequence[str],
     ) -> Block:  # fmt: skip
         fields = {
-            "method": method, "metric": metric, "other": kind, "layer": stage.block, "stage": stage.order,
-            "x": float(stage.count), "draw": self.draw, "noise": noise, "cell": cell,
+            "method": method, "metric": metric, "kind": kind, "block": stage.block, "order": stage.order,
+            "blocks": stage.count, "draw": self.draw, "noise": noise, "cell": cell,
             "control": method in self.methods and self.methods[method].control,
         }  # fmt: skip
         undefined = [reason or "the similarity is undefined for these maps" for reason in why]

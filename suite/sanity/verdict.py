@@ -194,8 +194,8 @@ class Key(NamedTuple):
     """What similarities are of: columns of the rows, `kind` being what the intact network's map is compared with."""
 
     method: str
-    stage: str
-    number: int  # of random blocks; of the block or network where the stage is of one
+    order: str
+    blocks: int  # of random blocks; of the block or network where the stage is of one
     kind: str
     noise: float
     cell: int
@@ -226,8 +226,8 @@ class Similarities:
 
     def sensitivity(self, stage: Key) -> Sensitivity | None:
         """S at one stage, or None where a similarity was not measured."""
-        intact = stage._replace(stage=INTACT, number=0)
-        null = stage._replace(stage=self.last, number=self.blocks) if stage.stage == ALMOST else stage
+        intact = stage._replace(order=INTACT, blocks=0)
+        null = stage._replace(order=self.last, blocks=self.blocks) if stage.order == ALMOST else stage
         keys = intact._replace(kind="self"), stage, null._replace(kind="null"), intact._replace(kind="other")
         parts = [self.arrays.get(key) for key in keys]
         return None if any(part is None for part in parts) else sensitivity(*parts)  # type: ignore[arg-type]
@@ -241,8 +241,8 @@ class Similarities:
         )
         judgements = {}
         for key, order in product(keys, orders):
-            stages = (key._replace(stage=order, number=upper) if upper < self.blocks else key), key
-            parts = [self.sensitivity(stage) for stage in (*stages, key._replace(stage=ALMOST, number=0))]
+            stages = (key._replace(order=order, blocks=upper) if upper < self.blocks else key), key
+            parts = [self.sensitivity(stage) for stage in (*stages, key._replace(order=ALMOST, blocks=0))]
             if all(parts):
                 judgements[key, order] = judge(*parts, permuted=self.last == PERMUTED)  # type: ignore[arg-type]
         return judgements
@@ -255,22 +255,23 @@ def arrange(rows: pd.DataFrame, noise: float) -> Similarities:
         rows: with NaN values where a row is not ok.
         noise: the standard deviation of e that is judged.
     """
-    rows = rows[rows["other"].isin(["self", "stage", "null", "other", "rolled", "input"])]
+    rows = rows[rows["kind"].isin(["self", "stage", "null", "other", "rolled", "input"])]
     images, draws = rows["image"].astype("category"), rows["draw"].astype("category")
     shape = len(images.cat.categories), len(draws.cat.categories)
     pairs = images.cat.codes.to_numpy(np.int64) * shape[1] + draws.cat.codes.to_numpy()
     values = rows["value"].to_numpy(float)
     arrays = {}
-    columns = ["method", "stage", "x", "other", "noise", "cell", "metric"]
+    columns = ["method", "order", "blocks", "kind", "noise", "cell", "metric"]
     for key, index in rows.groupby(columns, sort=False).indices.items():
-        method, stage, number, kind, sd, cell, metric = cast(tuple[Any, ...], key)
+        method, order, count, kind, sd, cell, metric = cast(tuple[Any, ...], key)
         array = np.full(shape[0] * shape[1], nan)
         array[pairs[index]] = values[index]
-        arrays[Key(method, stage, int(number), kind, round(float(sd), 9), int(cell), metric)] = array.reshape(shape)
+        full = Key(method, order, int(count), kind, round(float(sd), 9), int(cell), metric)
+        arrays[full] = array.reshape(shape)
     named = rows.loc[rows["method"] != "", ["method", "control"]].drop_duplicates()
     methods = dict(zip(named["method"], named["control"], strict=True))
-    last = PERMUTED if (rows["stage"] == PERMUTED).any() else EVERYTHING
-    blocks = rows.loc[rows["stage"] == last, "x"]
+    last = PERMUTED if (rows["order"] == PERMUTED).any() else EVERYTHING
+    blocks = rows.loc[rows["order"] == last, "blocks"]
     return Similarities(arrays, methods, int(blocks.max()) if len(blocks) else 0, round(noise, 9), last)
 
 

@@ -26,7 +26,7 @@ from suite.data.sources import ImageFile
 from suite.errors import DataError, NotApplicable, SuiteError
 from suite.metrics.similarity import Comparable
 from suite.results.columns import Block
-from suite.results.schema import Keys, row
+from suite.results.schema import Keys
 
 Row = dict[str, Any]
 Rows = list[Row | Block]
@@ -253,8 +253,8 @@ def as_suite_error(who: str, error: Exception) -> SuiteError:
 def value_row(value: float, undefined: str, **place: Any) -> Row:
     """One row; not_applicable, `undefined` being the reason, where the value is NaN."""
     if np.isnan(value):
-        return row(**place | {"status": "not_applicable", "message": undefined})
-    return row(**place, value=value)
+        return place | {"status": "not_applicable", "message": undefined}
+    return place | {"value": value}
 
 
 def unavailable(why: Exception) -> Row:
@@ -300,10 +300,7 @@ class Study(ABC):
     once: ClassVar[bool] = False
     own_networks: ClassVar[bool] = False
     without_images: ClassVar[bool] = False
-    keys: ClassVar[Keys] = {
-        "implementation": str, "other": str, "layer": str, "stage": str, "x": float, "draw": int, "noise": float,
-        "cell": int,
-    }  # fmt: skip
+    keys: ClassVar[Keys] = {}
 
     def parts(self, config: RunConfig) -> int:
         """Items a chunk, or a network where `once`; more than one where that takes long."""

@@ -6,8 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from suite.core.pixels import pixels
+from suite.results.schema import Keys
 from suite.sanity.audit import RandomisationAudit
 from suite.studies.base import Outcome, Rows, Work
+
+KEYS: Keys = {"kind": str, "order": str, "blocks": int, "block": str, "draw": int, "noise": float, "cell": int}
 
 
 def outcome_of(study: str, work: Work, audit: RandomisationAudit, names: Sequence[str]) -> Outcome:

@@ -98,8 +98,8 @@ class AttributionAudit(pl.Callback):
             audit = RandomisationAudit(model, stages, images, targets, ids, self.methods, AuditSettings(), draw)
             for block in audit.rows():
                 key = block.fields
-                if key["metric"] == METRIC and key["stage"] in (INTACT, EVERYTHING):
-                    similarities.setdefault((key["method"], key["other"]), []).append(block.values)
+                if key["metric"] == METRIC and key["order"] in (INTACT, EVERYTHING):
+                    similarities.setdefault((key["method"], key["kind"]), []).append(block.values)
         for label in self.methods:
             parts = [similarities.get((label, kind), []) for kind in ("self", "stage", "null", "other")]
             if all(parts):

@@ -38,7 +38,7 @@ def test_mean_similarity_lies_in_its_interval() -> None:
 
 def test_a_cascade_holds_more_methods_than_there_are_colours() -> None:
     numbers = ("similarity", "similarity_low", "similarity_high", "null_low", "null_high")
-    line = {"metric": "spearman_abs", "order": "cascade_top", "x": 1, **dict.fromkeys(numbers, 0.5)}
+    line = {"metric": "spearman_abs", "order": "cascade_top", "blocks": 1, **dict.fromkeys(numbers, 0.5)}
     table = pd.DataFrame([line | {"method": f"method {k}"} for k in range(12)])
     nulls = pd.DataFrame(columns=["metric", "kind", "method", "similarity"])
     figure = sanity_report._similarity(table, nulls, "cascade_top", "blocks")
@@ -55,7 +55,7 @@ def test_every_stage_stands_beside_another_photos_maps():
     assert block == "fc"
     own = rows[(rows["method"] == "gradient") & (rows["metric"] == "cosine_abs") & (rows["cell"] == 4)]
     for name, kind in (("similarity", "stage"), ("null", "null")):
-        values = own.loc[(own["other"] == kind) & (own["stage"] == "everything"), "value"]
+        values = own.loc[(own["kind"] == kind) & (own["order"] == "everything"), "value"]
         assert means[name] == pytest.approx(values.mean())
         assert means[f"{name}_low"] < means[name] < means[f"{name}_high"]
     assert "null" not in lines["gradient", "almost_same", "cosine_abs"][1]

@@ -50,14 +50,14 @@ def test_photos_of_one_class_have_no_null():
     net, images = networks.seeded(Linear), smooth_pictures(4)
     assert audited.audit(net, ["gradient"], images, torch.tensor([0, 0, 0, 1])).partner == [3, 3, 3, 0]
     for block in audited.audit(net, ["gradient"], images, torch.zeros(4).long()).rows():
-        if block.fields["other"] in ("null", "other"):
+        if block.fields["kind"] in ("null", "other"):
             assert np.isnan(block.values).all()
             assert set(block.undefined) == {WHY_NONE}
 
 
 def test_a_frozen_factor_has_no_null_either_where_photos_are_of_one_class():
     run = audited.audit(tiny.net(), {"g": GuidedGradCam(layer="second")}, smooth_pictures(3), torch.zeros(3).long())
-    nulls = [block for block in run.rows() if block.fields["other"] in ("null", "other")]
+    nulls = [block for block in run.rows() if block.fields["kind"] in ("null", "other")]
     assert {block.fields["method"] for block in nulls} == {"g", "g (Grad-CAM factor frozen)"}
     assert all(np.isnan(block.values).all() for block in nulls)
 
@@ -88,7 +88,7 @@ def test_a_method_that_fails_costs_its_own_rows_alone_and_says_why():
     assert set(bad["status"]) == {"not_applicable"}
     assert set(bad["message"]) == {"boom"}
     assert set(bad["cell"]) == {4}
-    assert set(bad["other"]) == {"self", "other", "stage", "null"}
+    assert set(bad["kind"]) == {"self", "other", "stage", "null"}
     good = rows[rows["method"] == "gradient"]
     assert (good["status"] == "ok").all()
     alone = audited.frame([audited.audit(net, {"gradient": "gradient"}, images, cells=(1, 4))])
@@ -105,8 +105,8 @@ def test_stages_that_look_at_the_same_network_share_it():
     images = smooth_pictures(4)
     run = audited.audit(net, {"counted": counted}, images)
     rows = audited.frame([run])
-    measured = rows[(rows["method"] == "counted") & (rows["other"] == "stage")]
-    stages = set(zip(measured["stage"], measured["x"], strict=True))
+    measured = rows[(rows["method"] == "counted") & (rows["kind"] == "stage")]
+    stages = set(zip(measured["order"], measured["blocks"], strict=True))
     assert len(stages) == len(run.stages) == 9  # two of each cascade, three independent, everything, almost the same
     assert len(set(seen)) == 8  # intact; top and bottom block are each of two orders
     assert len(seen) == 1 + 8
@@ -121,7 +121,7 @@ def test_other_networks_stand_in_the_place_of_random_ones():
         return images
 
     rows = audited.frame([audited.audit(net, {"seen": seen}, smooth_pictures(4), permuted=other)])
-    assert set(rows["stage"]) == {"intact", "permuted", "almost_same"}
+    assert set(rows["order"]) == {"intact", "permuted", "almost_same"}
     assert digests.count(weights_digest(other)) == 1
     assert weights_digest(net) in digests
 
@@ -142,15 +142,15 @@ def test_a_random_logit_is_another_class_of_the_intact_network():
     rows = audited.frame([run])
     assert blocks
     assert all(a != b for a, b in zip(classes[-1], targets.tolist(), strict=True))
-    assert "random_logit" in set(rows["stage"])
+    assert "random_logit" in set(rows["order"])
 
 
 def test_smoothed_maps_of_a_linear_network_are_its_weights():
     """A gradient that ignores the photo is not changed by smoothing, so sMPRT is the cascade's plain mean."""
     net, images = networks.seeded(Linear), smooth_pictures(4)
     rows = audited.frame([audited.audit(net, ["gradient"], images, smoothed=3)])
-    plain = rows[(rows["stage"] == "everything") & (rows["metric"] == "spearman_abs") & (rows["other"] == "stage")]
-    smoothed = rows[rows["other"] == "smoothed"]
+    plain = rows[(rows["order"] == "everything") & (rows["metric"] == "spearman_abs") & (rows["kind"] == "stage")]
+    smoothed = rows[rows["kind"] == "smoothed"]
     assert set(smoothed["metric"]) == {"smprt"}
     np.testing.assert_allclose(smoothed["value"], plain["value"], atol=1e-9)
 
@@ -174,16 +174,16 @@ def test_linear_network_by_hand():
     net = networks.seeded(Linear)
     rows = audited.rows(net, ["gradient"], smooth_pictures(), draws=1)
     mine = rows[(rows["method"] == "gradient") & (rows["metric"] == "spearman_abs")]
-    assert mine[mine["other"] == "self"]["value"].to_numpy() == pytest.approx(1)
-    assert mine[(mine["other"] == "stage") & (mine["stage"] == "everything")]["value"].abs().max() < 0.5
+    assert mine[mine["kind"] == "self"]["value"].to_numpy() == pytest.approx(1)
+    assert mine[(mine["kind"] == "stage") & (mine["order"] == "everything")]["value"].abs().max() < 0.5
 
 
 def test_seeds_do_not_depend_on_the_batch():
     net, images = networks.seeded(Squares), smooth_pictures()
     whole, part = (audited.rows(net, ["smoothgrad"], some, draws=1) for some in (images, images[:6]))
-    keys = ["method", "stage", "x", "other", "noise", "cell", "metric", "image"]
+    keys = ["method", "order", "blocks", "kind", "noise", "cell", "metric", "image"]
     both = whole.merge(part, on=keys)
-    both = both[~both["other"].isin(["null", "other"])]  # their x' is one of the chunk
+    both = both[~both["kind"].isin(["null", "other"])]  # their x' is one of the chunk
     np.testing.assert_allclose(both["value_x"], both["value_y"], atol=1e-6)
     assert len(both) > 200
 

@@ -202,8 +202,8 @@ def frame(by_method, flipped=(), noises=(0.01, 0.02)):
             places = [(kind, place) for kind in ("stage", "null") for place in random]
             places += [("self", ("intact", 0)), ("other", ("intact", 0)), ("almost", ("almost_same", 0))]
             for kind, (stage, x) in places:
-                place = {"method": method, "stage": stage, "x": float(x), "noise": noise, "cell": 4}
-                place |= {"other": "stage" if kind == "almost" else kind, "metric": "spearman_abs", "status": "ok"}
+                place = {"method": method, "order": stage, "blocks": float(x), "noise": noise, "cell": 4}
+                place |= {"kind": "stage" if kind == "almost" else kind, "metric": "spearman_abs", "status": "ok"}
                 place |= {"message": "", "control": method.startswith("control")}
                 values = kinds["self" if kind == "almost" else kind]
                 lines += [place | {"image": f"{i:02d}", "draw": j, "value": x} for (i, j), x in np.ndenumerate(values)]
@@ -226,7 +226,15 @@ def test_one_row_a_method_and_stability():
 def test_every_pair_stands_in_its_own_place(shape):
     # More than 127 pairs overflowed the 8 bits in which pandas numbers a few photos.
     expected = np.arange(np.prod(shape), dtype=float).reshape(shape)
-    place = {"method": "a", "stage": "intact", "x": 0.0, "other": "self", "noise": 0.01, "cell": 4, "control": False}
+    place = {
+        "method": "a",
+        "order": "intact",
+        "blocks": 0.0,
+        "kind": "self",
+        "noise": 0.01,
+        "cell": 4,
+        "control": False,
+    }
     lines = [place | {"image": f"{i:03d}", "draw": j, "value": x} for (i, j), x in np.ndenumerate(expected)]
     rows = pd.DataFrame(lines).assign(metric="spearman_abs").sample(frac=1, random_state=0)
     found = v.arrange(rows, 0.01).arrays[v.Key("a", "intact", 0, "self", 0.01, 4, "spearman_abs")]
@@ -264,9 +272,9 @@ def test_a_wrong_control_is_wrong_however_few_analyses_share_it():
     wrong = (
         (rows["method"] == "control_edges")
         & (rows["noise"] > 0.01)
-        & (rows["stage"].isin(["cascade_top", "everything"]))
+        & (rows["order"].isin(["cascade_top", "everything"]))
     )
-    rows.loc[wrong & (rows["other"] == "stage"), "value"] = 0.9  # the map stays there, as it should
+    rows.loc[wrong & (rows["kind"] == "stage"), "value"] = 0.9  # the map stays there, as it should
     table, _, _ = v.verdicts(v.arrange(rows, 0.01), rows)
     assert table["stability"].tolist()[1] == "1 of 3"
     assert set(table["verdict"]) == {v.VOID}

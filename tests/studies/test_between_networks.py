@@ -34,14 +34,14 @@ def test_every_pair_is_compared_and_twins_agree(
     found = tiny.rows(tiny.config(tmp_path, 4, models=models, **settings), tmp_path / "run")
     assert sorted(computed) == sorted(["a", "twin", "c", "wide"] * 2)  # two chunks: no map is made twice
     mine = found[(found["study"] == "between_networks") & (found["metric"] == "spearman")]
-    same = mine[(mine["stage"] == "same_photo") & (mine["status"] == "ok")]
-    pairs = set(zip(same["model"], same["other"], strict=True))
+    same = mine[(mine["pairing"] == "same_photo") & (mine["status"] == "ok")]
+    pairs = set(zip(same["model"], same["other_model"], strict=True))
     assert pairs == {(x, y) for x in ("a", "twin", "c") for y in ("a", "twin", "c") if x != y}
-    twins = same[(same["model"] == "a") & (same["other"] == "twin")]["value"]
+    twins = same[(same["model"] == "a") & (same["other_model"] == "twin")]["value"]
     assert len(twins) >= 7  # a map may be constant
     assert twins.min() == pytest.approx(1)
-    assert same[(same["model"] == "a") & (same["other"] == "c")]["value"].max() < 0.99
-    other_size = mine[mine["other"] == "wide"]
+    assert same[(same["model"] == "a") & (same["other_model"] == "c")]["value"].max() < 0.99
+    other_size = mine[mine["other_model"] == "wide"]
     assert set(other_size["status"]) == {"not_applicable"}
     assert "another size" in other_size["message"].iloc[0]
     assert not (found["status"] == "failed").any()
@@ -52,12 +52,14 @@ def test_a_network_that_comes_later_joins(tmp_path: Path, settings: dict[str, An
     models = networks(tmp_path, a={}, b={"weights": str(weights), "optional": True}, c={"seed": 2})
     path = tiny.config(tmp_path, 3, models=models, **settings)
     before = tiny.rows(path, tmp_path / "run")
-    assert "b" not in set(before.loc[before["status"] == "ok", "other"])
+    assert "b" not in set(before.loc[before["status"] == "ok", "other_model"])
     save_file(tiny.net().state_dict(), weights)
     after = tiny.rows(path, tmp_path / "run")
     assert not after.duplicated(key_of(list(after))).any()
-    same = after[(after["study"] == "between_networks") & (after["stage"] == "same_photo") & (after["status"] == "ok")]
-    assert {frozenset(pair) for pair in zip(same["model"], same["other"], strict=True)} == {
+    same = after[
+        (after["study"] == "between_networks") & (after["pairing"] == "same_photo") & (after["status"] == "ok")
+    ]
+    assert {frozenset(pair) for pair in zip(same["model"], same["other_model"], strict=True)} == {
         frozenset(pair) for pair in ("ab", "bc", "ac")
     }
 
@@ -72,8 +74,8 @@ def planted(method: str, large: dict[str, float], small: dict[str, float]) -> li
                 base | {"study": "sharpness", "model": model, "metric": metric, "value": value + 0.01 * (i % 3)}
                 for metric, value in values.items()
             ]
-        for stage, value in (("same_photo", 0.5), ("unrelated_photos", 0.1)):
-            pair = {"study": "between_networks", "model": "small", "other": "large", "stage": stage}
+        for pairing, value in (("same_photo", 0.5), ("unrelated_photos", 0.1)):
+            pair = {"study": "between_networks", "model": "small", "other_model": "large", "pairing": pairing}
             rows.append(base | pair | {"metric": "spearman", "value": value + 0.01 * (i % 2)})
     return rows
 
@@ -110,7 +112,7 @@ def test_verdicts_by_hand() -> None:
 def test_a_network_that_could_not_be_had_and_a_method_that_fails_say_so() -> None:
     given = works.work({"saliency": "saliency", "broken": tiny.raising}, names=("one", "two"))
     frame = works.rows(BetweenNetworks(), given)
-    assert set(frame["other"]) == {"two"}
+    assert set(frame["other_model"]) == {"two"}
     assert set(frame.loc[frame["method"] == "broken", "status"]) == {"failed"}
     assert (frame.loc[frame["method"] == "saliency", "status"] == "ok").all()
     given.others = []

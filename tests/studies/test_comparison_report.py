@@ -9,7 +9,9 @@ MEANS = {("a", "b"): 0.1, ("a", "c"): 0.9, ("b", "c"): 0.2}
 
 
 def pairs(means: dict[tuple[str, str], float]) -> pd.DataFrame:
-    lines = [{"model": "m", "metric": "ssim", "method": a, "other": b, "mean": mean} for (a, b), mean in means.items()]
+    lines = [
+        {"model": "m", "metric": "ssim", "method": a, "other_method": b, "mean": mean} for (a, b), mean in means.items()
+    ]
     table = pd.DataFrame(lines)
     beside = {"mean_low": table["mean"] - 0.1, "mean_high": table["mean"] + 0.1}
     return table.assign(**beside, unrelated_mean=0.0, unrelated_p95=0.05)

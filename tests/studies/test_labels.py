@@ -41,7 +41,15 @@ def test_labels_judge_by_the_same_rules():
     rows = rows.assign(model="linear", layer="")
     known = {"true": 0.99, "permuted": 0.1}
     gates = [
-        {"model": "linear", "other": "gate", "metric": "accuracy_test", "stage": k, "x": 1000.0, "value": v, "draw": 0}
+        {
+            "model": "linear",
+            "kind": "gate",
+            "metric": "accuracy_test",
+            "labels": k,
+            "pictures": 1000,
+            "value": v,
+            "draw": 0,
+        }
         for k, v in known.items()
     ]
     manifest = {"config": {"studies": {"labels": {"noise": NOISE}}}}
@@ -58,9 +66,11 @@ def test_labels_judge_by_the_same_rules():
 
 
 def test_a_gate_that_is_not_reached():
-    common = {"other": "gate", "model": "cnn", "draw": 0}
+    common = {"kind": "gate", "model": "cnn", "draw": 0}
     values = {("permuted", "train", 0): 0.5, ("permuted", "test", 1000): 0.11, ("true", "test", 1000): 0.93}
-    rows = [common | {"stage": s, "metric": f"accuracy_{m}", "x": n, "value": v} for (s, m, n), v in values.items()]
+    rows = [
+        common | {"labels": s, "metric": f"accuracy_{m}", "pictures": n, "value": v} for (s, m, n), v in values.items()
+    ]
     found = labels.gates(pd.DataFrame(rows))
     assert found["held"].tolist() == ["no", "yes", "no"]
     assert found["why"][0] == "permuted labels: train accuracy 0.500, needed at least 0.95"
@@ -91,8 +101,8 @@ def test_a_small_run_compares_the_network_with_its_twin(tmp_path, monkeypatch):
         studies={"labels": {"seeds": 1, "count": 50, "noise_factors": [1], "cells": [4], "against": ["cnn"]}},
     )  # fmt: skip
     rows = tiny.rows(path, tmp_path / "run").query("study == 'labels'")
-    assert set(rows["stage"]) == {"intact", "permuted", "architecture", "almost_same", "true"}
-    assert set(rows.loc[rows["stage"] == "architecture", "layer"]) == {"cnn"}
-    gates = rows[rows["other"] == "gate"]
+    assert set(rows["order"]) == {"intact", "permuted", "architecture", "almost_same", ""}
+    assert set(rows.loc[rows["order"] == "architecture", "block"]) == {"cnn"}
+    gates = rows[rows["kind"] == "gate"]
     assert len(gates) == 4  # of the first chunk alone
     assert torch.tensor(gates["value"].to_numpy()).isfinite().all()

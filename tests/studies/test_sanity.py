@@ -46,7 +46,7 @@ def test_a_part_is_a_draw_and_the_first_ones_picture_is_kept():
     assert set(drawn[0]["study"]) == {"sanity"}
     assert set(drawn[0].loc[drawn[0]["control"], "method"]) >= {"control_noise", "control_edges"}
     random = [
-        works.values(frame, "spearman_abs", method="saliency", stage="everything", other="stage") for frame in drawn
+        works.values(frame, "spearman_abs", method="saliency", order="everything", kind="stage") for frame in drawn
     ]
     assert random[0] != random[1]
     pictures = Sanity().run(given.begin(0)).pictures
@@ -76,13 +76,13 @@ def test_tables_hold_means_of_the_rows():
     mine = rows[(rows["method"] == "gradient") & (rows["metric"] == "spearman_abs")]
     nulls = tables["sanity_nulls"].query("method == 'gradient' and metric == 'spearman_abs'").set_index("kind")
     for kind in ("self", "other", "rolled"):
-        assert nulls["similarity"][kind] == pytest.approx(mine.loc[mine["other"] == kind, "value"].mean())
+        assert nulls["similarity"][kind] == pytest.approx(mine.loc[mine["kind"] == kind, "value"].mean())
     stages = tables["sanity_stages"].query(
         "method == 'gradient' and metric == 'spearman_abs' and order == 'everything'"
     )
-    line, random = stages.iloc[0], mine[mine["stage"] == "everything"]
-    assert line["similarity"] == pytest.approx(random.loc[random["other"] == "stage", "value"].mean())
-    assert line["null"] == pytest.approx(random.loc[random["other"] == "null", "value"].mean())
+    line, random = stages.iloc[0], mine[mine["order"] == "everything"]
+    assert line["similarity"] == pytest.approx(random.loc[random["kind"] == "stage", "value"].mean())
+    assert line["null"] == pytest.approx(random.loc[random["kind"] == "null", "value"].mean())
     own = nulls["similarity"]["self"]
     assert line["s"] == pytest.approx(1 - (line["similarity"] - line["null"]) / (own - line["null"]))
     assert set(tables["sanity_verdicts"]["method"]) == {"gradient", *audited.with_controls({})}

@@ -47,9 +47,9 @@ def rows(detection, alarm, with_patch=1.0, seeds=3):
     """Rows of one method: on which share of 20 pictures its map points at the patch, used and unused."""
     lines = []
     for seed in range(seeds):
-        for stage, share in (("used", detection), ("unused", alarm)):
-            common = {"model": "m", "stage": stage, "draw": seed, "status": "ok", "control": False}
-            correct = {"correct_with_patch": with_patch, "correct_without_patch": 0.1 if stage == "used" else 0.95}
+        for patch, share in (("used", detection), ("unused", alarm)):
+            common = {"model": "m", "patch": patch, "seed": seed, "status": "ok", "control": False}
+            correct = {"correct_with_patch": with_patch, "correct_without_patch": 0.1 if patch == "used" else 0.95}
             for i in range(20):
                 for metric in ("pointing", "mass_in_patch"):
                     lines.append(common | {"method": "a", "metric": metric, "value": float(i < 20 * share)})
@@ -88,7 +88,7 @@ def test_a_small_run_measures_every_method_in_both_networks(tmp_path, monkeypatc
         methods=["saliency", {"name": "tiny:raising", "label": "broken"}],
     )  # fmt: skip
     found = tiny.rows(path, tmp_path / "run").query("study == 'shortcut'")
-    assert set(found["stage"]) == {"used", "unused"}
+    assert set(found["patch"]) == {"used", "unused"}
     assert set(found.loc[found["method"] == "broken", "status"]) == {"failed"}
     assert set(found.loc[found["method"] == "", "metric"]) == {"correct_with_patch", "correct_without_patch"}
     mass = found[(found["method"] == "control_constant") & (found["metric"] == "mass_in_patch")]

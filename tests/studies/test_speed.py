@@ -26,22 +26,22 @@ def test_every_job_is_timed_each_round_in_passes_of_its_round() -> None:
         ("saliency", "captum", "batch"), ("mine", "own", "batch"), ("all methods", "own", "batch"),
         ("forward_and_gradient", "bare", "one_by_one"), ("all methods", "own", "one_by_one"),
     }  # fmt: skip
-    seconds = frame[frame["metric"] == "seconds"].set_index(["method", "implementation", "stage", "draw"])["value"]
+    seconds = frame[frame["metric"] == "seconds"].set_index(["method", "implementation", "job", "round"])["value"]
     assert set(seconds.index) == {(*job, draw) for job in jobs for draw in range(3)}
-    assert set(frame["x"]) == {4.0}
-    passes = frame[frame["metric"] == "passes"].set_index(["method", "implementation", "stage", "draw"])["value"]
+    assert set(frame["photos"]) == {4.0}
+    passes = frame[frame["metric"] == "passes"].set_index(["method", "implementation", "job", "round"])["value"]
     for (*job, draw), value in passes.items():
         bare = seconds[("forward_and_gradient", "bare", job[2], draw)]
         assert value == pytest.approx(seconds[(*job, draw)] / bare)
     assert min(works.values(frame, "seconds", method="mine")) > 0.05
-    assert min(works.values(frame, "seconds", method="all methods", stage="one_by_one")) > 4 * 0.05
+    assert min(works.values(frame, "seconds", method="all methods", job="one_by_one")) > 4 * 0.05
 
 
 def test_captums_sum_is_there_where_it_has_every_method_and_memory_is_measured() -> None:
     frame = works.rows(Speed(), works.work(["saliency", "gradient"], speed={"rounds": 2, "one_by_one": False}))
     captum = frame[(frame["implementation"] == "captum") & (frame["metric"] == "seconds")]
-    total = captum[captum["method"] == "all methods"].set_index("draw")["value"]
-    parts = captum[captum["method"] != "all methods"].groupby("draw")["value"].sum()
+    total = captum[captum["method"] == "all methods"].set_index("round")["value"]
+    parts = captum[captum["method"] != "all methods"].groupby("round")["value"].sum()
     assert total.to_dict() == pytest.approx(parts.to_dict())
     memory = frame[frame["metric"] == "peak_memory"]
     assert (memory["value"] > 0).all()

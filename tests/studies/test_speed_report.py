@@ -11,7 +11,7 @@ def table(**passes: float) -> pd.DataFrame:
     lines = []
     for method, value in passes.items():
         sides = {f"{side}_passes{end}": value for side in ("own", "captum") for end in ("", "_low", "_high")}
-        lines.append({"model": "m", "stage": "batch", "method": method.replace("_", " ")} | sides)
+        lines.append({"model": "m", "job": "batch", "method": method.replace("_", " ")} | sides)
     return pd.DataFrame(lines)
 
 
@@ -23,7 +23,7 @@ def axes(speed: pd.DataFrame, **tables: pd.DataFrame):
 
 
 def test_each_number_is_written_and_the_floor_is_drawn_where_there_is_one() -> None:
-    floor = pd.DataFrame({"model": ["m"], "stage": ["batch"], "floor": [1.4], "four_maps_passes": [1.5]})
+    floor = pd.DataFrame({"model": ["m"], "job": ["batch"], "floor": [1.4], "four_maps_passes": [1.5]})
     ax = axes(table(saliency=1.0, all_methods=1.5), speed_floor=floor)
     words = [text.get_text() for text in ax.texts]
     assert words == ["1.00", "1.50", "1.00", "1.50", "floor 1.40"]
@@ -42,6 +42,6 @@ def test_a_method_without_a_reference_has_one_mark() -> None:
 
 @pytest.mark.parametrize("lines", [0, 2])
 def test_findings_are_of_the_batch(lines: int) -> None:
-    speed = pd.concat([table(a=1.5, b=np.nan), table(c=1.0).assign(stage="one_by_one")])[: lines or None]
+    speed = pd.concat([table(a=1.5, b=np.nan), table(c=1.0).assign(job="one_by_one")])[: lines or None]
     findings = list(SECTION.findings({"speed": speed}))
     assert [(line["method"], line["verdict"]) for line in findings] == [("a", "1.50 passes")]

@@ -15,6 +15,7 @@ from suite.core.rectifiers import RectifierReport, rectifier_report
 from suite.errors import NotApplicable
 from suite.metrics.similarity import max_abs_difference, relative_l2, spearman
 from suite.reference.captum import Counterpart, LibraryDraws, counterpart
+from suite.results.schema import Keys
 from suite.studies.base import Outcome, Rows, Study, Work, as_suite_error, drawable, finite
 
 _OFF_CPU = 1e-3  # relative L2; kernels off the CPU choose their own order of summation
@@ -36,6 +37,7 @@ class Agreement(Study):
     """Rows `bit_equal` or `within_tolerance`, and how far the two maps are apart."""
 
     name: ClassVar[str] = "agreement"
+    keys: ClassVar[Keys] = {"implementation": str, "layer": str}
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         total = Cost()

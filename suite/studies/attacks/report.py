@@ -125,7 +125,7 @@ TEXTS = {
 def _verdicts(rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for line in records(rows[rows["metric"] == "audit"]):
-        about = LINES.get(line["other"])
+        about = LINES.get(line["line"])
         if about is None:
             continue
         run = line["status"] == "ok"
@@ -158,9 +158,8 @@ def _in_all(lines: pd.DataFrame) -> dict[str, str]:
 
 
 def _bounded(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of attacks within an epsilon, under the tables' names."""
-    study = rows[rows["stage"].isin(["linf", "l2"])].dropna(subset=["x"])
-    return study.rename(columns={"stage": "norm", "x": "epsilon"})
+    """The rows of attacks within an epsilon."""
+    return rows[rows["question"] == "curve"]
 
 
 def _success(rows: pd.DataFrame) -> pd.DataFrame:
@@ -201,19 +200,18 @@ def _minimal(rows: pd.DataFrame) -> pd.DataFrame:
         percents = (10, 25, 50, 75, 90)
         return {"n": len(group)} | {f"q{q}": values.quantile(q / 100, interpolation="lower") for q in percents}
 
-    least = rows[rows["metric"] == "minimal_epsilon"].rename(columns={"stage": "norm"})
-    return summarise(least, ["model", "norm", "method"], line)
+    return summarise(rows[rows["metric"] == "minimal_epsilon"], ["model", "norm", "method"], line)
 
 
 def _targeted(rows: pd.DataFrame) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, Any]:
         values = by_metric(group)
-        made = {"epsilon": group["x"].iloc[0]} | share_with_interval("success", values["success"])
+        made = {"epsilon": group["epsilon"].iloc[0]} | share_with_interval("success", values["success"])
         made["saved_success"] = values["saved_success"].mean()
         names = [name for name in ("iterations", "l2", "linf", "ssim") if name in values]
         return made | {name: values[name].median() for name in names}
 
-    return summarise(ok(rows[rows["stage"] == "targeted"]), ["model", "method", "other"], line)
+    return summarise(ok(rows[rows["question"] == "targeted"]), ["model", "method", "goal"], line)
 
 
 def _confusion(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
@@ -230,9 +228,10 @@ def _confusion(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
 
 
 def _transfer(rows: pd.DataFrame) -> pd.DataFrame:
-    study = ok(rows[rows["metric"] == "transfer_success"]).rename(columns={"x": "epsilon"})
-    by = ["model", "method", "other", "epsilon"]
-    return summarise(study, by, lambda group: share_with_interval("success", group["value"]))
+    by = ["model", "method", "other_model", "epsilon"]
+    return summarise(
+        ok(rows[rows["metric"] == "transfer_success"]), by, lambda group: share_with_interval("success", group["value"])
+    )
 
 
 _OF_MAPS = (
@@ -243,13 +242,13 @@ _OF_MAPS = (
 
 def _maps(rows: pd.DataFrame) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, Any]:
-        wide = group.pivot(index="image", columns="stage", values="value").reindex(columns=["attack", "noise"])
+        wide = group.pivot(index="image", columns="images", values="value").reindex(columns=["attack", "noise"])
         made = mean_with_interval("attack", wide["attack"].dropna()) | mean_with_interval(
             "noise", wide["noise"].dropna()
         )
         return made | mean_with_interval("attack_less_noise", (wide["attack"] - wide["noise"]).dropna())
 
-    return summarise(ok(rows[rows["metric"].isin(_OF_MAPS)]), ["metric", "model", "other", "method"], line)
+    return summarise(ok(rows[rows["metric"].isin(_OF_MAPS)]), ["metric", "model", "attack", "method"], line)
 
 
 def _alignment(rows: pd.DataFrame) -> pd.DataFrame:
@@ -264,7 +263,7 @@ def _limits(rows: pd.DataFrame) -> pd.DataFrame:
         means = group.groupby("metric")["value"].mean()
         return {"n": group["image"].nunique(), **means.reindex(names)}
 
-    return summarise(ok(rows[rows["stage"].isin(["swept", "past"])]), ["model", "stage", "x"], line)
+    return summarise(ok(rows[rows["question"].isin(["swept", "past"])]), ["model", "question", "step_size", "steps"], line)
 
 
 def _agreement(rows: pd.DataFrame) -> pd.DataFrame:
@@ -274,7 +273,7 @@ def _agreement(rows: pd.DataFrame) -> pd.DataFrame:
         made |= {f"{name}_n": int(values[name].sum()) for name in ("bit_equal", "verdict_equal", "unequal_pixels")}
         return made | {name: values[name].median() for name in ("own_l2", "library_l2", "own_linf", "library_linf")}
 
-    study = ok(rows[rows["stage"] == "agreement"]).rename(columns={"x": "epsilon"})
+    study = ok(rows[rows["question"] == "agreement"])
     return summarise(study, ["model", "method", "epsilon"], line)
 
 
@@ -293,13 +292,13 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
         text += "of noise the share of its draws that fool; 95% intervals over photos."
         yield Plot(f"attacks-curve-{model}-{norm}", text, partial(_curve, table, norm))
     least = rows[rows["metric"] == "minimal_epsilon"]
-    for (model, norm), table in groups(least, "model", "stage"):
+    for (model, norm), table in groups(least, "model", "norm"):
         text = f"The smallest epsilon that fools, an upper bound, on {model}, in {_NORMS[norm]}; a dot a photo."
         yield Plot(f"attacks-minimal-{model}-{norm}", text, partial(_least, table, norm))
-    for (model, other), table in groups(tables.get("attacks_maps", pd.DataFrame()), "model", "other"):
-        text = f"How much of each map is left on {model} ({other}), and under noise of the same size; 1 is all."
+    for (model, attack), table in groups(tables.get("attacks_maps", pd.DataFrame()), "model", "attack"):
+        text = f"How much of each map is left on {model} ({attack}), and under noise of the same size; 1 is all."
         left = table[table["metric"] == "map_spearman"]
-        yield Plot(f"attacks-maps-{model}-{other}", text, partial(_moved, left))
+        yield Plot(f"attacks-maps-{model}-{attack}", text, partial(_moved, left))
 
 
 def _findings(tables: Tables) -> Iterable[dict[str, Any]]:
@@ -392,6 +391,7 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
 SECTION = Section(
     study="attacks",
     title="How easily is the network fooled, and is the attack sound?",
+    order=("question", "step_size", "steps", "method", "attack", "goal", "other_model"),
     question="Fooled by how little?",
     of_network=True,
     texts=TEXTS,
@@ -409,7 +409,6 @@ SECTION = Section(
         "alignment": "alignment [95%]",
         "saved_success": "as saved",
         "photos_fooled": "photos fooled",
-        "other": "target, network or attack",
         "bit_equal_n": "bit-equal",
         "verdict_equal_n": "verdict equal",
         "unequal_pixels_n": "unequal pixels",

@@ -29,7 +29,7 @@ from suite.metrics.localisation import filled
 from suite.metrics.similarity import spearman, ssim, top_overlap
 from suite.reference.torchattacks import run_pair, verdicts_of
 from suite.results.columns import Block
-from suite.results.schema import row
+from suite.results.schema import Keys
 from suite.studies.attacks.config import AttacksConfig
 from suite.studies.base import Outcome, Rows, Study, Work, drawable, finite, magnitude
 
@@ -45,6 +45,10 @@ class Attacks(Study):
     """Security curves, minimal epsilon, targets, transfer, maps under attack, the naive attack's limits, the audit."""
 
     name: ClassVar[str] = "attacks"
+    keys: ClassVar[Keys] = {
+        "question": str, "norm": str, "epsilon": float, "implementation": str, "attack": str, "images": str,
+        "other_model": str, "goal": str, "step_size": float, "steps": int, "line": str,
+    }  # fmt: skip
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         """At most, without the audit: an image that is fooled leaves, so that a run takes about a tenth of it."""
@@ -137,7 +141,7 @@ class _Chunk:
         """Ascending epsilons; what is fooled stays fooled, for its image lies within every larger ball too."""
         left = self.right
         for epsilon in _radii(self.settings, method):
-            fields = {"stage": method.ball, "x": epsilon, "control": method.control}
+            fields = {"question": "curve", "norm": method.ball, "epsilon": epsilon, "control": method.control}
             never, why = torch.full((len(self.wrong),), torch.nan), "the network has this photo wrong before any attack"
             self._add(self.wrong, label, {"success": never}, **fields, undefined=why)
             fooled, why = self.right[~torch.isin(self.right, left)], "fooled within a smaller epsilon"
@@ -171,7 +175,7 @@ class _Chunk:
 
         first, largest = (1 / 255, 1.0) if in_the_box else (1.0, 100.0)
         least, _ = minimal_epsilon(attempt, self.work.images[self.right], first=first, largest=largest, tolerance=0.1)
-        fields = {"stage": pgd.ball, "undefined": f"not fooled at {largest:g}"}
+        fields = {"question": "minimal", "norm": pgd.ball, "undefined": f"not fooled at {largest:g}"}
         self._add(self.right, label, {"minimal_epsilon": least}, **fields)
 
     def _agreement(self, label: str, method: Attack) -> None:
@@ -191,7 +195,7 @@ class _Chunk:
         for side, images in (("own", own.images), ("library", reference)):
             difference = (images - work.images).double().flatten(1)
             values |= {f"{side}_l2": difference.norm(dim=1), f"{side}_linf": difference.norm(p=torch.inf, dim=1)}
-        self._add(self.everyone, label, values, implementation="torchattacks", x=epsilon, stage="agreement")
+        self._add(self.everyone, label, values, implementation="torchattacks", epsilon=epsilon, question="agreement")
 
     def _transfer(self, label: str, result: AttackResult) -> None:
         """The adversarial images given to the run's other networks, where these have the photo right."""
@@ -200,27 +204,28 @@ class _Chunk:
             before = other.scores[self.right].argmax(1) == truth
             after = predict(other.model, result.images).argmax(1) != truth
             values = {"transfer_success": after.double().masked_fill(~before, torch.nan)}
-            self._add(self.right, label, values, other=other.model.card.name, x=self.settings.at, undefined=why)
+            fields = {"question": "transfer", "other_model": other.model.card.name, "epsilon": self.settings.at}
+            self._add(self.right, label, values, **fields, undefined=why)
 
     def _explain(self, images: Tensor, targets: Tensor) -> Maps:
         work = self.work
         return attribute_each(work.model, images, targets, work.methods, ids=self._ids(self.right))
 
-    def _maps(self, other: str, attacked: AttackResult, noise: AttackResult) -> Maps:
+    def _maps(self, name: str, attacked: AttackResult, noise: AttackResult) -> Maps:
         """How far maps move under attack and under noise of its size, and where the perturbation lies; the maps."""
         work, right = self.work, self.right
         images = {"attack": attacked.images, "noise": noise.images}
-        of_label = {stage: self._explain(moved, work.targets[right]) for stage, moved in images.items()}
+        of_label = {by: self._explain(moved, work.targets[right]) for by, moved in images.items()}
         of_prediction = self._explain(attacked.images, attacked.prediction)
-        pushes = {stage: (moved - work.images[right]).abs().sum(1) for stage, moved in images.items()}
-        self._in_object(other, pushes)
+        pushes = {by: (moved - work.images[right]).abs().sum(1) for by, moved in images.items()}
+        self._in_object(name, pushes)
         for label, intact in work.maps.items():
             results = [intact, of_label["attack"][label], of_label["noise"][label], of_prediction[label]]
             maps = [result for result in results if isinstance(result, Tensor)]
             if len(maps) < len(results):
                 continue
             before, *after, aimed = (magnitude(m, work.size) for m in (maps[0][right], *maps[1:]))
-            for (stage, push), moved in zip(pushes.items(), after, strict=True):
+            for (moved_by, push), moved in zip(pushes.items(), after, strict=True):
                 values = {
                     "map_spearman": spearman(before, moved),
                     "map_top10_overlap": top_overlap(before, moved),
@@ -228,34 +233,34 @@ class _Chunk:
                     "energy_in_source_map": _energy_inside(push, _top(before)),
                     "energy_in_target_map": _energy_inside(push, _top(aimed)),
                 }
-                self._add(right, label, values, stage=stage, other=other)
+                self._add(right, label, values, question="maps", attack=name, images=moved_by)
         return of_label["attack"]
 
-    def _in_object(self, other: str, pushes: Mapping[str, Tensor]) -> None:
+    def _in_object(self, name: str, pushes: Mapping[str, Tensor]) -> None:
         """The share of the perturbation in the object's boxes; spread evenly, it is the share of their area."""
         if self.work.objects is None:
             return
         boxes = [self.work.objects[i] for i in self.right.tolist()]
         masks = [filled([] if isinstance(some, SuiteError) else some, self.work.size) for some in boxes]
         inside, why = torch.stack(masks).to(self.work.images.device), "the photo has no box, or one that is all of it"
-        for stage, push in pushes.items():
-            values = {"energy_in_object": _energy_inside(push, inside)}
-            self._add(self.right, "", values, stage=stage, other=other, undefined=why)
+        for moved_by, push in pushes.items():
+            values, fields = {"energy_in_object": _energy_inside(push, inside)}, {"attack": name, "images": moved_by}
+            self._add(self.right, "", values, question="maps", **fields, undefined=why)
 
     def _alignment(self) -> None:
         """Whether maps follow what is bright in the picture: on digits, the digit (after Etmann et al. 2019)."""
         bright = luminance(self.work.images)[:, 0]
         for label, comparable in self.work.comparable.items():
-            self._add(self.everyone, label, {"alignment": spearman(comparable.maps, bright)}, stage="clean")
+            self._add(self.everyone, label, {"alignment": spearman(comparable.maps, bright)}, question="alignment")
 
     def _targeted(self, label: str, pgd: PGD) -> None:
         classes, at = self.work.model.card.classes, self.settings.at
         for aim in map(classes.resolve, self.settings.targets):
             index = self.right[self.work.targets[self.right] != aim]
             if len(index):
-                fields = {"other": classes.name(aim), "stage": "targeted"}
+                fields = {"goal": classes.name(aim), "question": "targeted"}
                 result = self._attack(replace(pgd, early_stop=True), at, index, targets=aim)
-                self._add(index, label, _numbers(result, _BRIEF), x=at, **fields)
+                self._add(index, label, _numbers(result, _BRIEF), epsilon=at, **fields)
                 result = self._attack(Fooling(), None, index, targets=aim)
                 self._add(index, "fooling", _numbers(result, _BRIEF), **fields)
                 self._keep(index, result, f"fooling image, aimed at {classes.name(aim)}")
@@ -266,7 +271,7 @@ class _Chunk:
         aim = self.work.scores.argmin(1)
         for eta in (0.1, 0.5, 1.0, 10.0, 100.0):
             result = self._attack(Fooling(recipe="cs231n", eta=eta, steps=20), None, everyone, targets=aim)
-            self._add(everyone, "fooling", _numbers(result, _BRIEF), stage="swept", x=eta)
+            self._add(everyone, "fooling", _numbers(result, _BRIEF), question="swept", step_size=eta)
         current, scores, taken = images, self.work.scores, 0
         radius, ids = images.new_zeros(len(images)), self._ids(everyone)
         for steps in (0, 1, 3, 10, 20):
@@ -280,7 +285,7 @@ class _Chunk:
             }
             if min(self.work.size) >= 11:
                 values["ssim"] = ssim(luminance(images)[:, 0], luminance(current.clamp(0, 1))[:, 0], data_range=1.0)
-            self._add(everyone, "fooling", values, stage="past", x=float(steps))
+            self._add(everyone, "fooling", values, question="past", steps=steps)
 
     def _audit(self, label: str, pgd: PGD) -> None:
         work, right, at = self.work, self.right, self.settings.at
@@ -288,11 +293,16 @@ class _Chunk:
         images, labels = work.images[right], work.targets[right]
         audit = Audit(work.model, images, labels, self._ids(right), at, pgd, few, work.config.seed)
         for line, (value, note) in audit.run().items():
-            fields = work.place(Attacks.name, label) | {"metric": "audit", "x": at, "other": line}
+            fields = work.place(Attacks.name, label) | {
+                "metric": "audit",
+                "question": "audit",
+                "epsilon": at,
+                "line": line,
+            }
             fields |= {"control": line.startswith("control"), "message": note}
             if value is None:
                 fields |= {"status": "not_applicable", "message": f"not run: {note}"}
-            self.rows.append(row(**fields, value=np.nan if value is None else value))
+            self.rows.append(fields | {"value": np.nan if value is None else value})
 
     def _keep(self, index: Tensor, result: AttackResult, title: str, moved: Maps | None = None) -> None:
         """For the report: photo and adversarial image as saved, what the network sees in these, and maps of both."""

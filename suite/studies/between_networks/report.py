@@ -17,7 +17,7 @@ from suite.report.words import as_words
 
 SHARPER = {"entropy": -1, "gini": 1, "largest_component_mass": 1}  # the sign that says sharper
 _AXES = {"entropy": "less entropy", "gini": "higher Gini", "largest_component_mass": "more in one region"}
-_KEYS = ["model", "other", "method"]
+_KEYS = ["model", "other_model", "method"]
 TEXTS = {
     "between_networks_verdicts": (
         "Are the larger network's maps sharper?",
@@ -41,11 +41,11 @@ TEXTS = {
 
 def _agreement(rows: pd.DataFrame, pair: tuple[str, str]) -> Iterable[dict[str, Any]]:
     """How alike the pair's maps of one photo are, and whether more than those of two photos."""
-    mine = rows[rows["model"].isin(pair) & rows["other"].isin(pair)]
+    mine = rows[rows["model"].isin(pair) & rows["other_model"].isin(pair)]
     for (metric, method), part in groups(mine, "metric", "method"):
         same, apart = (
-            part[part["stage"] == stage].groupby("image")["value"].mean()
-            for stage in ("same_photo", "unrelated_photos")
+            part[part["pairing"] == pairing].groupby("image")["value"].mean()
+            for pairing in ("same_photo", "unrelated_photos")
         )
         both = same.index.intersection(apart.index)
         beyond = "yes" if paired_test(same[both], apart[both]).low > 0 else "no"
@@ -81,7 +81,7 @@ def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
     weights = {model: about.get("weights") or 0 for model, about in manifest["models"].items()}
     rows = ok(rows)
     mine, theirs = (rows[rows["study"] == study] for study in ("between_networks", "sharpness"))
-    known = {*mine["model"], *mine["other"]}
+    known = {*mine["model"], *mine["other_model"]}
     pairs = list(combinations(sorted(known, key=lambda model: (-weights[model], model)), 2))  # the larger first
     alike = pd.DataFrame([line for pair in pairs for line in _agreement(mine, pair)])
     sharper = pd.DataFrame([line for pair in pairs for line in _sharpness(theirs, pair)])
@@ -105,20 +105,21 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
         yield Plot("between-networks-sharpness", text, partial(_differences, tables["between_networks_sharpness"]))
     for metric, table in groups(tables.get("between_networks", pd.DataFrame()), "metric"):
         text = f"{MEASURES[metric]} of networks' maps of one photo: mean and 95% interval, beside unrelated photos."
-        draw = partial(draw_pairs, table, MEASURES[metric], "{method}: {model} · {other}", 18)
+        draw = partial(draw_pairs, table, MEASURES[metric], "{method}: {model} · {other_model}", 18)
         yield Plot(f"between-networks-{metric}", text, draw)
 
 
 def _differences(table: pd.DataFrame) -> Figure:
     methods = list(dict.fromkeys(table["method"]))
-    pairs = list(dict.fromkeys(zip(table["model"], table["other"], strict=True)))
+    pairs = list(dict.fromkeys(zip(table["model"], table["other_model"], strict=True)))
     height = 1.5 + 0.16 * len(methods) * (1.5 + len(pairs))
     figure, axes = canvas(height, 1, len(SHARPER), width=WIDTH * 1.25, sharey=True)
     for ax, (metric, sign) in zip(axes, SHARPER.items(), strict=True):
         part = table[table["metric"] == metric]
         part = part.assign(**{end: part[end] * sign for end in ("mean", "mean_low", "mean_high")})
         parts = {
-            f"{label(a, 24)} less {label(b, 24)}": part[(part["model"] == a) & (part["other"] == b)] for a, b in pairs
+            f"{label(a, 24)} less {label(b, 24)}": part[(part["model"] == a) & (part["other_model"] == b)]
+            for a, b in pairs
         }
         draw_parts(ax, methods, parts)
         ax.axvline(0, color=INK, lw=1, ls=":")
@@ -155,6 +156,7 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
 SECTION = Section(
     study="between_networks",
     title="Are a larger network's maps sharper, and do networks look at the same places?",
+    order=("method", "other_model"),
     texts=TEXTS,
     tables=_tables,
     plots=_plots,
@@ -165,5 +167,5 @@ SECTION = Section(
         "less sharp": "is less sharp on the larger network.",
         "unclear": "is not clearly sharper on either network.",
     },
-    headers={"other": "against", "mean": "mean [95%]", "unrelated_p95": "unrelated 95th percentile"},
+    headers={"other_model": "against", "mean": "mean [95%]", "unrelated_p95": "unrelated 95th percentile"},
 )

@@ -7,6 +7,7 @@ from suite.attribution.base import Attribution
 from suite.config import RunConfig
 from suite.core.passes import Cost
 from suite.errors import NotApplicable, SuiteError
+from suite.results.schema import Keys
 from suite.studies.base import Outcome, Rows, Study, Work
 
 
@@ -18,6 +19,7 @@ class BetweenNetworks(Study):
     """
 
     name: ClassVar[str] = "between_networks"
+    keys: ClassVar[Keys] = {"other_model": str, "pairing": str}
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         return Cost()  # the other networks' maps are those of their own items
@@ -30,16 +32,18 @@ class BetweenNetworks(Study):
                 missing = [w.maps[label] for w in (work, other) if label not in w.comparable]
                 if missing:
                     why = cast(SuiteError, missing[0])
-                    rows += work.unavailable_rows(self.name, label, "spearman", why, other=name, stage="same_photo")
+                    rows += work.unavailable_rows(
+                        self.name, label, "spearman", why, other_model=name, pairing="same_photo"
+                    )
                     continue
-                for stage, partner in work.pairings().items():
+                for pairing, partner in work.pairings().items():
                     for metric, values, undefined in work.comparable[label].compare(other.comparable[label], partner):
-                        fields = {"other": name, "stage": stage, "undefined": undefined}
+                        fields = {"other_model": name, "pairing": pairing, "undefined": undefined}
                         rows += work.rows(self.name, label, metric, values, **fields)
         here = {work.model.card.name, *(other.model.card.name for other in work.others)}
         for title in (part.title for part in work.config.models if part.title not in here):
             apart = NotApplicable(f"{title} takes photos at another size, or could not be had")
-            rows += work.unavailable_rows(self.name, "", "spearman", apart, other=title, stage="same_photo")
+            rows += work.unavailable_rows(self.name, "", "spearman", apart, other_model=title, pairing="same_photo")
         return Outcome(rows)
 
 

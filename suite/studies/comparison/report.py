@@ -29,36 +29,36 @@ def comparison(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     rank = {label: place for place, label in enumerate(manifest.get("methods", {}))}
     pairs = [
         sorted(pair, key=lambda name: (rank.get(name, len(rank)), name))
-        for pair in zip(study["method"], study["other"], strict=True)
+        for pair in zip(study["method"], study["other_method"], strict=True)
     ]
-    study = study.assign(method=[a for a, _ in pairs], other=[b for _, b in pairs])
+    study = study.assign(method=[a for a, _ in pairs], other_method=[b for _, b in pairs])
 
     def line(group: pd.DataFrame) -> dict[str, Any]:
-        same = group[group["stage"] == "same_photo"].groupby("image")["value"].mean()
-        apart = group.loc[group["stage"] == "unrelated_photos", "value"]
+        same = group[group["pairing"] == "same_photo"].groupby("image")["value"].mean()
+        apart = group.loc[group["pairing"] == "unrelated_photos", "value"]
         beside = {"unrelated_n": len(apart), "unrelated_mean": apart.mean(), "unrelated_p95": apart.quantile(0.95)}
         return mean_with_interval("mean", same) | beside
 
-    return summarise(study, ["model", "metric", "method", "other"], line)
+    return summarise(study, ["model", "metric", "method", "other_method"], line)
 
 
 def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
     for (model, metric), pairs in groups(tables.get("comparison", pd.DataFrame()), "model", "metric"):
-        pairs = pairs[pairs["method"] != pairs["other"]].dropna(subset=["mean"])
+        pairs = pairs[pairs["method"] != pairs["other_method"]].dropna(subset=["mean"])
         if pairs.empty:
             continue
         words = MEASURES.get(metric, as_words(metric))
         text = f"{words}, {model}: how alike the methods' maps of the same photo are; neighbours are most alike."
         yield Plot(f"heatmap-{model}-{metric}", text, partial(_heatmap, pairs, metric))
         text = f"{words}, {model}: mean and 95% interval for each pair, beside the level that unrelated photos reach."
-        yield Plot(f"pairs-{model}-{metric}", text, partial(draw_pairs, pairs, words, "{method} · {other}", 20))
+        yield Plot(f"pairs-{model}-{metric}", text, partial(draw_pairs, pairs, words, "{method} · {other_method}", 20))
 
 
 def _heatmap(pairs: pd.DataFrame, metric: str) -> Figure:
     from scipy.cluster.hierarchy import dendrogram, leaves_list, linkage
     from scipy.spatial.distance import squareform
 
-    values = square(pairs, "method", "other", "mean")
+    values = square(pairs, "method", "other_method", "mean")
     distance = np.nan_to_num(1 - values.to_numpy(), nan=2.0)  # without a value: as far apart as any pair can be
     tree = linkage(squareform(np.clip(distance, 0, None), checks=False), method="average", optimal_ordering=True)
     order = leaves_list(tree)
@@ -76,11 +76,12 @@ def _heatmap(pairs: pd.DataFrame, metric: str) -> Figure:
 SECTION = Section(
     study="comparison",
     title="Do the methods agree with each other?",
+    order=("method", "other_method"),
     texts=TEXTS,
     tables=lambda rows, manifest: {"comparison": comparison(rows, manifest)},
     plots=_plots,
     headers={
-        "other": "with",
+        "other_method": "with",
         "mean": "mean [95%]",
         "unrelated_p95": "unrelated 95th percentile",
         "unrelated_mean": "unrelated mean",

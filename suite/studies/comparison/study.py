@@ -9,6 +9,7 @@ from torch import Tensor
 from suite.attribution.base import Attribution
 from suite.config import RunConfig
 from suite.core.passes import Cost
+from suite.results.schema import Keys
 from suite.studies.base import Outcome, Rows, Study, Work
 
 
@@ -21,6 +22,7 @@ class Comparison(Study):
     """
 
     name: ClassVar[str] = "comparison"
+    keys: ClassVar[Keys] = {"other_method": str, "pairing": str}
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         return Cost()
@@ -29,12 +31,12 @@ class Comparison(Study):
         maps = work.comparable
         rows: Rows = []
         for a, b in combinations_with_replacement(maps, 2):
-            for stage, partner in work.pairings().items():
+            for pairing, partner in work.pairings().items():
                 for metric, values, why in maps[a].compare(maps[b], partner) if a != b or partner else ():
-                    rows += work.rows(self.name, a, metric, values, other=b, stage=stage, undefined=why)
+                    rows += work.rows(self.name, a, metric, values, other_method=b, pairing=pairing, undefined=why)
         for label, result in work.maps.items():
             if not isinstance(result, Tensor):
-                rows += work.unavailable_rows(self.name, label, "spearman", result, stage="same_photo")
+                rows += work.unavailable_rows(self.name, label, "spearman", result, pairing="same_photo")
         return Outcome(rows, work.pictures("agreement"))
 
 

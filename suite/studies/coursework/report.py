@@ -96,7 +96,7 @@ class Answers:
     def captum_layers(self) -> Answer:
         verdict, captum = self._captum(LAYERS)
         pairs = self.find("comparison", metric="spearman", method=("grad_cam", "layer_conductance"))
-        pairs = pairs[pairs["other"].isin(["layer_conductance", "neuron_gradient"]) & (pairs["n"] > 0)]
+        pairs = pairs[pairs["other_method"].isin(["layer_conductance", "neuron_gradient"]) & (pairs["n"] > 0)]
         words = in_words(pairs, "{method} with {other} {mean:.2f}", ", ")
         return verdict, f"{captum}. Spearman of |maps| of one photo: {words}"
 
@@ -116,7 +116,7 @@ class Answers:
     def summed_scores(self) -> Answer:
         gain = self.find("speed_batching", method="all methods")["gain"].iloc[0]
         bare = self.find("speed_batching", method="forward_and_gradient")["gain"].iloc[0]
-        size = float(self.find("speed", stage="batch", method="all methods")["x"].iloc[0])
+        size = float(self.find("speed", job="batch", method="all methods")["photos"].iloc[0])
         words = f"one backward does give all gradients, {gain:.2f} times as fast as photo by photo (a bare pass "
         words += f"{bare:.2f}): a factor, at most the batch's {size:.0f}, and nothing exponential"
         return BROKE if gain <= size else HELD, words
@@ -136,7 +136,7 @@ class Answers:
         return judged(parts), in_words(lines.assign(levels=lines["linf"] * 255), form)
 
     def perturbation(self) -> Answer:
-        of = {"other": "fooling image", **SQUEEZE}
+        of = {"attack": "fooling image", **SQUEEZE}
         lines = [self.find("attacks_maps", metric="energy_in_object", **of).iloc[0]]
         for metric in ("energy_in_source_map", "shows_perturbation"):
             lines.append(self.find("attacks_maps", metric=metric, method="saliency", **of).iloc[0])

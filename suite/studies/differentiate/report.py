@@ -73,16 +73,16 @@ def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
                 line = {"model": model, "method": name} | mean_with_interval("other_classes", shares[name])
                 line |= mean_with_interval("relative_norm", norms[name]) | {"smallest_norm": norms[name].min()}
                 made["differentiate"].append(line)
-        signed, sizes = (_values(mine, name, "method", "other") for name in ("spearman", "spearman_magnitude"))
+        signed, sizes = (_values(mine, name, "method", "other_quantity") for name in ("spearman", "spearman_magnitude"))
         for (a, b), values in signed.items():
-            line = {"model": model, "method": a, "other": b} | mean_with_interval("spearman", values)
+            line = {"model": model, "method": a, "other_quantity": b} | mean_with_interval("spearman", values)
             made["differentiate_pairs"].append(line | mean_with_interval("spearman_magnitude", sizes[a, b]))
-        for (stage, x), values in _values(mine, "linear_error", "stage", "x").items():
-            line = {"model": model, "directions": _NAMES[stage], "radius": x * 255, "n": len(values)}
+        for (direction, radius), values in _values(mine, "linear_error", "direction", "radius").items():
+            line = {"model": model, "directions": _NAMES[direction], "radius": radius * 255, "n": len(values)}
             made["differentiate_linearity"].append(line | median_with_quartiles("missed", values))
         for metric in ("share_of_change", "interaction"):
-            for (method, stage), values in _values(mine, metric, "method", "stage").items():
-                line = {"model": model, "metric": metric, "method": method, "shown_on": stage, "n": len(values)}
+            for (method, example), values in _values(mine, metric, "method", "example").items():
+                line = {"model": model, "metric": metric, "method": method, "shown_on": example, "n": len(values)}
                 made["differentiate_limits"].append(line | median_with_quartiles("median", values))
         made["differentiate_verdicts"] += _verdicts(str(model), mine)
     return {name: pd.DataFrame(lines) for name, lines in made.items()}
@@ -93,7 +93,7 @@ def _verdicts(model: str, rows: pd.DataFrame) -> Iterable[dict[str, str]]:
         return {"model": model, "method": method, "measure": measure, "verdict": verdict, "reason": reason}
 
     shares, norms = _values(rows, "other_classes", "method"), _values(rows, "relative_norm", "method")
-    alike, besides = _values(rows, "spearman", "method", "other"), _values(rows, "other_probability", "metric")
+    alike, besides = _values(rows, "spearman", "method", "other_quantity"), _values(rows, "other_probability", "metric")
     surest = str(besides["other_probability"].idxmin()) if besides else ""
     at = f"where p = {1 - besides['other_probability'][surest]:.4f}" if besides else ""
     for name in filter(shares.__contains__, _QUANTITIES):
@@ -103,7 +103,7 @@ def _verdicts(model: str, rows: pd.DataFrame) -> Iterable[dict[str, str]]:
         if ("score", name) in alike:
             reason += f"; Spearman with the score's map {alike['score', name].median():.2f} (medians over photos)"
         yield line(name, "what to differentiate", ", ".join(words) or "own class alone", reason)
-    errors = _values(rows, "linear_error", "stage", "x")
+    errors = _values(rows, "linear_error", "direction", "radius")
     if errors:
         missed = {key: values.median() for key, values in errors.items()}
         told = [
@@ -115,7 +115,7 @@ def _verdicts(model: str, rows: pd.DataFrame) -> Iterable[dict[str, str]]:
         radii = {x for _, x in missed}
         verdict = "linear" if beyond > max(radii) else "linear nearby" if beyond > min(radii) else "not linear"
         yield line("score", "linearity", verdict, f"{'; '.join(told)} grey levels (medians over photos)")
-    parts = _values(rows, "share_of_change", "stage", "method")
+    parts = _values(rows, "share_of_change", "example", "method")
     if ("photo", "input_x_gradient") in parts:
         told = [f"{_NAMES[m]} {number(v.median())}" + " (toy)" * (s == "toy") for (s, m), v in parts.items()]
         saturates = abs(parts["photo", "input_x_gradient"].median() - 1) > LIMIT
@@ -185,7 +185,7 @@ def _vanishing(rows: pd.DataFrame) -> Figure:
 
 def _limits(rows: pd.DataFrame) -> Figure:
     figure, (left, right) = canvas(2.3, 1, 2)
-    parts = _values(rows, "share_of_change", "stage", "method")
+    parts = _values(rows, "share_of_change", "example", "method")
     names = [name for stage, name in parts if stage == "photo"]
     draw_strips(left, {_NAMES[name]: parts["photo", name] for name in names})
     for y, name in enumerate(names):
@@ -203,6 +203,7 @@ def _limits(rows: pd.DataFrame) -> Figure:
 SECTION = Section(
     study="differentiate",
     title="What should be differentiated, and how far does a gradient tell?",
+    order=("method", "other_quantity"),
     texts=TEXTS,
     tables=_tables,
     plots=_plots,
@@ -218,7 +219,7 @@ SECTION = Section(
         "interacts": "interacts: parts of the photo do together what no sum over pixels can say.",
     },
     headers={
-        "other": "with",
+        "other_quantity": "with",
         "other_classes": "through other classes",
         "relative_norm": "norm / score's norm",
         "smallest_norm": "smallest",

@@ -20,7 +20,7 @@ from suite.core.network import scores_of
 from suite.core.passes import Cost, predict, score
 from suite.core.state import in_use
 from suite.metrics.similarity import rank_correlation, ranks
-from suite.results.schema import row
+from suite.results.schema import Keys
 from suite.studies.base import Outcome, Rows, Study, Work, finite, magnitude
 from suite.studies.differentiate.config import DifferentiateConfig
 
@@ -51,6 +51,7 @@ class Differentiate(Study):
     """
 
     name: ClassVar[str] = "differentiate"
+    keys: ClassVar[Keys] = {"other_quantity": str, "direction": str, "radius": float, "example": str}
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         options = config.section(DifferentiateConfig)
@@ -81,7 +82,7 @@ class Differentiate(Study):
         for a, b in combinations(QUANTITIES, 2):
             for metric, ranked in (("spearman", signed), ("spearman_magnitude", sizes)):
                 alike = rank_correlation(ranked[a], ranked[b])
-                rows += work.rows(self.name, a, metric, alike, other=b, undefined=zero)
+                rows += work.rows(self.name, a, metric, alike, other_quantity=b, undefined=zero)
         return rows
 
     def _linear(self, work: Work, gradient: Tensor, radii: Sequence[float]) -> Rows:
@@ -95,7 +96,9 @@ class Differentiate(Study):
             for radius in radii:
                 change = torch.stack([_score(work, work.images + radius * d) - here for d in directions.unbind(1)])
                 error = finite((change - radius * predicted).norm(dim=0) / change.norm(dim=0))  # of (k, B)
-                rows += work.rows(self.name, "score", "linear_error", error, stage=stage, x=radius, undefined=same)
+                rows += work.rows(
+                    self.name, "score", "linear_error", error, direction=stage, radius=radius, undefined=same
+                )
         return rows
 
     def _saturation(self, work: Work, gradient: Tensor) -> Rows:
@@ -110,12 +113,12 @@ class Differentiate(Study):
         rows: Rows = []
         for name, values in maps.items():
             share = (values.double().sum((1, 2, 3)) / change).masked_fill(change == 0, torch.nan)
-            rows += work.rows(self.name, name, "share_of_change", share, stage="photo", undefined=same)
+            rows += work.rows(self.name, name, "share_of_change", share, example="photo", undefined=same)
         if work.first:
             toy, at = Saturated(), torch.full((1, 1, 1, 1), 2.0)
             for name, method in (("input_x_gradient", InputXGradient()), ("integrated_gradients", _PATH)):
-                fields = work.place(self.name, name) | {"metric": "share_of_change", "stage": "toy"}
-                rows.append(row(**fields, value=abs(float(method(toy, at, 0)))))  # of a change of 1
+                fields = work.place(self.name, name) | {"metric": "share_of_change", "example": "toy"}
+                rows.append(fields | {"value": abs(float(method(toy, at, 0)))})  # of a change of 1
         return rows
 
     def _interactions(self, work: Work, grid: int) -> Rows:

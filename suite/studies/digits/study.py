@@ -16,7 +16,8 @@ from suite.data.sources import ImageList, list_images
 from suite.errors import ConfigError
 from suite.models.load import load_model
 from suite.registry import study_part
-from suite.studies.base import Outcome, Rows, Study, Work
+from suite.results.columns import as_table, union
+from suite.studies.base import Outcome, Study, Work
 
 
 class Digits(Study):
@@ -49,14 +50,14 @@ class Digits(Study):
         classes = networks[0].card.classes
         data = inner.data
         images = list_images(data.source, classes=classes, limit=data.limit, seed=inner.seed)
-        rows: Rows = []
+        tables = []
         for first in range(0, len(images.files), data.batch_size):
             works = _works(inner, networks, images, first, work)
             for name, study in _studies(inner).items():
                 for asked in (w for w in works if w.model.card.name in inner.asked(name)):
                     for part in range(study.parts(inner)):
-                        rows += study.run(asked.begin(part)).rows
-        return Outcome(rows)
+                        tables.append(as_table(study.run(asked.begin(part)).rows, study.keys))
+        return Outcome(union(tables))
 
 
 def _works(inner: RunConfig, networks: list[Network], images: ImageList, first: int, outer: Work) -> list[Work]:

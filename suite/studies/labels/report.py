@@ -40,9 +40,9 @@ TEXTS = {
 def gates(rows: pd.DataFrame) -> pd.DataFrame:
     """What each network has learned, and whether that is what it should."""
     lines = []
-    for line in records(rows[rows["other"] == "gate"]):
-        accuracy, labels, pictures = line["value"], line["stage"], line["metric"].removeprefix("accuracy_")
-        low, high = wilson_interval(round(accuracy * line["x"]), int(line["x"]), confidence=0.99)
+    for line in records(rows[rows["kind"] == "gate"]):
+        accuracy, labels, pictures = line["value"], line["labels"], line["metric"].removeprefix("accuracy_")
+        low, high = wilson_interval(round(accuracy * line["pictures"]), int(line["pictures"]), confidence=0.99)
         needed, held = "", True
         if (labels, pictures) == (judging.PERMUTED, "train"):
             needed, held = "at least 0.95", accuracy >= 0.95
@@ -63,7 +63,7 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
     if not settings:
         return {}
     learned, verdicts, measures, between = gates(rows), [pd.DataFrame()], [pd.DataFrame()], []
-    for model, own in rows[(rows["other"] != "gate") & (rows["metric"] != "item")].groupby("model", sort=False):
+    for model, own in rows[(rows["kind"] != "gate") & (rows["metric"] != "item")].groupby("model", sort=False):
         similarities = judging.arrange(own, float(settings["noise"]))
         overall, by_measure, _ = judging.verdicts(similarities, own)
         failed = learned[(learned["model"] == model) & (learned["held"] == "no")]
@@ -72,8 +72,8 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
         verdicts.append(_one_stage(model, overall))
         measures.append(_one_stage(model, by_measure))
         for key, architecture, means in stage_similarities(similarities, own):
-            if key.stage == "architecture":
-                line = {"model": model, "method": key.method, "other": architecture, "metric": key.metric}
+            if key.order == "architecture":
+                line = {"model": model, "method": key.method, "architecture": architecture, "metric": key.metric}
                 between.append(line | means)
     tables = {
         "labels_verdicts": pd.concat(verdicts, ignore_index=True),
@@ -115,6 +115,7 @@ def _side_by_side(table: pd.DataFrame) -> Figure:
 SECTION = Section(
     study="labels",
     title="Does the map depend on what the labels meant?",
+    order=("method", "architecture"),
     question="Does the map depend on the network?",
     texts=TEXTS,
     tables=tables,

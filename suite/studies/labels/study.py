@@ -9,13 +9,13 @@ from suite.attribution.fused import plan_cost
 from suite.config import RunConfig
 from suite.core.passes import Cost
 from suite.models.blocks import blocks_of
-from suite.results.schema import row
+from suite.results.schema import Keys
 from suite.sanity.audit import RandomisationAudit, with_controls
 from suite.sanity.stages import other_networks
 from suite.sanity.verdict import PERMUTED
 from suite.studies.base import Outcome, Rows, Study, Work
 from suite.studies.labels.config import LabelsConfig
-from suite.studies.randomised import outcome_of
+from suite.studies.randomised import KEYS, outcome_of
 from suite.training.fit import Recipe, as_network, recipe_of, train
 
 TRUE = "true"  # the network trained on true labels
@@ -25,6 +25,7 @@ class Labels(Study):
     """Similarities between maps of the network and of its twin; and what each of the two had learned."""
 
     name: ClassVar[str] = "labels"
+    keys: ClassVar[Keys] = {**KEYS, "labels": str, "pictures": int}
 
     def parts(self, config: RunConfig) -> int:
         """One a seed."""
@@ -63,10 +64,12 @@ class Labels(Study):
         return outcome
 
     def _gates(self, work: Work, name: str, accuracies: Mapping[str, float]) -> Rows:
-        """Accuracies; x is the number of pictures, 0 where it does not matter."""
-        key = work.place(self.name) | {"other": "gate", "draw": work.part, "stage": name}
+        """Accuracies, and of how many pictures; 0 where that does not matter."""
+        key = work.place(self.name) | {"kind": "gate", "draw": work.part, "labels": name}
         sizes = {"train": 0.0, "test": accuracies["test_n"]}
-        return [row(**key, x=n, metric=f"accuracy_{part}", value=accuracies[part]) for part, n in sizes.items()]
+        return [
+            key | {"pictures": n, "metric": f"accuracy_{part}", "value": accuracies[part]} for part, n in sizes.items()
+        ]
 
 
 STUDY = Labels()

@@ -8,7 +8,6 @@ import torch
 from suite.attribution.base import Attribution
 from suite.config import RunConfig
 from suite.core.passes import Cost
-from suite.results.schema import row
 from suite.studies.base import Outcome, Study, Work
 
 
@@ -23,7 +22,9 @@ class Predictions(Study):
 
     def run(self, work: Work) -> Outcome:
         fields = work.place(self.name)
-        rows = [row(**fields, image=f.id, metric="correct", status="failed", message=why) for f, why in work.faults]
+        rows = [
+            fields | {"image": f.id, "metric": "correct", "status": "failed", "message": why} for f, why in work.faults
+        ]
         if not len(work.images):
             return Outcome(rows)
         confidence, top = work.scores.double().softmax(1).max(1)
@@ -32,16 +33,16 @@ class Predictions(Study):
             fields |= {"image": file.id, "target": int(work.targets[i])}
             if not bool(torch.isfinite(work.scores[i]).all()):
                 why = "the network's scores of this image hold NaN or infinity"
-                rows.append(row(**fields, metric="correct", status="failed", message=why))
+                rows.append(fields | {"metric": "correct", "status": "failed", "message": why})
                 continue
-            rows.append(row(**fields, metric="top1", value=int(top[i]), unit="class", message=note))
-            rows.append(row(**fields, metric="confidence", value=float(confidence[i]), unit="probability"))
+            rows.append(fields | {"metric": "top1", "value": int(top[i]), "unit": "class", "message": note})
+            rows.append(fields | {"metric": "confidence", "value": float(confidence[i]), "unit": "probability"})
             for metric, classes in (("correct", best[i][:1]), ("correct_top5", best[i])):
                 if file.label is None:
                     why = "the source has no label for this image"
-                    rows.append(row(**fields, metric=metric, status="not_applicable", message=why))
+                    rows.append(fields | {"metric": metric, "status": "not_applicable", "message": why})
                 else:
-                    rows.append(row(**fields, metric=metric, value=float(file.label in classes)))
+                    rows.append(fields | {"metric": metric, "value": float(file.label in classes)})
         return Outcome(rows)
 
 

@@ -92,11 +92,17 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
 def _stages(similarities: judging.Similarities, rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for key, block, means in stage_similarities(similarities, rows):
-        if key.stage != RANDOM_LOGIT:
+        if key.order != RANDOM_LOGIT:
             s = similarities.sensitivity(key)
-            line = {"method": key.method, "metric": key.metric, "order": key.stage, "x": key.number, "block": block}
+            line = {
+                "method": key.method,
+                "metric": key.metric,
+                "order": key.order,
+                "blocks": key.blocks,
+                "block": block,
+            }
             lines.append(line | means | (with_ends("s", s.value, (s.low, s.high)) if s else {}))
-    return _sorted(lines, ["metric", "method", "order", "x"])
+    return _sorted(lines, ["metric", "method", "order", "blocks"])
 
 
 def _sorted(lines: list[dict[str, Any]], by: list[str]) -> pd.DataFrame:
@@ -106,7 +112,7 @@ def _sorted(lines: list[dict[str, Any]], by: list[str]) -> pd.DataFrame:
 def _nulls(similarities: judging.Similarities) -> pd.DataFrame:
     lines = []
     for key, values in similarities.arrays.items():
-        wanted = key.kind != "stage" and (key.kind != "null" or key.stage == judging.EVERYTHING)
+        wanted = key.kind != "stage" and (key.kind != "null" or key.order == judging.EVERYTHING)
         if wanted and key.cell == judging.CELL and key.noise in (0.0, similarities.noise):
             valid = values[np.isfinite(values)]
             line: dict[str, Any] = {"method": key.method, "metric": key.metric, "kind": key.kind}
@@ -122,7 +128,7 @@ def _other_tests(similarities: judging.Similarities, rows: pd.DataFrame) -> pd.D
         by_photo = group.groupby("image")["value"].mean()
         lines.append({"method": method, "metric": metric} | mean_with_interval("mean", by_photo))
     for method in similarities.methods:
-        s = similarities.sensitivity(similarities.headline(method)._replace(stage=RANDOM_LOGIT, number=0))
+        s = similarities.sensitivity(similarities.headline(method)._replace(order=RANDOM_LOGIT, blocks=0))
         if s is not None:
             line = {"method": method, "metric": RANDOM_LOGIT}
             lines.append(line | with_ends("mean", s.value, (s.low, s.high)))
@@ -176,16 +182,16 @@ def _panel(ax: Any, table: pd.DataFrame, nulls: pd.DataFrame, methods: list[str]
     for similarity in nulls.loc[nulls["kind"] == "input", "similarity"]:
         ax.axhline(similarity, color=INK, lw=1, ls=":", label="photo × noise")
     for k, method in enumerate(methods):
-        lines, colour = table[table["method"] == method].sort_values("x"), PALETTE[k % 10]
+        lines, colour = table[table["method"] == method].sort_values("blocks"), PALETTE[k % 10]
         if lines.empty:
             continue
         own = nulls.loc[(nulls["kind"] == "self") & (nulls["method"] == method), "similarity"]
         start = own.tolist()[:1] if cascade else []
-        x, y = [0.0] * len(start) + lines["x"].tolist(), start + lines["similarity"].tolist()
+        x, y = [0.0] * len(start) + lines["blocks"].tolist(), start + lines["similarity"].tolist()
         shift = 0.08 * (k - (len(methods) - 1) / 2)
         ax.plot(np.array(x) + shift, y, color=colour, marker=MARKERS[k % 5], ms=4, lw=1.4, label=label(method))
-        ax.vlines(lines["x"] + shift, lines["similarity_low"], lines["similarity_high"], color=colour, lw=1.2)
-        ax.fill_between(lines["x"], lines["null_low"], lines["null_high"], color=colour, alpha=0.16, lw=0)
+        ax.vlines(lines["blocks"] + shift, lines["similarity_low"], lines["similarity_high"], color=colour, lw=1.2)
+        ax.fill_between(lines["blocks"], lines["null_low"], lines["null_high"], color=colour, alpha=0.16, lw=0)
 
 
 def _curve(curve: pd.DataFrame) -> Figure:

@@ -9,12 +9,13 @@ from suite.config import RunConfig
 from suite.core.passes import Cost
 from suite.errors import NotApplicable
 from suite.models.blocks import blocks_of
+from suite.results.schema import Keys
 from suite.sanity.audit import RandomisationAudit, with_controls
 from suite.sanity.score import before_last_rectifier
 from suite.sanity.stages import random_blocks
 from suite.sanity.verdict import INTACT, METRIC
 from suite.studies.base import Outcome, Study, Work
-from suite.studies.randomised import outcome_of
+from suite.studies.randomised import KEYS, outcome_of
 from suite.studies.sanity.config import SanityConfig
 
 
@@ -22,6 +23,7 @@ class Sanity(Study):
     """Similarities of maps; what they mean is worked out from the rows, by `suite.sanity.verdict`."""
 
     name: ClassVar[str] = "sanity"
+    keys: ClassVar[Keys] = KEYS
 
     def parts(self, config: RunConfig) -> int:
         """One a draw."""
@@ -43,7 +45,7 @@ class Sanity(Study):
             try:
                 model = before_last_rectifier(model, work.images)
             except NotApplicable as why:
-                key = {"other": "self", "stage": INTACT, "x": 0.0, "noise": 0.0, "cell": 0, "draw": work.part}
+                key = {"kind": "self", "order": INTACT, "blocks": 0, "noise": 0.0, "cell": 0, "draw": work.part}
                 rows = [work.unavailable_rows(self.name, label, METRIC, why, **key) for label in work.methods]
                 return Outcome([row for some in rows for row in some])
         blocks = blocks_of(model, work.images, settings.unit, settings.blocks)[::-1]

@@ -97,16 +97,16 @@ TEXTS = {
 def _named(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of known metrics with a column `measure`: metric, form, and what replaces pixels where several do."""
     scores = rows[(rows["study"] == "scores") & rows["metric"].isin(cards().keys())]
-    kinds = scores[scores["implementation"] == ""].groupby("metric")["other"].nunique()
+    kinds = scores[scores["role"] == ""].groupby("metric")["baseline"].nunique()
     several = scores["metric"].map(kinds).fillna(0) > 1
-    stage = scores["stage"].where(scores["stage"] != "probability", "")
-    name = scores["metric"].map(as_words) + stage.map(lambda s: f" ({s})" if s else "")
-    return scores.assign(measure=name + scores["other"].where(several, "").map(lambda o: f", {o}" if o else ""))
+    variant = scores["variant"].where(scores["variant"] != "probability", "")
+    name = scores["metric"].map(as_words) + variant.map(lambda s: f" ({s})" if s else "")
+    return scores.assign(measure=name + scores["baseline"].where(several, "").map(lambda o: f", {o}" if o else ""))
 
 
 def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
     named = _named(rows)
-    tested, scored = named[named["implementation"] == "self-test"], named[named["implementation"] == ""]
+    tested, scored = named[named["role"] == "self-test"], named[named["role"] == ""]
     top = ok(rows[(rows["study"] == "predictions") & (rows["metric"] == "top1")])
     missed = top.loc[top["value"] != top["target"].astype(float), ["model", "image"]].drop_duplicates()
     wrong = scored[["model", "image"]].merge(missed, how="left", indicator="which")["which"].eq("both").to_numpy()
@@ -158,7 +158,7 @@ def _measures(scored: pd.DataFrame, passed: set[tuple[str, str]]) -> list[_Measu
         card, wide = cards()[key[1]], ok(group).pivot(index="image", columns="method", values="value")
         values = {str(name): wide[name].to_numpy(float) for name in wide}
         means = {name: float(np.nanmean(values[name])) for name in card.controls if name in values}
-        decides = card.family in ("faithfulness", "localisation") and group["stage"].iloc[0] not in SIDE
+        decides = card.family in ("faithfulness", "localisation") and group["variant"].iloc[0] not in SIDE
         decides = decides and (key[0], key[2]) in passed and bool(means)
         top = [f"{name} {number(mean)}" for name, mean in means.items() if abs(mean - card.optimum) <= card.margin]
         measures.append(_Measure(key, group, values, list(means), decides, top[0] if top else ""))
@@ -173,8 +173,8 @@ def _scores(scored: pd.DataFrame, rows: pd.DataFrame, passed: set[tuple[str, str
     tests = Counter((m.key[0], method) for m in measures if m.votes for method in m.values)
     for item in measures:
         model, metric, measure = item.key
-        asked = item.card.asked if len(item.card.asked) == 1 else ()  # else the stage says which
-        names = {metric, "map", *asked, *item.rows["stage"]}
+        asked = item.card.asked if len(item.card.asked) == 1 else ()  # else the variant says which
+        names = {metric, "map", *asked, *item.rows["variant"]}
         bad = failed[(failed["model"] == model) & failed["metric"].isin(names)].groupby("method")["image"].agg(set)
         block = []
         for name, group in item.rows.groupby("method"):
@@ -182,7 +182,7 @@ def _scores(scored: pd.DataFrame, rows: pd.DataFrame, passed: set[tuple[str, str
             values = pd.Series(item.values.get(method, ()), dtype=float).dropna()
             share = item.card.span == "0 or 1" and values.isin([0, 1]).all()
             control = bool(group["control"].any())
-            line = {"model": model, "measure": measure, "metric": metric, "stage": group["stage"].iloc[0]}
+            line = {"model": model, "measure": measure, "metric": metric, "variant": group["variant"].iloc[0]}
             line |= {"method": method, "control": control, "failed": len(bad.get(method, set()) | unread[model])}
             line |= (share_with_interval if share else mean_with_interval)("mean", values)
             line |= {"trusted": (model, measure) in passed, "decides": item.decides, "ceiling": item.ceiling}
@@ -236,8 +236,8 @@ def _judged(table: pd.DataFrame) -> pd.DataFrame:
 
 def _family_of(line: dict[str, Any]) -> str:
     """Measures that share a property of the map have one vote together."""
-    if line["stage"] in ("composites", "boxes"):
-        return f"place in {line['stage']}"
+    if line["variant"] in ("composites", "boxes"):
+        return f"place in {line['variant']}"
     card = cards()[line["metric"]]
     return "removal" if card.takes == "outputs" else card.asked[0]
 
@@ -346,9 +346,9 @@ def _duel(scored: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     by_name = {info["name"]: title for title, info in reversed(manifest.get("methods", {}).items())}
     a, b = by_name.get("saliency"), by_name.get("grad_cam")
     lines: list[dict[str, Any]] = []
-    for (model, metric, measure, stage), group in groups(ok(scored), "model", "metric", "measure", "stage"):
+    for (model, metric, measure, variant), group in groups(ok(scored), "model", "metric", "measure", "variant"):
         wide = group[group["method"].isin([a, b])].pivot(index="image", columns="method", values="value").dropna()
-        if not {a, b} <= set(wide) or wide.empty or stage in SIDE:
+        if not {a, b} <= set(wide) or wide.empty or variant in SIDE:
             continue
         pair, card = (wide[a].to_numpy(float), wide[b].to_numpy(float)), cards()[metric]
         test = statistics.paired_test(*pair[:: card.sign])
@@ -368,8 +368,10 @@ def _duel(scored: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
 def _metrics(tested: pd.DataFrame, scored: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for (model, metric, measure), group in groups(scored, "model", "metric", "measure"):
-        own = tested[(tested["model"] == model) & (tested["metric"] == metric) & tested["stage"].isin(group["stage"])]
-        own = own[own["other"].isin({*group["other"], "mean"})].drop_duplicates("method")
+        own = tested[
+            (tested["model"] == model) & (tested["metric"] == metric) & tested["variant"].isin(group["variant"])
+        ]
+        own = own[own["baseline"].isin({*group["baseline"], "mean"})].drop_duplicates("method")
         wide = ok(group[~group["control"]]).pivot(index="image", columns="method", values="value").dropna()
         card = cards()[metric]
         line = {"model": model, "measure": measure, "family": card.family, "better": card.better, "range": card.span}
@@ -400,7 +402,7 @@ def _self_test(tested: pd.DataFrame, sign: int) -> str:
 def _agreement(scored: pd.DataFrame) -> pd.DataFrame:
     """Spearman's correlation of two measures over the methods of a photo, mean over photos; three methods at least."""
     lines = []
-    for model, group in groups(_by_card(ok(scored[~scored["stage"].isin(SIDE)])), "model"):
+    for model, group in groups(_by_card(ok(scored[~scored["variant"].isin(SIDE)])), "model"):
         order = list(dict.fromkeys(group["measure"]))
         group = group.assign(value=group["value"] * group["metric"].map(lambda metric: cards()[metric].sign))
         tables = []
@@ -420,7 +422,7 @@ def _agreement(scored: pd.DataFrame) -> pd.DataFrame:
 
 def _photos(scored: pd.DataFrame) -> pd.DataFrame:
     lines = []
-    for model, group in groups(ok(scored[~scored["stage"].isin(SIDE) & ~scored["control"]]), "model"):
+    for model, group in groups(ok(scored[~scored["variant"].isin(SIDE) & ~scored["control"]]), "model"):
         metrics = [m for m, card in cards().items() if card.family == "faithfulness" and (group["metric"] == m).any()]
         if not metrics:
             continue
@@ -437,7 +439,7 @@ def _photos(scored: pd.DataFrame) -> pd.DataFrame:
 def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
     main = tables.get("scores", pd.DataFrame())
     for model, everything in groups(main, "model"):
-        table = everything[~everything["stage"].isin(SIDE)].dropna(subset=["mean"])
+        table = everything[~everything["variant"].isin(SIDE)].dropna(subset=["mean"])
         text = (
             f"Methods by measures on {model}: mean, 95% interval and rank; darker is better, grey failed its self-test."
         )
@@ -500,19 +502,17 @@ def _cell(line: dict[str, Any]) -> str:
 
 
 def _curves(curves: pd.DataFrame) -> Figure:
-    panels = list(groups(curves.sort_values(["metric", "other"], kind="stable"), "metric", "other"))
+    panels = list(groups(curves.sort_values(["metric", "baseline"], kind="stable"), "metric", "baseline"))
     figure, axes = canvas(0.9 + 2.7 * len(panels), len(panels), squeeze=False)
     controls = curves.groupby("method", sort=False)["control"].any().sort_values(kind="stable")
     words = {"deletion_curve": "share deleted", "insertion_curve": "share inserted", "road_curve": "share imputed"}
-    for ax, ((metric, other), panel) in zip(axes[:, 0], panels, strict=True):
+    for ax, ((metric, baseline), panel) in zip(axes[:, 0], panels, strict=True):
         for k, (method, control) in enumerate(controls.items()):
-            at = panel[panel["method"] == method].groupby("x")["value"]
-            ends = pd.DataFrame(
-                [statistics.mean_interval(values.to_numpy(float)) for _, values in at], columns=["low", "high"]
-            )
+            at = panel[panel["method"] == method].groupby("share")["value"]
+            ends = np.reshape([statistics.mean_interval(values.to_numpy(float)) for _, values in at], (-1, 2))
             look = {"color": PALETTE[k % 10], "ls": "--" if control else "-", "lw": 1.6}
-            draw_curve(ax, list(at.groups), at.mean(), (low, high), label(str(method)), **look)
-        ax.set_xlabel(f"{words[metric]}, highest first" + (f" ({other})" if other else ""))
+            draw_curve(ax, list(at.groups), at.mean(), (ends[:, 0], ends[:, 1]), label(str(method)), **look)
+        ax.set_xlabel(f"{words[metric]}, highest first" + (f" ({baseline})" if baseline else ""))
         ax.set_ylabel("probability of the target")
         ax.set_ylim(bottom=0)
         ax.grid(True, axis="both")
@@ -578,6 +578,7 @@ def _best_and_worst(run_dir: Path, maps: Path, manifest: dict[str, Any], model: 
 SECTION = Section(
     study="scores",
     title="Are the maps faithful, stable, concentrated and well placed?",
+    order=("variant", "method"),
     question="Is the map faithful?",
     texts=TEXTS,
     tables=_tables,
@@ -587,7 +588,7 @@ SECTION = Section(
     compared=Compared(
         higher=frozenset(metric for metric, card in cards().items() if card.better == "higher"),
         lower=frozenset(metric for metric, card in cards().items() if card.better == "lower"),
-        without={"implementation": "self-test"},
+        without={"role": "self-test"},
     ),
     good=frozenset({BETTER}),
     bad=frozenset({NO_BETTER, WORSE}),

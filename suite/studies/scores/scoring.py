@@ -238,11 +238,12 @@ class Scoring:
             return torch.stack(drawn).to(images)
         return baseline(kind, images)
 
-    def _forms(self, asked: str, label: str, other: str, *outputs: TargetOutputs) -> None:
+    def _forms(self, asked: str, label: str, kind: str, *outputs: TargetOutputs) -> None:
         """The metrics of outputs, which have several forms each."""
         for metric, forms in self._values(asked, "outputs", label, *outputs):
-            for stage, values, why in forms:
-                self._add(label, metric.name, values, other=other, stage=stage, undefined=why or metric.card.undefined)
+            for variant, values, why in forms:
+                fields = {"baseline": kind, "variant": variant, "undefined": why or metric.card.undefined}
+                self._add(label, metric.name, values, **fields)
 
     def _curves(self, asked: str) -> None:
         images, deletes = self.work.images, asked == "deletion"
@@ -258,7 +259,7 @@ class Scoring:
                 curves = TargetOutputs(*(torch.cat(parts, 1) for parts in zip(first, inner, last, strict=True)))
                 self._forms(asked, label, kind, curves, self.clean, gone)
                 for share, values in zip(shares.tolist(), curves.probability.T, strict=True):
-                    self._add(label, f"{asked}_curve", values, other=kind, stage="raw", x=share)
+                    self._add(label, f"{asked}_curve", values, baseline=kind, variant="raw", share=share)
 
     def _road(self, asked: str) -> None:
         images, shares = self.work.images, torch.tensor(self.settings.removed)
@@ -274,7 +275,7 @@ class Scoring:
             outputs = self.evaluate(images, removed, imputed.view(len(images), steps, *images.shape[1:]) + noise)
             self._forms(asked, label, "", outputs, self.clean)
             for share, values in zip(self.settings.removed, outputs.probability.T, strict=True):
-                self._add(label, f"{asked}_curve", values, stage="raw", x=share)
+                self._add(label, f"{asked}_curve", values, variant="raw", share=share)
 
     @cached_property
     def subsets(self) -> tuple[Tensor, Tensor]:
@@ -370,7 +371,7 @@ class Scoring:
                 reasons[i] = ""
             for (label, metric), values in scores.items():
                 undefined = metric.card.undefined
-                self._add(label, metric.name, values, reasons, stage=f"{side}x{side}", undefined=undefined)
+                self._add(label, metric.name, values, reasons, variant=f"{side}x{side}", undefined=undefined)
 
     def _predict(self, pictures: Tensor) -> Tensor:
         """The scores of pictures of another size; not applicable where the network takes no such picture."""
@@ -422,7 +423,7 @@ class Scoring:
             scene = Scene(maps, truth, boxes, self.shuffled)
             for metric, values in self._values(asked, "scene", label, scene):
                 values, undefined = values.masked_fill(unknown, torch.nan), metric.card.undefined
-                self._add(label, metric.name, values, reasons, stage=asked, undefined=undefined)
+                self._add(label, metric.name, values, reasons, variant=asked, undefined=undefined)
 
     def _axioms(self, asked: str) -> None:
         work = self.work

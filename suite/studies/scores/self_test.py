@@ -81,14 +81,15 @@ def self_test(work: Work, settings: ScoresConfig, methods: Mapping[str, Attribut
     results: dict[tuple[str, str, str, str], list[float]] = {}
     for block in Scoring(planted, methods, chosen, boxes).all_rows():
         assert isinstance(block, Block)
-        metric, other, stage, method = (block.fields.get(key, "") for key in ("metric", "other", "stage", "method"))
+        names = ("metric", "baseline", "variant", "method")
+        metric, baseline, variant, method = (block.fields.get(name, "") for name in names)
         if not metric.endswith("_curve"):
-            results.setdefault((metric, other, stage, method), []).extend(block.values.tolist())
+            results.setdefault((metric, baseline, variant, method), []).extend(block.values.tolist())
     rows: Rows = []
-    for (metric, other, stage, label), values in results.items():
+    for (metric, baseline, variant, label), values in results.items():
         defined = [v for v in values if not np.isnan(v)]
-        columns = work.place("scores", label) | {"implementation": "self-test", "control": True}
-        columns |= {"metric": metric, "other": other, "stage": stage}
+        columns = work.place("scores", label) | {"role": "self-test", "control": True}
+        columns |= {"metric": metric, "baseline": baseline, "variant": variant}
         undefined = "undefined on all pictures of the self-test"
         rows.append(value_row(float(np.mean(defined)) if defined else np.nan, undefined, **columns))
     return rows

@@ -7,7 +7,7 @@ from suite.attribution.base import Attribution
 from suite.attribution.fused import plan_cost
 from suite.config import RunConfig
 from suite.core.passes import Cost
-from suite.results.schema import row
+from suite.results.schema import Keys
 from suite.studies.base import Outcome, Study, Work
 from suite.studies.scores.config import ScoresConfig
 from suite.studies.scores.scoring import CONTROLS, Scoring, controls_of
@@ -15,9 +15,10 @@ from suite.studies.scores.self_test import self_test
 
 
 class Scores(Study):
-    """Rows by metric (see `suite.metrics.cards`), stage (the form of it) and other (what replaces pixels)."""
+    """Rows by metric (see `suite.metrics.cards`), variant (the form of it) and baseline (what replaces pixels)."""
 
     name: ClassVar[str] = "scores"
+    keys: ClassVar[Keys] = {"role": str, "variant": str, "baseline": str, "share": float}
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         settings = config.section(ScoresConfig, ScoresConfig())
@@ -44,7 +45,7 @@ class Scores(Study):
             rows += self_test(work, settings)
             for label, method in work.methods.items():
                 passes = method.cost().forwards + method.cost().backwards
-                rows.append(row(**work.place(self.name, label), metric="passes", value=passes, unit="pass"))
+                rows.append(work.place(self.name, label) | {"metric": "passes", "value": passes, "unit": "pass"})
         return Outcome(rows, work.pictures("agreement", "comparison", "sharpness"))
 
 

@@ -38,13 +38,13 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
     good = ok(rows)
     gates = _gates(good[good["method"] == ""])
     for (model, method), group in groups(good[good["method"] != ""], "model", "method"):
-        for stage, part in group[group["metric"] == "mass_in_patch"].groupby("stage"):
-            shares = seeds_with_interval("mean", part["value"], part["draw"])
-            mass.append({"model": model, "method": method, "stage": stage} | shares)
+        for patch, part in group[group["metric"] == "mass_in_patch"].groupby("patch"):
+            shares = seeds_with_interval("mean", part["value"], part["seed"])
+            mass.append({"model": model, "method": method, "patch": patch} | shares)
         shares = {}
-        for name, stage in (("detection", "used"), ("false_alarm", "unused")):
-            part = group[(group["metric"] == "pointing") & (group["stage"] == stage)]
-            shares |= seeds_with_interval(name, (part["value"] > 0.5).astype(float), part["draw"])
+        for name, patch in (("detection", "used"), ("false_alarm", "unused")):
+            part = group[(group["metric"] == "pointing") & (group["patch"] == patch)]
+            shares |= seeds_with_interval(name, (part["value"] > 0.5).astype(float), part["seed"])
         del shares["n"]
         failed = [gate for gate in gates if gate["model"] == model and gate["held"] == "no"]
         verdict, reason = _verdict(shares, failed)
@@ -57,21 +57,21 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
 def _gates(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Whether each training uses the patch as it should."""
     gates = []
-    for (model, stage, metric, seed), group in groups(rows, "model", "stage", "metric", "draw"):
+    for (model, patch, metric, seed), group in groups(rows, "model", "patch", "metric", "seed"):
         line = share_with_interval("accuracy", group["value"], confidence=0.99)
         share, with_patch = line["accuracy"], metric == "correct_with_patch"
-        if stage == "used":
+        if patch == "used":
             held = share >= 0.95 if with_patch else line["accuracy_low"] <= 0.1 <= line["accuracy_high"]
         else:
             held = share >= 0.9 or not with_patch
-        gate = {"model": model, "stage": stage, "metric": metric, "seed": seed} | line
+        gate = {"model": model, "patch": patch, "metric": metric, "seed": seed} | line
         gates.append(gate | {"held": "yes" if held else "no"})
     return gates
 
 
 def _verdict(shares: Mapping[str, float], failed: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     if failed:
-        return WITHHELD, "{stage}: {metric} {accuracy:.3f}, seed {seed}".format(**failed[0])
+        return WITHHELD, "{patch}: {metric} {accuracy:.3f}, seed {seed}".format(**failed[0])
     if shares["seeds"] < 3:
         return judging.UNDECIDED, f"{shares['seeds']} seeds: an interval needs three"
     if shares["detection_high"] < 0.5:
@@ -101,6 +101,7 @@ def plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
 SECTION = Section(
     study="shortcut",
     title="Does the map show a shortcut that the network takes?",
+    order=("patch", "method"),
     question="Does the map depend on the network?",
     texts=TEXTS,
     tables=tables,

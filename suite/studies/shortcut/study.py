@@ -14,6 +14,7 @@ from suite.core.draws import generator_for
 from suite.core.network import Network
 from suite.core.passes import Cost
 from suite.metrics import localisation
+from suite.results.schema import Keys
 from suite.sanity.audit import with_controls
 from suite.studies.base import Outcome, Rows, Study, Work, as_suite_error, magnitude
 from suite.studies.shortcut.config import ShortcutConfig
@@ -25,6 +26,7 @@ class Shortcut(Study):
     """Mass in the patch, pointing, and whether the network is right with the patch and without."""
 
     name: ClassVar[str] = "shortcut"
+    keys: ClassVar[Keys] = {"patch": str, "seed": int}
 
     def parts(self, config: RunConfig) -> int:
         """One a seed."""
@@ -49,9 +51,9 @@ class Shortcut(Study):
         patched = _patch_classes(work)
         images, inside = plant(work.images, patched), regions(patched, work.size[0]).to(work.images.device)
         recipes = self._recipes(recipe_of(work.config, work.model.card.name), work.part)
-        for stage, targets in (("used", patched), ("unused", work.targets)):
-            network = as_network(train(recipes[stage])[0], work.model).eval().requires_grad_(False)
-            fields = {"stage": stage, "draw": work.part}
+        for patch, targets in (("used", patched), ("unused", work.targets)):
+            network = as_network(train(recipes[patch])[0], work.model).eval().requires_grad_(False)
+            fields = {"patch": patch, "seed": work.part}
             for metric, pictures in (("correct_with_patch", images), ("correct_without_patch", work.images)):
                 with torch.no_grad():
                     correct = (network(pictures).argmax(1) == targets).double()
@@ -65,7 +67,7 @@ class Shortcut(Study):
         """Where the maps of pictures with a patch are large."""
         rows: Rows = []
         methods = with_controls(work.methods)
-        ids = [f"{name} {fields['stage']} {work.part}" for name in work.ids]
+        ids = [f"{name} {fields['patch']} {work.part}" for name in work.ids]
         for label, maps in attribute_each(network, images, targets, methods, ids=ids).items():
             fields = fields | {"control": methods[label].control}
             if isinstance(maps, Exception):

@@ -13,7 +13,7 @@ from suite.report.style import INK, Figure
 from suite.report.words import as_words, number
 
 FOUR_MAPS = {"saliency", "guided_backprop", "grad_cam", "guided_grad_cam"}
-_UNIT = ["model", "stage", "x"]
+_UNIT = ["model", "job", "photos"]
 _SIDES = ["own", "captum"]
 TEXTS = {
     "speed": (
@@ -63,7 +63,7 @@ def speed_floor(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
 
     def line(group: pd.DataFrame) -> dict[str, Any] | None:
         bare = group[(group["implementation"] == "bare") & (group["metric"] == "seconds")]
-        seconds = bare.pivot_table(index="draw", columns="method", values="value")
+        seconds = bare.pivot_table(index="round", columns="method", values="value")
         if not {"forward", "forward_and_gradient"} <= set(seconds):
             return None
         f = float((seconds["forward"] / seconds["forward_and_gradient"]).median())
@@ -83,9 +83,9 @@ def speed_batching(rows: pd.DataFrame) -> pd.DataFrame:
     """Seconds a photo in one batch beside one photo at a time; `x` is the number of photos that `seconds` covers."""
     study = ok(rows)
     study = study[study["metric"] == "seconds"]
-    study = study.assign(each=study["value"] / study["x"].fillna(1))
+    study = study.assign(each=study["value"] / study["photos"].fillna(1))
     each = study.pivot_table(
-        index=["model", "method", "implementation"], columns="stage", values="each", aggfunc="median", sort=False
+        index=["model", "method", "implementation"], columns="job", values="each", aggfunc="median", sort=False
     )
     if not {"batch", "one_by_one"} <= set(each.columns):
         return pd.DataFrame()
@@ -94,7 +94,7 @@ def speed_batching(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_round(group: pd.DataFrame, metric: str) -> pd.DataFrame:
-    return group[group["metric"] == metric].pivot_table(index="draw", columns="implementation", values="value")
+    return group[group["metric"] == metric].pivot_table(index="round", columns="implementation", values="value")
 
 
 def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
@@ -106,14 +106,14 @@ def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
 
 
 def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
-    for (model, stage), table in groups(tables.get("speed", pd.DataFrame()), "model", "stage"):
-        text = f"Cost of each method on {model} ({as_words(stage)}) in bare passes: medians and the middle half."
-        yield Plot(f"cost-{model}-{stage}", text, partial(_cost, table, _floor(tables, model, stage)))
+    for (model, job), table in groups(tables.get("speed", pd.DataFrame()), "model", "job"):
+        text = f"Cost of each method on {model} ({as_words(job)}) in bare passes: medians and the middle half."
+        yield Plot(f"cost-{model}-{job}", text, partial(_cost, table, _floor(tables, model, job)))
 
 
 def _findings(tables: Tables) -> Iterable[dict[str, Any]]:
     table = tables.get("speed", pd.DataFrame())
-    for line in table[table["stage"] == "batch"].to_dict("records") if "own_passes" in table else []:
+    for line in table[table["job"] == "batch"].to_dict("records") if "own_passes" in table else []:
         if pd.isna(line["own_passes"]):
             continue
         ratio = line.get("captum_over_own", np.nan)
@@ -127,11 +127,11 @@ def _findings(tables: Tables) -> Iterable[dict[str, Any]]:
         }
 
 
-def _floor(tables: Tables, model: str, stage: str) -> float | None:
+def _floor(tables: Tables, model: str, job: str) -> float | None:
     table = tables.get("speed_floor", pd.DataFrame())
     if "four_maps_passes" not in table:
         return None
-    floors = table[(table["model"] == model) & (table["stage"] == stage)]["floor"]
+    floors = table[(table["model"] == model) & (table["job"] == job)]["floor"]
     return float(floors.iloc[0]) if len(floors) else None
 
 
@@ -158,6 +158,7 @@ def _cost(table: pd.DataFrame, floor: float | None) -> Figure:
 SECTION = Section(
     study="speed",
     title="What does it cost?",
+    order=("job", "photos", "method"),
     question="At what cost?",
     texts=TEXTS,
     tables=_tables,
@@ -168,16 +169,15 @@ SECTION = Section(
         where={"implementation": "own"},
         skipped=frozenset({"seconds", "peak_memory"}),
         averaged=(),
-        units=("draw",),
+        units=("round",),
         of_machine=True,
         margin=0.1,
     ),
     terminal={
-        "speed": ("model", "stage", "method", "own_passes", "captum_passes", "captum_over_own", "own_seconds"),
+        "speed": ("model", "job", "method", "own_passes", "captum_passes", "captum_over_own", "own_seconds"),
         "speed_floor": (),
     },
     headers={
-        "x": "photos",
         "own_passes": "own (passes)",
         "captum_passes": "Captum (passes)",
         "captum_over_own": "Captum / own",

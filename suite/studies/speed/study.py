@@ -18,7 +18,7 @@ from suite.core.network import scores_of
 from suite.core.passes import Cost, predict
 from suite.core.state import in_use
 from suite.reference.captum import counterpart
-from suite.results.schema import row
+from suite.results.schema import Keys
 from suite.studies.base import Outcome, Row, Rows, Study, Work, unavailable
 from suite.studies.speed.clock import peak_bytes, synchronise
 from suite.studies.speed.config import SpeedConfig
@@ -57,6 +57,7 @@ class Speed(Study):
     """Bare passes, own maps and Captum's, interleaved; the order turns each round, so that no job is always first."""
 
     name: ClassVar[str] = "speed"
+    keys: ClassVar[Keys] = {"implementation": str, "job": str, "photos": int, "round": int}
     once: ClassVar[bool] = True
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
@@ -89,13 +90,13 @@ class Speed(Study):
 
     def _undefined(self, work: Work) -> Rows:
         """Why a method is not timed."""
-        fields = {"implementation": "own", "stage": "batch", "x": float(len(work.images)), "metric": "seconds"}
+        fields = {"implementation": "own", "job": "batch", "photos": len(work.images), "metric": "seconds"}
         missing = {label: why for label, why in work.maps.items() if not isinstance(why, Tensor)}
-        return [row(**work.place(self.name, label), **fields, **unavailable(why)) for label, why in missing.items()]
+        return [work.place(self.name, label) | fields | unavailable(why) for label, why in missing.items()]
 
     def _row(self, work: Work, job: _Job, metric: str, value: float, unit: str, draw: int | None = None) -> Row:
-        fields = {"implementation": job.implementation, "stage": job.stage, "x": float(len(work.images)), "draw": draw}
-        return row(**work.place(self.name, job.method), **fields, metric=metric, value=value, unit=unit)
+        fields = {"implementation": job.implementation, "job": job.stage, "photos": len(work.images), "round": draw}
+        return work.place(self.name, job.method) | fields | {"metric": metric, "value": value, "unit": unit}
 
     def _jobs(self, work: Work, *, one_by_one: bool) -> list[_Job]:
         model, images, targets = work.model, work.images, work.targets

@@ -64,14 +64,14 @@ def _pictures(rows: pd.DataFrame) -> pd.DataFrame:
         judge = {"asked": group["judge"].iloc[0] == group["model"].iloc[0]}
         return judge | dict(group.set_index("metric")["value"].reindex(names)) | {"note": group["message"].iloc[0]}
 
-    study = ok(rows[rows["metric"].isin(names)]).rename(columns={"stage": "judge"})
+    study = ok(rows[rows["metric"].isin(names)])
     table = summarise(study, [*_PAIR, "judge"], line)
     return table.sort_values("asked", ascending=False, kind="stable") if len(table) else table
 
 
 def _terms(rows: pd.DataFrame) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, float]:
-        last = group[group["draw"] == group["draw"].max()].sort_values("x")["value"]
+        last = group[group["size"] == group["size"].max()].sort_values("iterations")["value"]
         return {"begin": last.iloc[0], "end": last.iloc[-1]}
 
     curve = ok(rows[rows["metric"].isin(_TERMS)]).rename(columns={"metric": "term"})
@@ -80,10 +80,10 @@ def _terms(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _class(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, Any]:
-        value = group.set_index(["stage", "metric"])["value"]
+        value = group.set_index(["picture", "metric"])["value"]
         numbers = {"class": class_name(group["target"].iloc[0], manifest), "confidence": value["photo", "confidence"]}
-        for stage in ("stylised", "noise"):
-            numbers |= {stage: value[stage, "confidence"], f"{stage}_kept": bool(value[stage, "class_kept"])}
+        for name in ("stylised", "noise"):
+            numbers |= {name: value[name, "confidence"], f"{name}_kept": bool(value[name, "class_kept"])}
         return numbers
 
     study = ok(rows[rows["metric"].isin(["confidence", "class_kept"])])
@@ -93,15 +93,15 @@ def _class(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
 def _maps(rows: pd.DataFrame) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, Any]:
         numbers: dict[str, Any] = {"control": bool(group["control"].any())}
-        for stage in ("stylised", "noise", "unrelated"):
-            numbers |= mean_with_interval(stage, group.loc[group["stage"] == stage, "value"])
+        for name in ("stylised", "noise", "unrelated"):
+            numbers |= mean_with_interval(name, group.loc[group["picture"] == name, "value"])
         return numbers
 
     return summarise(ok(rows[rows["metric"] == "map_spearman"]), ["model", "method"], line)
 
 
 def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
-    rows = rows.rename(columns={"image": "photo", "other": "painting"})
+    rows = rows.rename(columns={"image": "photo"})
     tables = {"": _pictures(rows), "_terms": _terms(rows), "_class": _class(rows, manifest), "_maps": _maps(rows)}
     return {f"style_transfer{name}": table for name, table in tables.items()}
 
@@ -117,13 +117,13 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
 
 
 def _curves(table: pd.DataFrame) -> Figure:
-    pairs = list(groups(table, "image", "other"))
+    pairs = list(groups(table, "image", "painting"))
     figure, panels = canvas(0.8 + 2.1 * len(pairs), len(pairs), squeeze=False, sharex=True)
     axes = panels[:, 0]
     for ax, ((photo, painting), part) in zip(axes, pairs, strict=True):
-        steps = part.groupby("draw")["x"].max()
+        steps = part.groupby("size")["iterations"].max()
         begin = (steps + 1).cumsum().shift(fill_value=0)
-        part = part.assign(at=part["x"] + part["draw"].map(begin))
+        part = part.assign(at=part["iterations"] + part["size"].map(begin))
         for k, (term, line) in enumerate(groups(part, "metric")):
             total = line.groupby("at")["value"].sum()
             total = total[total > 0]  # the photo's own content loss
@@ -165,6 +165,7 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
 SECTION = Section(
     study="style_transfer",
     title="Can a photo be painted, and what does that do to the maps?",
+    order=("method", "painting"),
     question="What does it look for?",
     texts=TEXTS,
     tables=_tables,

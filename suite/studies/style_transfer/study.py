@@ -21,7 +21,7 @@ from suite.core.passes import Cost, predict
 from suite.core.pixels import pixels
 from suite.data.pictures import load_picture, picture_or_stand_in
 from suite.metrics.similarity import spearman
-from suite.results.schema import row
+from suite.results.schema import Keys
 from suite.studies.base import Outcome, Row, Rows, Study, Work, as_suite_error, magnitude, unavailable, value_row
 from suite.studies.style_transfer.config import StylePairConfig, StyleTransferConfig
 from suite.synthesis.style_transfer import PRESETS, Painting, StyleTransfer, judged, make_settings, thinned, transfer
@@ -31,6 +31,7 @@ class StyleTransferStudy(Study):
     """Photos painted as paintings: loss terms, distances on held-out networks, maps before and after."""
 
     name: ClassVar[str] = "style_transfer"
+    keys: ClassVar[Keys] = {"painting": str, "judge": str, "picture": str, "layer": str, "size": int, "iterations": int}
     once: ClassVar[bool] = True  # the chunk's photos are only there for maps of unrelated photos
 
     def parts(self, config: RunConfig) -> int:
@@ -60,19 +61,19 @@ class StyleTransferStudy(Study):
         result = Painting(settings).follow(transfer(work.model, photo, painting, settings))
         notes = (result.stopped, content_note, style_note, photo_note, painting_note)
         key = {
-            "study": self.name, "model": work.model.card.name, "image": pair.content, "other": pair.style,
+            "study": self.name, "model": work.model.card.name, "image": pair.content, "painting": pair.style,
             "message": "; ".join(filter(None, notes)),
         }  # fmt: skip
         if result.stopped or result.last is None:
-            rows: Rows = [row(**key, status="failed", metric="finished")]
+            rows: Rows = [key | {"status": "failed", "metric": "finished"}]
         else:
-            rows = [row(**key, metric="finished", value=1)]
+            rows = [key | {"metric": "finished", "value": 1}]
         if result.last is None:
             return Outcome(rows)
         rows += _curve(result, key)
         for judge in (work, *work.others):
             for metric, value in judged(judge.model, photo, painting, result.last.image).items():
-                of = key | {"stage": judge.model.card.name, "metric": f"{metric}_distance"}
+                of = key | {"judge": judge.model.card.name, "metric": f"{metric}_distance"}
                 rows.append(value_row(value, "photo and painting do not differ there", **of))
         rows += _maps(work, pair, photo, result.last.image, key)
         words = {"id": pair.content, "style": pair.style, "note": key["message"], "model": work.model.card.name}
@@ -89,13 +90,13 @@ def _settings(pair: StylePairConfig) -> StyleTransfer:
 
 
 def _curve(result: Painting, key: Row) -> Rows:
-    """A row a term and point: x is the step, draw the size."""
+    """A row a term and point of the curve."""
     rows: Rows = []
     for size, step, terms in thinned(result.curve):
         for term, value in terms.items():
             metric, _, layer = term.partition(" ")
             layer = layer or (result.settings.content_layer if metric == "content" else "")
-            rows.append(row(**key, metric=metric, layer=layer, x=step, draw=size, value=value))
+            rows.append(key | {"metric": metric, "layer": layer, "iterations": step, "size": size, "value": value})
     return rows
 
 
@@ -120,27 +121,28 @@ def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, key
     images = torch.cat([before, after, (before + noise * change / noise.norm()).clamp(0, 1)])
     scores = predict(work.model, images)
     target = int(scores[0].argmax())
-    stages = ("photo", "stylised", "noise")
+    names = ("photo", "stylised", "noise")
     key = key | {"target": target}
     rows: Rows = []
     confidences = scores.double().softmax(1)[:, target].tolist()
-    for stage, top, confidence in zip(stages, scores.argmax(1).tolist(), confidences, strict=True):
-        rows.append(row(**key, stage=stage, metric="confidence", value=confidence, unit="probability"))
-        rows.append(row(**key, stage=stage, metric="class_kept", value=top == target, control=stage == "noise"))
+    for name, top, confidence in zip(names, scores.argmax(1).tolist(), confidences, strict=True):
+        of = key | {"picture": name}
+        rows.append(of | {"metric": "confidence", "value": confidence, "unit": "probability"})
+        rows.append(of | {"metric": "class_kept", "value": top == target, "control": name == "noise"})
     size = (images.shape[2], images.shape[3])
-    ids = [f"{pair.content} {pair.style} {stage}" for stage in stages]
+    ids = [f"{pair.content} {pair.style} {name}" for name in names]
     for label, result in attribute_each(work.model, images, target, work.methods, ids=ids).items():
         of = key | {"method": label, "metric": "map_spearman"}
         if not isinstance(result, Tensor):
-            rows.append(row(**of | unavailable(as_suite_error(f"method {label!r}", result))))
+            rows.append(of | unavailable(as_suite_error(f"method {label!r}", result)))
             continue
         maps = magnitude(result, size)
-        values = dict(zip(stages[1:], spearman(maps[:1].expand(2, *size), maps[1:]).tolist(), strict=True))
+        values = dict(zip(names[1:], spearman(maps[:1].expand(2, *size), maps[1:]).tolist(), strict=True))
         if label in work.comparable:
             others = work.comparable[label].maps[work.targets != target]
             values["unrelated"] = float(spearman(maps[:1].expand_as(others), others).nanmean())
-        for stage, value in values.items():
-            of |= {"stage": stage, "control": work.methods[label].control}
+        for name, value in values.items():
+            of |= {"picture": name, "control": work.methods[label].control}
             rows.append(value_row(value, "a map is constant, or no photo is of another class", **of))
     return rows
 

@@ -74,17 +74,17 @@ def _ordered(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
 
 def _numbers(group: pd.DataFrame) -> dict[str, float]:
     """The means of a group's pictures as they ended."""
-    means = group[group["other"] == ""].groupby("metric")["value"].mean()
-    means["elsewhere"] = group.loc[(group["other"] != "") & (group["metric"] == "confidence"), "value"].mean()
+    means = group[group["other_model"] == ""].groupby("metric")["value"].mean()
+    means["elsewhere"] = group.loc[(group["other_model"] != "") & (group["metric"] == "confidence"), "value"].mean()
     return dict(means.reindex(["score", "confidence", "saved_confidence", "elsewhere", *_LOOKS]))
 
 
 def _variants(rows: pd.DataFrame) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, Any]:
-        ended = group[group["x"].isna()]
-        shares = ended.loc[(ended["metric"] == "confidence") & (ended["other"] == ""), "value"]
+        ended = group[group["iterations"].isna()]
+        shares = ended.loc[(ended["metric"] == "confidence") & (ended["other_model"] == ""), "value"]
         along = group[group["metric"] == "step_confidence"]
-        reached = [curve.loc[curve["value"] >= 0.9, "x"].min() for _, curve in groups(along, "image", "draw")]
+        reached = [curve.loc[curve["value"] >= 0.9, "iterations"].min() for _, curve in groups(along, "image", "seed")]
         numbers = {"n": int((ended["metric"] == "steps").sum())} | _numbers(ended)
         numbers |= {"clear": (shares >= CLEAR).mean(), "steps_to_90": float(np.mean(reached or [np.nan]))}
         return numbers | {"diversity": ended.loc[ended["metric"] == "diversity", "value"].mean()}
@@ -99,18 +99,18 @@ def _variants(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _pictures(rows: pd.DataFrame) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, Any]:
-        seeds = group.groupby(["other", "metric", "draw"], dropna=False)["value"].first()
-        middle = seeds.groupby(["other", "metric"]).median().reset_index()
+        seeds = group.groupby(["other_model", "metric", "seed"], dropna=False)["value"].first()
+        middle = seeds.groupby(["other_model", "metric"]).median().reset_index()
         steps = group[group["metric"] == "steps"]
         note = "; ".join(filter(None, steps["message"]))
         return {"n": len(steps)} | _numbers(middle) | {"steps": steps["value"].median(), "note": note}
 
-    return summarise(ok(rows[rows["x"].isna()]), [*_JOB, "image"], line)
+    return summarise(ok(rows[rows["iterations"].isna()]), [*_JOB, "image"], line)
 
 
 def _elsewhere(rows: pd.DataFrame) -> pd.DataFrame:
-    ended = ok(rows[rows["x"].isna() & rows["metric"].isin(["confidence", "top1"])])
-    here = ended[ended["other"] == ""].groupby([*_JOB, "metric"])["value"].mean()
+    ended = ok(rows[rows["iterations"].isna() & rows["metric"].isin(["confidence", "top1"])])
+    here = ended[ended["other_model"] == ""].groupby([*_JOB, "metric"])["value"].mean()
 
     def line(group: pd.DataFrame) -> dict[str, Any]:
         own, there = here[tuple(group[_JOB].iloc[0])], group.groupby("metric")["value"].mean()
@@ -119,16 +119,17 @@ def _elsewhere(rows: pd.DataFrame) -> pd.DataFrame:
             numbers |= {f"{name}_here": float(own[name]), f"{name}_there": float(there[name])}
         return numbers
 
-    return summarise(ended[ended["other"] != ""], [*_JOB, "other"], line)
+    return summarise(ended[ended["other_model"] != ""], [*_JOB, "other_model"], line)
 
 
 def _iterations(rows: pd.DataFrame) -> pd.DataFrame:
-    kept = ok(rows[rows["x"].notna() & ~rows["metric"].isin(["step_value", "step_confidence"])])
-    return summarise(kept.rename(columns={"x": "iterations"}), [*_JOB, "iterations"], _numbers)
+    kept = ok(rows[rows["iterations"].notna() & ~rows["metric"].isin(["step_value", "step_confidence"])])
+    return summarise(kept, [*_JOB, "iterations"], _numbers)
 
 
 def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
-    rows = rows[rows["metric"] != "item"].rename(columns={"stage": "job", "method": "variant"})
+    rows = rows[rows["metric"] != "item"].rename(columns={"method": "variant"})
+    rows["iterations"] = rows["iterations"].astype(float)
     rows = _ordered(rows, manifest)
     makers = {"variants": _variants, "pictures": _pictures, "elsewhere": _elsewhere, "iterations": _iterations}
     return {f"visualization_{name}": make(rows) for name, make in makers.items()}
@@ -137,7 +138,7 @@ def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
 def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
     along = rows[rows["metric"].isin(["step_value", "step_confidence"])]
     for (job, model), lines in groups(tables.get("visualization_variants", pd.DataFrame()), "job", "model"):
-        of_job = along[(along["stage"] == job) & (along["model"] == model)]
+        of_job = along[(along["job"] == job) & (along["model"] == model)]
         if not (of_job["metric"] == "step_confidence").any():
             continue  # layers and neurons have units of their own, of which no mean can be drawn
         text = f"Convergence of {job} on {model}: what is made large, and the target's confidence, by iteration; means."
@@ -148,7 +149,8 @@ def _curves(along: pd.DataFrame, methods: Sequence[str]) -> Figure:
     figure, axes = canvas(2.9, 1, 2)
     for ax, (metric, name) in zip(axes, (("step_value", "objective"), ("step_confidence", "confidence")), strict=True):
         for k, method in enumerate(methods):
-            means = along[(along["metric"] == metric) & (along["method"] == method)].groupby("x")["value"].mean()
+            of_method = along[(along["metric"] == metric) & (along["method"] == method)]
+            means = of_method.groupby("iterations")["value"].mean()
             style, text = ("-", "--", ":", "-.")[k // 10 % 4], label(method) if ax is axes[0] else None
             ax.plot(means.index, means, style, color=PALETTE[k % 10], lw=1.4, label=text)
         ax.set_xlabel("iteration")
@@ -200,6 +202,7 @@ def _sheet(job: str, arrays_of: dict[str, dict[str, NDArray[Any]]]) -> Image.Ima
 SECTION = Section(
     study="visualization",
     title="What does the network look for?",
+    order=("method", "other_model", "image"),
     question="What does it look for?",
     texts=TEXTS,
     tables=_tables,
@@ -208,7 +211,7 @@ SECTION = Section(
     shown=12,
     headers={
         "image": "picture",
-        "other": "shown to",
+        "other_model": "shown to",
         "saved_confidence": "as saved",
         "score_less_first": "less the first",
         "steps_to_90": "steps to 90%",

@@ -20,7 +20,7 @@ from suite.core.pixels import as_saved, pixels
 from suite.data.images import load_image
 from suite.data.sources import list_images
 from suite.errors import ConfigError, DataError, did_you_mean
-from suite.results.schema import row
+from suite.results.schema import Keys
 from suite.studies.base import Outcome, Row, Rows, Study, Work
 from suite.studies.visualization.config import JobConfig, PictureConfig, VisualizationConfig
 from suite.synthesis import scores
@@ -36,6 +36,7 @@ class Visualization(Study):
     """Class visualisations by recipe, sweep, seed and network: pictures, and scores that a picture does not show."""
 
     name: ClassVar[str] = "visualization"
+    keys: ClassVar[Keys] = {"job": str, "seed": int, "iterations": int, "layer": str, "other_model": str}
     once: ClassVar[bool] = True
 
     def parts(self, config: RunConfig) -> int:
@@ -84,36 +85,41 @@ class Visualization(Study):
         objectives = [Objective(recipes[label], seed=seed, **fields[p.title]) for p, label, seed in pictures]
         ascent = visualize(work.model, objectives, snapshots=job.snapshots)
         keys = [
-            work.place(self.name) | {"stage": job.name, "method": label, "image": p.title, "draw": seed}
+            work.place(self.name) | {"job": job.name, "method": label, "image": p.title, "seed": seed}
             | {"target": objective.target, "layer": objective.layer}
             for (p, label, seed), objective in zip(pictures, objectives, strict=True)
         ]  # fmt: skip
         shots: list[tuple[int | None, Tensor]] = [*ascent.snapshots.items(), (None, ascent.images)]
-        for x, images in shots:
-            scored, confidences = _scored(work, keys, images, x)
+        for iterations, images in shots:
+            scored, confidences = _scored(work, keys, images, iterations)
             rows += scored
-            if x is None and ascent.snapshots:
+            if iterations is None and ascent.snapshots:
                 continue  # the snapshots are shown instead
             for (p, label, seed), image, share, why in zip(pictures, images, confidences, ascent.stopped, strict=True):
-                column = label + (f", seed {seed}" if job.seeds > 1 else "") + (f", {x} iterations" if x else "")
+                column = (
+                    label
+                    + (f", seed {seed}" if job.seeds > 1 else "")
+                    + (f", {iterations} iterations" if iterations else "")
+                )
                 confidence = "" if np.isnan(share) else f"confidence {share:.1%}"
                 below = "; ".join(filter(None, [confidence, why.partition(":")[0].partition(",")[0]]))
                 tiles.append((pixels(image), p.title, column, below))
         curves = {"step_value": ascent.values, "step_confidence": ascent.confidences}
         every = max(1, ascent.step // _POINTS)
         for i, key in enumerate(keys):
-            rows.append(row(**key, metric="steps", value=int(ascent.done[i]), unit="steps", message=ascent.stopped[i]))
+            steps = {"metric": "steps", "value": int(ascent.done[i]), "unit": "steps", "message": ascent.stopped[i]}
+            rows.append(key | steps)
             for metric, curve in curves.items():
                 points = [(t, float(curve[t, i])) for t in range(0, len(curve), every)]
-                rows += [row(**key, metric=metric, x=float(t), value=v) for t, v in points if not np.isnan(v)]
+                rows += [key | {"metric": metric, "iterations": t, "value": v} for t, v in points if not np.isnan(v)]
         for i in range(0, len(keys), job.seeds) if job.seeds > 1 else ():
             value = scores.diversity(ascent.images[i : i + job.seeds])
-            rows.append(row(**keys[i] | {"draw": None}, metric="diversity", value=value))
+            rows.append(keys[i] | {"seed": None, "metric": "diversity", "value": value})
         return rows, tiles
 
 
-def _scored(work: Work, keys: Sequence[Row], images: Tensor, x: int | None) -> tuple[Rows, list[float]]:
-    """Rows of all pictures after x iterations (None: as they ended); the confidences, NaN without a class."""
+def _scored(work: Work, keys: Sequence[Row], images: Tensor, iterations: int | None) -> tuple[Rows, list[float]]:
+    """Rows of all pictures after some iterations (None: as they ended); the confidences, NaN without a class."""
     columns = {("", name): measure(images) for name, measure in scores.PICTURE_SCORES.items()}
     confidences = torch.full((len(keys),), torch.nan)
     aimed = torch.tensor([key["target"] is not None for key in keys], device=images.device)
@@ -128,13 +134,14 @@ def _scored(work: Work, keys: Sequence[Row], images: Tensor, x: int | None) -> t
         confidences = columns["", "confidence"]
     rows: Rows = []
     for (other, metric), column in columns.items():
-        of = {"other": other, "metric": metric, "unit": _UNITS.get(metric, ""), "x": x}
+        unit = _UNITS.get(metric, "")
+        of = {"other_model": other, "metric": metric, "unit": unit, "iterations": iterations}
         for key, value in zip(keys, column.tolist(), strict=True):
             if np.isfinite(value):
-                rows.append(row(**key, **of, value=value))
+                rows.append(key | of | {"value": value})
             elif key["target"] is not None:
                 why = "the network's scores of this picture are not finite, or it is of one colour"
-                rows.append(row(**key, **of, status="not_applicable", message=why))
+                rows.append(key | of | {"status": "not_applicable", "message": why})
     return rows, confidences.tolist()
 
 
