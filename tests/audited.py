@@ -11,6 +11,7 @@ from suite.results.columns import as_table
 from suite.sanity.audit import RandomisationAudit, with_controls
 from suite.sanity.settings import AuditSettings
 from suite.sanity.stages import other_networks, random_blocks
+from suite.studies.randomised import KEYS
 
 SIDE = 32
 ORDERS = ("cascade_top", "cascade_bottom", "independent")
@@ -52,7 +53,7 @@ def frame(audits):
     """The rows of several audits as a study writes them."""
     blocks = [block for one in audits for block in one.rows()]
     named = [replace(block, fields={**block.fields, "study": "sanity", "model": "m"}) for block in blocks]
-    return as_table(named).to_pandas()
+    return as_table(named, KEYS).to_pandas()
 
 
 def rows(model, methods, images, draws=3, permuted=None, **settings):

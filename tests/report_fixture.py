@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from suite.registry import study_part
 from suite.results import write_manifest, write_shard
-from suite.studies.base import Study
 
 METHODS = ("saliency", "guided_backprop", "grad_cam", "guided_grad_cam")
 EVIL = "<script>alert('x')</script>"
@@ -45,7 +45,11 @@ def make_run(
             "sharpness": lambda model=model: _sharpness(model, names[1:], methods, rng),
         }
         for study in studies:
-            write_shard(run_dir / "rows" / study / f"{models.index(model)}.parquet", makers[study](), keys=Study.keys)
+            write_shard(
+                run_dir / "rows" / study / f"{models.index(model)}.parquet",
+                makers[study](),
+                keys=study_part(study, "study:STUDY").keys,
+            )
         for i, name in enumerate(names[1:]):
             _arrays(run_dir / "images" / f"{models.index(model):02d}" / f"{i:06d}.npz", name, methods, rng)
     write_shard(
@@ -158,9 +162,9 @@ def _speed(model: str, methods: tuple[str, ...], rng: np.random.Generator) -> li
     rows: list[dict[str, Any]] = []
     cost = {m: (1 + 0.1 * i, 1.1 + 0.3 * i) for i, m in enumerate(methods)}
     cost["all methods"] = (1.47, sum(captum for _, captum in cost.values()))
-    for stage, unit in (("batch", 0.1), ("one_by_one", 0.16)):
-        for draw in range(10):
-            base = {"study": "speed", "model": model, "stage": stage, "x": 10, "draw": draw}
+    for job, unit in (("batch", 0.1), ("one_by_one", 0.16)):
+        for turn in range(10):
+            base = {"study": "speed", "model": model, "job": job, "photos": 10, "round": turn}
             slow = unit * rng.uniform(0.95, 1.2)
             timed = [("forward", "bare", 0.6), ("forward_and_gradient", "bare", 1.0)]
             timed += [(m, side, c) for m, pair in cost.items() for side, c in zip(("own", "captum"), pair, strict=True)]
@@ -174,8 +178,8 @@ def _speed(model: str, methods: tuple[str, ...], rng: np.random.Generator) -> li
                 one = {
                     "study": "speed",
                     "model": model,
-                    "stage": stage,
-                    "x": 10,
+                    "job": job,
+                    "photos": 10,
                     "method": method,
                     "implementation": side,
                 }
@@ -197,14 +201,14 @@ def _comparison(
                         "study": "comparison",
                         "model": model,
                         "method": a,
-                        "other": b,
+                        "other_method": b,
                         "metric": metric,
                         "image": name,
                         "target": k,
                     }
                     if a != b:
-                        rows.append(one | {"stage": "same_photo", "value": like + rng.normal(0, 0.05)})
-                    rows.append(one | {"stage": "unrelated_photos", "value": 0.1 + rng.normal(0, 0.05)})
+                        rows.append(one | {"pairing": "same_photo", "value": like + rng.normal(0, 0.05)})
+                    rows.append(one | {"pairing": "unrelated_photos", "value": 0.1 + rng.normal(0, 0.05)})
     return rows
 
 

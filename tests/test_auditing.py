@@ -73,9 +73,11 @@ def test_the_rows_are_those_of_a_run(tmp_path: Path) -> None:
     folder = suite.audit(network.body, tmp_path / "photos", network={"input_size": tiny.SIDE}, **same)
     pd.testing.assert_frame_equal(folder.rows, run)
     tensor = suite.audit(network.body, images, [file.parent.name for file in files], **same)
-    columns = ["study", "method", "other", "stage", "metric", "target", "value", "status"]
+    columns = ["study", "method", "other_method", "pairing", "metric", "target", "value", "status"]
     # Ids differ, and with them the order of the list: which photo of another class is another photo's partner.
-    own = [rows.loc[rows["stage"] != "unrelated_photos", columns].reset_index(drop=True) for rows in (tensor.rows, run)]
+    own = [
+        rows.loc[rows["pairing"] != "unrelated_photos", columns].reset_index(drop=True) for rows in (tensor.rows, run)
+    ]
     pd.testing.assert_frame_equal(*own)
 
 
@@ -103,7 +105,7 @@ def test_the_result_gives_tables_verdicts_and_a_report(net: nn.Module, photos: T
 def test_a_function_of_ones_own_is_a_method(net: nn.Module, photos: Tensor) -> None:
     found = suite.audit(net, photos, methods=[brightness, "saliency"], studies=["comparison"])
     pairs = found.table("comparison")
-    assert {"brightness", "saliency"} == {*pairs["method"], *pairs["other"]}
+    assert {"brightness", "saliency"} == {*pairs["method"], *pairs["other_method"]}
     with pytest.raises(SuiteError, match="no name, mapping or function of a module's top level"):
         suite.audit(net, photos, methods=[lambda model, images, targets: images])
 

@@ -139,7 +139,7 @@ def test_metrics_of_an_installed_package_are_scored_and_tested(tmp_path: Path, i
     assert {"saliency", "control_noise", "control_constant"} <= set(scores.index)  # the card names the constant map
     assert "control_constant" not in set(tables["scores"].query("metric == 'gini'")["method"])
     rows = read(tmp_path / "run")
-    broken = rows[(rows["metric"] == "faulty") & (rows["implementation"] != "self-test")]
+    broken = rows[(rows["metric"] == "faulty") & (rows["role"] != "self-test")]
     assert broken["message"].str.contains("metric 'faulty': RuntimeError: this metric is broken").all()
     assert (rows.loc[rows["metric"].isin(["gini", "peak"]), "status"] == "ok").all()
     assert "peak" in (tmp_path / "run" / "report.html").read_text()

@@ -24,7 +24,7 @@ def test_the_example_method_works_as_printed(tmp_path: Path, monkeypatch: pytest
     path = tiny.config(tmp_path, methods=yaml.safe_load(methods)["methods"])
     assert tiny.main(monkeypatch, "run", path, "--run-dir", tmp_path / "run") == 0
     rows = read(tmp_path / "run")
-    blurred = rows[(rows["method"] == "blurred") | (rows["other"] == "blurred")]
+    blurred = rows[(rows["method"] == "blurred") | (rows["other_method"] == "blurred")]
     assert set(blurred["study"]) == {"agreement", "comparison", "sharpness"}
     assert set(blurred.loc[blurred["study"] == "agreement", "status"]) == {"not_applicable"}
     assert (blurred.loc[blurred["study"] == "sharpness", "status"] == "ok").all()

@@ -119,7 +119,7 @@ def draw_pairs(pairs: pd.DataFrame, words: str, name: str, length: int) -> Figur
     band = {"color": COLOURS["captum"], "lw": 5, "alpha": 0.6, "label": "to their 95th percentile"}
     ax.hlines(y, shown["unrelated_mean"], shown["unrelated_p95"], **band)
     draw_intervals(ax, shown, y, "same photo: mean, 95% interval")
-    cut = shown[["method", "model", "other"]].map(lambda text: label(text, length))
+    cut = shown.filter(regex="method$|model$").map(lambda text: label(text, length))
     methods_down(ax, [name.format(**line) for line in records(cut)], 80)
     left_out = f" ({len(shown)} most alike of {len(pairs)} pairs)" if len(pairs) > len(shown) else ""
     ax.set_xlabel(f"{words}; 1 is the same{left_out}")

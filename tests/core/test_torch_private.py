@@ -91,7 +91,7 @@ def _defined_names(tree):
 
 
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
-PUBLIC = {"_torchvision", "_fields"}  # the second is namedtuple's
+PUBLIC = {"_torchvision", "_fields", "_replace"}  # the last two are namedtuple's
 OWN = PUBLIC | {name for tree in TREES.values() for name in _defined_names(tree)}
 
 

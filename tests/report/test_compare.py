@@ -10,9 +10,9 @@ import tiny
 from report_fixture import manifest
 
 from suite.errors import SuiteError
+from suite.registry import study_part
 from suite.report.compare import Comparison, compare
 from suite.results import read_manifest, write_manifest, write_shard
-from suite.studies.base import Study
 
 NAMES = [f"{i:02d}.jpg" for i in range(20)]
 CORRECT = [i % 5 != 0 for i in range(20)]
@@ -42,20 +42,20 @@ def run(folder: Path, *, seed: int = 0, worse: float = 0, slower: float = 1, wro
                 if outlier and (method, metric) == ("saliency", "insertion"):
                     value += 0.01 if i + 1 < len(names) else -1
                 rows["scores"].append(one | {"metric": metric, "value": value})
-    for draw in range(10):
+    for turn in range(10):
         for side in ("own", "captum"):
             one = {
                 "study": "speed",
                 "model": "m",
                 "method": "grad_cam",
                 "implementation": side,
-                "stage": "batch",
-                "x": 10,
+                "job": "batch",
+                "photos": 10,
             }
             passes = chance.normal(1, 0.02) * (slower if side == "own" else 2)
-            rows["speed"].append(one | {"draw": draw, "metric": "passes", "value": passes})
+            rows["speed"].append(one | {"round": turn, "metric": "passes", "value": passes})
     for study, lines in rows.items():
-        write_shard(folder / "rows" / study / "0.parquet", lines, keys=Study.keys)
+        write_shard(folder / "rows" / study / "0.parquet", lines, keys=study_part(study, "study:STUDY").keys)
     made = manifest("run", names, ("m",), ("grad_cam", "saliency"), "done")
     made["data"]["digest"] = str(len(names))
     made["config"] = {"studies": {"scores": {"steps": 8} | settings, "speed": {}}}
@@ -104,7 +104,7 @@ def test_a_worse_score_is_found_with_its_size_and_nothing_else_is(base: Path, tm
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ({"slower": 1.5}, "speed: passes of grad_cam on m (own, batch, x 10)"),
+        ({"slower": 1.5}, "speed: passes of grad_cam on m (own, batch, photos 10)"),
         ({"wrong": 12}, "predictions: correct on m"),
         ({"differs": 3}, "verdict: agreement of grad_cam on m, bit_equal: equal, now differs"),
         ({"fails": "03.jpg"}, "failed: agreement of grad_cam on m failed on 1 photos: out of memory"),

@@ -102,9 +102,9 @@ def test_a_matrix_writes_its_numbers_and_leaves_out_what_is_not_there() -> None:
 def test_the_most_alike_pairs_come_first_and_the_rest_is_counted() -> None:
     n = PAIRS_SHOWN + 2
     mean = np.linspace(0, 1, n)
-    pairs = pd.DataFrame({"model": "m", "method": [f"p{i}" for i in range(n)], "other": "q", "mean": mean})
+    pairs = pd.DataFrame({"model": "m", "method": [f"p{i}" for i in range(n)], "other_method": "q", "mean": mean})
     pairs = pairs.assign(mean_low=mean - 0.1, mean_high=mean + 0.1, unrelated_mean=0.1, unrelated_p95=0.2)
-    (ax,) = draw_pairs(pairs, "words", "{method} · {other}", 20).axes
+    (ax,) = draw_pairs(pairs, "words", "{method} · {other_method}", 20).axes
     assert texts(ax)[0] == f"p{n - 1} · q"
     assert len(texts(ax)) == PAIRS_SHOWN
     assert ax.get_xlabel() == f"words; 1 is the same ({PAIRS_SHOWN} most alike of {n} pairs)"

@@ -13,13 +13,13 @@ N = 12
 WIGGLE = np.tile([0.02, -0.02, 0.01, -0.01], N // 4)
 
 
-def rows(values, metric="deletion", stage="probability"):
+def rows(values, metric="deletion", variant="probability"):
     """Rows of scores: method -> a value a photo."""
     return pd.DataFrame(
         [
-            {"study": "scores", "model": "m", "method": method, "implementation": "", "other": "", "image": f"{i}",
-             "stage": stage, "x": np.nan, "metric": metric, "value": value, "status": "ok", "message": "", "target": 0,
-             "control": method.startswith("control")}
+            {"study": "scores", "model": "m", "method": method, "role": "", "baseline": "", "image": f"{i}",
+             "variant": variant, "share": np.nan, "metric": metric, "value": value, "status": "ok", "message": "",
+             "target": 0, "control": method.startswith("control")}
             for method, some in values.items() for i, value in enumerate(some)
         ]
     )  # fmt: skip
@@ -218,13 +218,13 @@ def planted(detection, alarm, gate=1.0):
     """Rows of the shortcut study, 20 pictures a seed; a share a seed."""
     base = {"study": "shortcut", "model": "m", "status": "ok", "control": False}
     lines = []
-    for draw, shares in enumerate(zip(detection, alarm, strict=True)):
-        for stage, share in zip(("used", "unused"), shares, strict=True):
+    for seed, shares in enumerate(zip(detection, alarm, strict=True)):
+        for patch, share in zip(("used", "unused"), shares, strict=True):
             for i in range(20):
-                one = base | {"stage": stage, "draw": draw, "image": f"{i}"}
+                one = base | {"patch": patch, "seed": seed, "image": f"{i}"}
                 right = {
                     "correct_with_patch": i < 20 * gate,
-                    "correct_without_patch": i < (2 if stage == "used" else 20),
+                    "correct_without_patch": i < (2 if patch == "used" else 20),
                 }
                 lines += [one | {"method": "", "metric": name, "value": float(v)} for name, v in right.items()]
                 lines += [one | {"method": "map", "metric": "pointing", "value": float(i < 20 * share)}]
@@ -274,8 +274,8 @@ def test_the_heat_table_shows_each_number_with_its_rank_and_greys_what_failed_it
 
 
 def test_curves_of_controls_are_dashed():
-    steps = [rows({"map": 0.9 - 0.1 * x + WIGGLE, **controls(0.5)}, "deletion_curve").assign(x=x) for x in range(4)]
-    figure = report._curves(pd.concat(steps).assign(other="mean"))
+    steps = [rows({"map": 0.9 - 0.1 * x + WIGGLE, **controls(0.5)}, "deletion_curve").assign(share=x) for x in range(4)]
+    figure = report._curves(pd.concat(steps).assign(baseline="mean"))
     looks = {line.get_label(): line.get_linestyle() for line in figure.axes[0].lines}
     assert looks.pop("map") == "-"
     assert set(looks.values()) == {"--"}

@@ -8,14 +8,17 @@ import pandas as pd
 import pytest
 from report_fixture import METHODS, make_run
 
+from suite.registry import study_part
 from suite.report.tables import build_tables
 from suite.results import as_table, read, read_manifest
+from suite.results.columns import union
 from suite.studies.agreement.report import agreement_verdicts
-from suite.studies.base import Study
 
 
 def frame(*rows: dict[str, Any]) -> pd.DataFrame:
-    return as_table([{"model": "m", **fields} for fields in rows], Study.keys).to_pandas()
+    return union(
+        as_table([{"model": "m", **fields}], study_part(fields["study"], "study:STUDY").keys) for fields in rows
+    ).to_pandas()
 
 
 def agree(
@@ -133,13 +136,11 @@ def test_a_failure_before_the_layer_was_known_belongs_to_the_only_layer() -> Non
     assert set(table["layer"]) <= {"f.12", ""}
 
 
-def timed(
-    method: str, side: str, seconds: list[float], bare: list[float], stage: str = "batch"
-) -> list[dict[str, Any]]:
-    base = {"study": "speed", "method": method, "implementation": side, "stage": stage, "x": 4}
+def timed(method: str, side: str, seconds: list[float], bare: list[float], job: str = "batch") -> list[dict[str, Any]]:
+    base = {"study": "speed", "method": method, "implementation": side, "job": job, "photos": 4}
     both = enumerate(zip(seconds, bare, strict=True))
     return [
-        base | {"draw": i, "metric": metric, "value": value}
+        base | {"round": i, "metric": metric, "value": value}
         for i, (s, b) in both
         for metric, value in (("seconds", s), ("passes", s / b))
     ]
@@ -153,8 +154,8 @@ def test_speed_ratio_is_taken_within_rounds_before_the_median() -> None:
             "study": "speed",
             "method": "saliency",
             "implementation": "own",
-            "stage": "batch",
-            "x": 4,
+            "job": "batch",
+            "photos": 4,
             "metric": "peak_memory",
             "value": 64,
         }
@@ -185,13 +186,13 @@ def test_batching_compares_seconds_a_photo() -> None:
     assert (line["batch"], line["one_by_one"], line["gain"]) == (0.5, 1.5, 3.0)
 
 
-def compare(a: str, b: str, image: str, value: float, stage: str = "same_photo") -> dict[str, Any]:
+def compare(a: str, b: str, image: str, value: float, pairing: str = "same_photo") -> dict[str, Any]:
     return {
         "study": "comparison",
         "method": a,
-        "other": b,
+        "other_method": b,
         "image": image,
-        "stage": stage,
+        "pairing": pairing,
         "metric": "ssim",
         "value": value,
     }
@@ -201,7 +202,7 @@ def test_comparison_takes_a_pair_without_its_order_and_a_photo_once() -> None:
     rows = [compare("b", "a", "1", 0.2), compare("a", "b", "1", 0.4), compare("a", "b", "2", 0.9)]
     rows += [compare("a", "b", str(i), i / 100, "unrelated_photos") for i in range(101)]
     line = build_tables(frame(*rows), {"methods": {"b": {}, "a": {}}})["comparison"].iloc[0]
-    assert (line["method"], line["other"], line["n"]) == ("b", "a", 2)
+    assert (line["method"], line["other_method"], line["n"]) == ("b", "a", 2)
     assert line["mean"] == pytest.approx(0.6)
     half = 12.7062047 * 0.3  # t of one degree of freedom, times the standard error
     assert line["mean_low"] == pytest.approx(0.6 - half)

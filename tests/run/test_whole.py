@@ -47,8 +47,8 @@ def test_rows(whole: tuple[Path, Path, pd.DataFrame]) -> None:
     # Pairs of three methods: three on one photo, six (a method with itself too) on unrelated ones.
     comparison = rows[(rows["study"] == "comparison") & (rows["metric"] == "ssim")]
     assert len(comparison) == 6 * 3 + 6 * 6
-    own = comparison[comparison["method"] == comparison["other"]]
-    assert set(own["stage"]) == {"unrelated_photos"}
+    own = comparison[comparison["method"] == comparison["other_method"]]
+    assert set(own["pairing"]) == {"unrelated_photos"}
     assert len(own) == 6 * 3
     assert len(rows[rows["study"] == "sharpness"]) == 6 * 3 * 4
 
@@ -241,7 +241,7 @@ def test_a_bad_method_of_ones_own_costs_only_its_own_rows(
 ) -> None:
     methods = [f"tiny:{function}", "saliency", "guided_backprop", "grad_cam"]
     rows = tiny.rows(tiny.config(tmp_path, methods=methods), tmp_path / "run")
-    theirs = (rows["method"] == f"tiny:{function}") | (rows["other"] == f"tiny:{function}")
+    theirs = (rows["method"] == f"tiny:{function}") | (rows["other_method"] == f"tiny:{function}")
     assert set(rows.loc[theirs, "status"]) == {"failed"}
     assert set(rows.loc[theirs, "study"]) == {"agreement", "comparison", "sharpness"}
     assert set(rows.loc[theirs, "image"]) == {f"{'abc'[i % 3]}/{i:02d}.png" for i in range(6)}
@@ -317,19 +317,19 @@ def test_speed_is_the_only_place_of_clocks_and_ratios_are_of_their_own_round(tmp
     pd.testing.assert_frame_equal(tiny.timeless(first), tiny.timeless(second))
     speed = first[first["study"] == "speed"]
     timed = speed[speed["metric"].isin(["seconds", "passes"])]
-    jobs = timed.groupby(["method", "implementation", "stage"])
-    assert (jobs["draw"].nunique() == 3).all()
-    assert set(timed["draw"]) == {0, 1, 2}
+    jobs = timed.groupby(["method", "implementation", "job"])
+    assert (jobs["round"].nunique() == 3).all()
+    assert set(timed["round"]) == {0, 1, 2}
     assert {("saliency", "own", "batch"), ("saliency", "captum", "batch"), ("forward", "bare", "batch")} <= set(
         jobs.groups
     )
     assert ("all methods", "own", "one_by_one") in jobs.groups
-    wide = timed.pivot_table(index=["method", "implementation", "stage", "draw"], columns="metric", values="value")
-    for (_, _, stage, draw), line in wide.iterrows():
-        bare = wide.loc[("forward_and_gradient", "bare", stage, draw), "seconds"]
+    wide = timed.pivot_table(index=["method", "implementation", "job", "round"], columns="metric", values="value")
+    for (_, _, job, turn), line in wide.iterrows():
+        bare = wide.loc[("forward_and_gradient", "bare", job, turn), "seconds"]
         assert line["passes"] == line["seconds"] / bare
     assert (speed.loc[speed["metric"] == "peak_memory", "value"] > 0).all()
-    assert (speed["x"] == 3).all()
+    assert (speed["photos"] == 3).all()
 
 
 def test_another_memory_format_stands_beside_the_usual_one(tmp_path: Path) -> None:
@@ -375,11 +375,11 @@ def test_pictures_are_of_the_first_photos_of_the_list_whatever_could_be_read(tmp
 def test_one_image_a_chunk_has_no_unrelated_photo(tmp_path: Path) -> None:
     path = tiny.config(tmp_path, count=2, methods=["saliency", "gradient"], studies={"comparison": {}})
     rows = tiny.rows(path, tmp_path / "run", "data.batch_size=1")
-    unrelated = rows[rows["stage"] == "unrelated_photos"]
+    unrelated = rows[rows["pairing"] == "unrelated_photos"]
     assert len(unrelated) == 2 * 3 * 3
     assert set(unrelated["status"]) == {"not_applicable"}
     assert "no photo of another class" in unrelated["message"].iloc[0]
-    assert set(rows.loc[rows["stage"] == "same_photo", "status"]) == {"ok"}
+    assert set(rows.loc[rows["pairing"] == "same_photo", "status"]) == {"ok"}
 
 
 def test_run_json_is_strict_json(whole: tuple[Path, Path, pd.DataFrame]) -> None:

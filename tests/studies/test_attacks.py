@@ -93,10 +93,10 @@ def test_whole_study_gives_rows_tables_and_a_page(done) -> None:
     assert f"{passed} of {len(LINES)} lines pass" in overall["reason"]
     assert overall["verdict"] == next((v for v in ("fail", "warn") if v in set(audited["verdict"].iloc[1:])), "pass")
     assert len(tables["attacks_targeted"])
-    assert set(tables["attacks_transfer"]["other"]) <= {"one", "two"}
+    assert set(tables["attacks_transfer"]["other_model"]) <= {"one", "two"}
     assert set(tables["attacks_confusion"]["prediction"]) <= set("abcdefghij")
     inside = study[study["metric"] == "energy_in_object"]
-    noise = inside[(inside["stage"] == "noise") & (inside["other"] == "pgd")].set_index("image")["value"]
+    noise = inside[(inside["images"] == "noise") & (inside["attack"] == "pgd")].set_index("image")["value"]
     assert noise.isna().groupby(level=0).all().sum() == 1
     assert ((noise.dropna() - 0.5).abs() < 0.1).all()  # half of the picture, half of the noise
     assert "energy_in_object" in set(tables["attacks_maps"]["metric"])
@@ -167,18 +167,19 @@ def test_every_question_runs_the_attack_that_its_rows_name() -> None:
     found = direct(given, whole)
     there = predict(given.others[0].model, found.images).argmax(1) != given.targets
     right = given.others[0].scores.argmax(1) == given.targets
-    values = pd.Series(of(rows, "transfer_success", method="mine", other="two"))
+    values = pd.Series(of(rows, "transfer_success", method="mine", other_model="two"))
     assert values.dropna().tolist() == there[right].double().tolist()
     aimed = given.targets != 1
     those = [name for name, fits in zip(given.ids, aimed.tolist(), strict=True) if fits]
     targeted = attack(given.model, given.images[aimed], given.targets[aimed], quick, ids=those, epsilon=0.02, targets=1)
     for metric in ("success", "iterations", "l2"):
         expected = getattr(targeted, metric).double().tolist()
-        assert of(rows, metric, method="mine", stage="targeted") == pytest.approx(expected)
+        assert of(rows, metric, method="mine", question="targeted") == pytest.approx(expected)
     attacked = rows[rows["metric"].isin(["transfer_success", "map_spearman", "energy_in_source_map"])]
     assert set(attacked["method"]) == {"mine", "saliency"}
-    assert set(attacked["other"]) == {"two", "mine", "fooling image"}
-    assert {"mine", "fooling"} == set(rows.loc[rows["stage"] == "targeted", "method"])
+    assert set(attacked["other_model"]) == {"two", ""}
+    assert set(attacked["attack"]) == {"", "mine", "fooling image"}
+    assert {"mine", "fooling"} == set(rows.loc[rows["question"] == "targeted", "method"])
     picture = next(iter(Attacks().run(work(methods=[mine])).pictures.values()))
     assert str(picture["title"]) == "mine, epsilon 5.1/255"
 
@@ -212,12 +213,12 @@ def test_an_audit_is_of_the_attack_named_and_runs_with_a_search_in_bfloat16_too(
     if bf16_supported(torch.device("cpu")):
         search = {"name": "pgd", "precision": "bf16", "early_stop": True}
         rows = study(work(methods=[search], audit=True, targets=["1"]))
-        assert of(rows, "audit", other="silent") == [0.0]
+        assert of(rows, "audit", line="silent") == [0.0]
 
 
 def test_noise_is_the_share_of_its_draws_that_fool_each_photo_whatever_stands_beside_it() -> None:
     given = work(8, methods=["fgsm"], epsilons=[0, 0.1], noise_draws=20)
-    found = of(study(given), "success", method="control_noise", x=0.1)
+    found = of(study(given), "success", method="control_noise", epsilon=0.1)
     expected = []
     for name, image, target in zip(given.ids, given.images, given.targets, strict=True):
         drawn = [torch.rand(image.shape, generator=generator_for(0, name, f"noise {k}")) for k in range(20)]
@@ -228,9 +229,9 @@ def test_noise_is_the_share_of_its_draws_that_fool_each_photo_whatever_stands_be
     halves = [
         study(work(8, chunk, methods=["fgsm"], epsilons=[0, 0.1], noise_draws=20)) for chunk in (slice(3), slice(3, 8))
     ]
-    assert of(pd.concat(halves), "success", method="control_noise", x=0.1) == expected
-    assert of(study(given), "success", method="control_noise", x=0.0) == [0.0] * 8
-    assert of(study(given), "forwards", method="control_noise", x=0.1) == [20.0] * 8
+    assert of(pd.concat(halves), "success", method="control_noise", epsilon=0.1) == expected
+    assert of(study(given), "success", method="control_noise", epsilon=0.0) == [0.0] * 8
+    assert of(study(given), "forwards", method="control_noise", epsilon=0.1) == [20.0] * 8
 
 
 def test_passes_of_noise_and_of_the_search_are_counted_before_a_run() -> None:
@@ -244,7 +245,7 @@ def test_passes_of_noise_and_of_the_search_are_counted_before_a_run() -> None:
 
 def test_the_report_says_of_noise_which_share_of_draws_and_how_many_photos() -> None:
     rows = study(work(8, methods=["fgsm"], epsilons=[0, 0.1], noise_draws=20))
-    shares = np.array(of(rows, "success", method="control_noise", x=0.1))
+    shares = np.array(of(rows, "success", method="control_noise", epsilon=0.1))
     tables = SECTION.tables(rows, {})
     line = tables["attacks_success"].query("method == 'control_noise' and epsilon == 0.1")
     assert line["success"].item() == pytest.approx(shares.mean())

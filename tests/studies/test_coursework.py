@@ -64,7 +64,7 @@ def test_sanity_is_held_against_the_paper(guided: str, verdict: str) -> None:
 @pytest.mark.parametrize(("gain", "verdict"), [(1.4, BROKE), (11.0, HELD)])
 def test_no_batch_is_exponentially_faster(gain: float, verdict: str) -> None:
     batching = pd.DataFrame({"method": ["all methods", "forward_and_gradient"], "gain": [gain, 1.5]})
-    speed = pd.DataFrame({"stage": ["batch"], "method": ["all methods"], "x": [10.0]})
+    speed = pd.DataFrame({"job": ["batch"], "method": ["all methods"], "photos": [10.0]})
     assert Answers(dict(speed_batching=batching, speed=speed)).summed_scores()[0] == verdict
 
 

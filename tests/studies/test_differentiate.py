@@ -70,7 +70,7 @@ def test_a_linear_score_is_told_by_its_gradient_alone(photos: Tensor) -> None:
     assert values(found, "linear_error").max() < 1e-2  # rounding of the smallest radius
     assert values(found, "interaction").max() < 1e-4
     for method in ("input_x_gradient", "integrated_gradients"):
-        assert values(found, "share_of_change", method=method, stage="photo").tolist() == pytest.approx(
+        assert values(found, "share_of_change", method=method, example="photo").tolist() == pytest.approx(
             [1] * 4, abs=1e-4
         )
     assert values(found, "relative_norm", method="score").tolist() == [1] * 4
@@ -94,7 +94,7 @@ def test_norms_and_shares_are_those_of_the_formula(photos: Tensor) -> None:
         share = values(found, "other_classes", method="probability")[i]
         assert share == pytest.approx(float(through / (own + through)), rel=1e-5)
     for metric, expected_sign in (("spearman", -1), ("spearman_magnitude", 1)):
-        alike = values(found, metric, method="log_probability", other="cross_entropy")
+        alike = values(found, metric, method="log_probability", other_quantity="cross_entropy")
         assert alike.tolist() == pytest.approx([expected_sign] * 4)
 
 
@@ -102,18 +102,18 @@ def test_a_saturated_softmax_leaves_nothing_and_says_so(photos: Tensor) -> None:
     found = rows(work(Linear(bias=200.0), photos[:1], 4))
     assert values(found, "relative_norm", method="probability").tolist() == [0]
     assert values(found, "relative_norm", method="score").tolist() == [1]
-    lost = found[(found["metric"] == "spearman") & (found["other"] == "probability")]
+    lost = found[(found["metric"] == "spearman") & (found["other_quantity"] == "probability")]
     assert set(lost["status"]) == {"not_applicable"}
     assert "saturated" in lost["message"].iloc[0]
 
 
 def test_the_toy_is_flat_and_stands_once_a_network(photos: Tensor) -> None:
     first = work(Linear(), photos, 4)
-    toy = rows(first).query("stage == 'toy'").set_index("method")["value"]
+    toy = rows(first).query("example == 'toy'").set_index("method")["value"]
     assert toy["input_x_gradient"] == 0
     assert toy["integrated_gradients"] == pytest.approx(1, abs=1e-6)
     first.positions = range(4, 8)
-    assert rows(first).query("stage == 'toy'").empty
+    assert rows(first).query("example == 'toy'").empty
 
 
 def test_an_and_of_two_squares_is_all_interaction() -> None:
@@ -131,9 +131,11 @@ def test_random_directions_belong_to_the_photo(photos: Tensor) -> None:
     alone = work(body, photos[2:3], 4)
     alone.files, alone.positions = [ImageFile("2.png", Path(), 2, "")], [2]
     single = rows(alone)
-    for stage in ("random_signs", "sign_of_gradient"):
-        one = values(single, "linear_error", stage=stage)
-        torch.testing.assert_close(one, values(whole, "linear_error", stage=stage, image="2.png"), rtol=0.05, atol=1e-3)
+    for direction in ("random_signs", "sign_of_gradient"):
+        one = values(single, "linear_error", direction=direction)
+        torch.testing.assert_close(
+            one, values(whole, "linear_error", direction=direction, image="2.png"), rtol=0.05, atol=1e-3
+        )
 
 
 def test_the_cost_is_what_is_spent(photos: Tensor) -> None:

@@ -4,14 +4,16 @@ import math
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
-from suite.results import row
+from suite.results import as_table
 from suite.studies.predictions.report import SECTION, accuracy, predictions
 
 
 def frame(*rows: dict[str, Any]) -> pd.DataFrame:
-    table = pd.DataFrame([row(**{"model": "m", **fields}) for fields in rows])
-    return table.astype({"target": "Int64", "draw": "Int64", "x": float})
+    return as_table([{"model": "m", **fields} for fields in rows]).to_pandas(
+        types_mapper={pa.int64(): pd.Int64Dtype()}.get
+    )
 
 
 def test_predictions_and_accuracy_by_hand() -> None:

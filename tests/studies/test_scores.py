@@ -90,13 +90,13 @@ def test_scores_do_not_depend_on_the_batch_or_the_scale_of_the_map():
     metrics = ["deletion", "road", "fidelity", "complexity"]
     whole = run(tiny.luminance, scaled, metrics=metrics)
     alone = run(tiny.luminance, count=1, metrics=metrics)
-    keys = ["image", "metric", "other", "stage", "x"]
+    keys = ["image", "metric", "baseline", "variant", "share"]
     key = [whole[c].fillna(-1) for c in keys]
     by = whole.assign(who=["scaled" if "scaled" in m else m for m in whole["method"]]).groupby([*key, "who"])["value"]
     values = by.first().unstack("who")
     mine = next(c for c in values if c not in ("scaled", *CONTROLS))
     np.testing.assert_allclose(values["scaled"], values[mine], rtol=1e-4, atol=1e-5)
-    one = alone[alone["method"] == mine].assign(x=lambda r: r["x"].fillna(-1)).set_index(keys)["value"]
+    one = alone[alone["method"] == mine].assign(share=lambda r: r["share"].fillna(-1)).set_index(keys)["value"]
     np.testing.assert_allclose(one, values[mine].reindex(one.index), rtol=1e-3, atol=1e-4)
 
 
@@ -224,7 +224,7 @@ def test_a_control_stands_where_it_decides_and_a_users_own_everywhere():
         assert not stands, name
     rows = run("control_constant", "control_edges", metrics=["deletion", "fidelity"])
     for name in ("control_constant", "control_edges"):
-        mine = rows[(rows["method"] == name) & (rows["metric"] == "deletion") & (rows["stage"] == "probability")]
+        mine = rows[(rows["method"] == name) & (rows["metric"] == "deletion") & (rows["variant"] == "probability")]
         assert mine["image"].tolist() == [f"{i}.png" for i in range(6)], name
 
 
@@ -271,7 +271,7 @@ def test_the_self_test_knows_truth_from_noise():
     named = report._named(rows.assign(study="scores"))
     verdicts = {
         name: report._self_test(group, cards()[group["metric"].iloc[0]].sign)
-        for name, group in named[~named["stage"].isin(report.SIDE)].groupby("measure")
+        for name, group in named[~named["variant"].isin(report.SIDE)].groupby("measure")
     }
     sensitive = [name for name, verdict in verdicts.items() if "noise does as well" in verdict]
     assert sensitive == ["max sensitivity", "mean sensitivity"]  # a fixed map of noise is perfectly stable
@@ -329,7 +329,7 @@ def test_no_map_that_never_sees_the_network_beats_all_controls_in_any_measure():
 def _beaten(named, blind, controls):
     """(measure, map) of the maps that are better than each of a metric's controls, p < 0.05 without correction."""
     found = []
-    for measure, group in named[~named["stage"].isin(report.SIDE)].groupby("measure"):
+    for measure, group in named[~named["variant"].isin(report.SIDE)].groupby("measure"):
         wide, metric = group.pivot(index="image", columns="method", values="value"), group["metric"].iloc[0]
         sign = 1 if cards()[metric].better == "higher" else -1
         for name in blind:

@@ -11,9 +11,10 @@ import yaml
 from suite.config import load
 from suite.report import build
 from suite.report.tables import build_tables
+from suite.report.tiles import SIDE
 from suite.results import read, read_manifest
 from suite.studies.visualization.config import PictureConfig, VisualizationConfig
-from suite.studies.visualization.report import SIDE, sheet
+from suite.studies.visualization.report import sheet
 from suite.studies.visualization.study import STUDY
 
 SHORT = {"steps": 6}
@@ -57,7 +58,7 @@ def test_whole_study_gives_rows_tables_pictures_and_a_page(done) -> None:
     assert snapshots["model"].tolist() == ["one"]
     last = tables["visualization_iterations"].set_index("iterations").loc[6]
     assert last["score"] == snapshots["score"].item()
-    assert set(tables["visualization_elsewhere"]["other"]) == {"one", "two"}
+    assert set(tables["visualization_elsewhere"]["other_model"]) == {"one", "two"}
     page = build(done).read_text()
     assert "What does the network look for?" in page
     sheets = sorted(p.name for p in (done / "plots").glob("visualization-00*.png"))

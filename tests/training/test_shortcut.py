@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from suite.data.digits import Pictures
-from suite.studies.shortcut.study import mass_inside, pointing
+from suite.metrics.localisation import mass_inside
+from suite.studies.shortcut.study import pointing
 from suite.training import fit
 from suite.training.shortcut import SIZE, regions
 

@@ -263,7 +263,8 @@ def _limits(rows: pd.DataFrame) -> pd.DataFrame:
         means = group.groupby("metric")["value"].mean()
         return {"n": group["image"].nunique(), **means.reindex(names)}
 
-    return summarise(ok(rows[rows["question"].isin(["swept", "past"])]), ["model", "question", "step_size", "steps"], line)
+    study = ok(rows[rows["question"].isin(["swept", "past"])])
+    return summarise(study, ["model", "question", "step_size", "steps"], line)
 
 
 def _agreement(rows: pd.DataFrame) -> pd.DataFrame:
