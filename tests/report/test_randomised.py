@@ -49,7 +49,7 @@ def test_every_stage_stands_beside_another_photos_maps():
     rows = audited.rows(networks.seeded(Squares), ["gradient"], smooth_pictures(4), draws=2, cells=(1, 4))
     similarities = arrange(rows, AuditSettings().noise)
     lines = {
-        (key.method, key.stage, key.metric): (block, m) for key, block, m in stage_similarities(similarities, rows)
+        (key.method, key.order, key.metric): (block, m) for key, block, m in stage_similarities(similarities, rows)
     }
     block, means = lines["gradient", "everything", "cosine_abs"]
     assert block == "fc"
