@@ -163,8 +163,14 @@ def summarise(
     frame: pd.DataFrame, by: Sequence[str], of: Callable[[pd.DataFrame], Mapping[str, Any] | None]
 ) -> pd.DataFrame:
     """A line a group: its keys and then what `of` makes of it; a group of which it makes None has no line."""
-    lines = ((key if len(by) > 1 else (key,), of(group)) for key, group in groups(frame, *by))
-    return pd.DataFrame([dict(zip(by, key, strict=True)) | dict(line) for key, line in lines if line is not None])
+    lines = []
+    for key, group in groups(frame, *by):
+        keys = dict(zip(by, key if len(by) > 1 else (key,), strict=True))
+        if (line := of(group)) is not None:
+            if clash := keys.keys() & line.keys():
+                raise ValueError(f"a table's columns {', '.join(sorted(clash))} would be keys and numbers at once")
+            lines.append(keys | dict(line))
+    return pd.DataFrame(lines)
 
 
 def square(pairs: pd.DataFrame, first: str, second: str, value: str) -> pd.DataFrame:

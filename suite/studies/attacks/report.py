@@ -243,10 +243,9 @@ _OF_MAPS = (
 def _maps(rows: pd.DataFrame) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, Any]:
         wide = group.pivot(index="image", columns="images", values="value").reindex(columns=["attack", "noise"])
-        made = mean_with_interval("attack", wide["attack"].dropna()) | mean_with_interval(
-            "noise", wide["noise"].dropna()
-        )
-        return made | mean_with_interval("attack_less_noise", (wide["attack"] - wide["noise"]).dropna())
+        attacked, noise = wide["attack"].dropna(), wide["noise"].dropna()
+        means = mean_with_interval("attacked", attacked) | mean_with_interval("noise", noise)
+        return means | mean_with_interval("attacked_less_noise", (wide["attack"] - wide["noise"]).dropna())
 
     return summarise(ok(rows[rows["metric"].isin(_OF_MAPS)]), ["metric", "model", "attack", "method"], line)
 
@@ -360,7 +359,7 @@ def _least(table: pd.DataFrame, norm: str) -> Figure:
 
 
 def _moved(table: pd.DataFrame) -> Figure:
-    sides = {"noise": ("under noise", "bare", "s"), "attack": ("under attack", "captum", "o")}
+    sides = {"noise": ("under noise", "bare", "s"), "attacked": ("under attack", "captum", "o")}
     figure, ax = draw_sides(table, sides)
     ax.set_xlabel("Spearman of the map before and after: mean over photos, 95% interval")
     return figure

@@ -97,7 +97,7 @@ class Answers:
         verdict, captum = self._captum(LAYERS)
         pairs = self.find("comparison", metric="spearman", method=("grad_cam", "layer_conductance"))
         pairs = pairs[pairs["other_method"].isin(["layer_conductance", "neuron_gradient"]) & (pairs["n"] > 0)]
-        words = in_words(pairs, "{method} with {other} {mean:.2f}", ", ")
+        words = in_words(pairs, "{method} with {other_method} {mean:.2f}", ", ")
         return verdict, f"{captum}. Spearman of |maps| of one photo: {words}"
 
     def saliency_or_cam(self) -> Answer:
@@ -130,7 +130,7 @@ class Answers:
 
     def fooling_images(self) -> Answer:
         lines = self.find("attacks_targeted", method="fooling")
-        form = "{other}: {success:.0%} of {n} photos in {iterations:.0f} steps (median), largest change "
+        form = "{goal}: {success:.0%} of {n} photos in {iterations:.0f} steps (median), largest change "
         form += "{levels:.0f}/255, SSIM {ssim:.3f}, {saved_success:.0%} as saved"
         parts = (lines["success"] >= 0.95).all(), (lines["ssim"] >= 0.95).all()
         return judged(parts), in_words(lines.assign(levels=lines["linf"] * 255), form)
@@ -141,11 +141,11 @@ class Answers:
         for metric in ("energy_in_source_map", "shows_perturbation"):
             lines.append(self.find("attacks_maps", metric=metric, method="saliency", **of).iloc[0])
         words = (
-            "{0[attack]:.0%} of the change's energy lies in the object's boxes, of noise {0[noise]:.0%}; "
-            "{1[attack]:.0%} on the tenth of pixels where the label's saliency is largest, of noise {1[noise]:.0%}; "
-            "the new class's saliency correlates with the change at {2[attack]:.2f}, with noise at {2[noise]:.2f}"
+            "{0[attacked]:.0%} of the change's energy lies in the object's boxes, of noise {0[noise]:.0%}; "
+            "{1[attacked]:.0%} on the tenth of pixels where the label's saliency is largest, of noise {1[noise]:.0%}; "
+            "the new class's saliency correlates with the change at {2[attacked]:.2f}, with noise at {2[noise]:.2f}"
         )
-        return judged(line["attack_less_noise_low"] > 0 for line in lines), words.format(*lines)
+        return judged(line["attacked_less_noise_low"] > 0 for line in lines), words.format(*lines)
 
     def naive_attack(self) -> Answer:
         success = self.find("attacks_success", norm="linf", **SQUEEZE)
@@ -210,7 +210,7 @@ class Answers:
 
     def second_network(self) -> Answer:
         lines = self.find("visualization_elsewhere", job="classes")
-        form = "made for {model}: {confidence_here:.1%} there, {confidence_there:.1%} on {other}"
+        form = "made for {model}: {confidence_here:.1%} there, {confidence_there:.1%} on {other_model}"
         squeeze, there = lines["model"] == SQUEEZE["model"], lines["confidence_there"]
         gain = there[~squeeze].mean() - there[squeeze].head(1).mean()
         if gain != gain:
