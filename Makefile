@@ -33,6 +33,7 @@ faults: $(STAMP) ## kill a run of every study twenty times; its rows must be tho
 
 lint: $(STAMP) ## style only: ruff
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --quiet --preview --select PLR1702 suite
 	$(BIN)/ruff format --check .
 
 check: lint ## style, types and import layers

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from suite.auditing import audit
     from suite.models.load import load_model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["attack", "attribute", "audit", "load_model", "results"]
 
 _PUBLIC = {
