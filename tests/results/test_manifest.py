@@ -22,6 +22,7 @@ def test_manifest_round_trip_and_strictness(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == manifest | {"schema": VERSION}
 
 
+@pytest.mark.parametrize("text", ['{"seconds": NaN}', '{"a": 1', "[1, 2]", ""])
 def test_a_manifest_that_is_none_is_one_clear_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(SuiteError, match=r"run\.json") as caught:
