@@ -97,7 +97,7 @@ class Answers:
         verdict, captum = self._captum(LAYERS)
         pairs = self.find("comparison", metric="spearman", method=("grad_cam", "layer_conductance"))
         pairs = pairs[pairs["other_method"].isin(["layer_conductance", "neuron_gradient"]) & (pairs["n"] > 0)]
-        words = in_words(pairs, "{method} with {other} {mean:.2f}", ", ")
+        words = in_words(pairs, "{method} with {other_method} {mean:.2f}", ", ")
         return verdict, f"{captum}. Spearman of |maps| of one photo: {words}"
 
     def saliency_or_cam(self) -> Answer:
@@ -130,7 +130,7 @@ class Answers:
 
     def fooling_images(self) -> Answer:
         lines = self.find("attacks_targeted", method="fooling")
-        form = "{other}: {success:.0%} of {n} photos in {iterations:.0f} steps (median), largest change "
+        form = "{goal}: {success:.0%} of {n} photos in {iterations:.0f} steps (median), largest change "
         form += "{levels:.0f}/255, SSIM {ssim:.3f}, {saved_success:.0%} as saved"
         parts = (lines["success"] >= 0.95).all(), (lines["ssim"] >= 0.95).all()
         return judged(parts), in_words(lines.assign(levels=lines["linf"] * 255), form)
@@ -210,7 +210,7 @@ class Answers:
 
     def second_network(self) -> Answer:
         lines = self.find("visualization_elsewhere", job="classes")
-        form = "made for {model}: {confidence_here:.1%} there, {confidence_there:.1%} on {other}"
+        form = "made for {model}: {confidence_here:.1%} there, {confidence_there:.1%} on {other_model}"
         squeeze, there = lines["model"] == SQUEEZE["model"], lines["confidence_there"]
         gain = there[~squeeze].mean() - there[squeeze].head(1).mean()
         if gain != gain:
