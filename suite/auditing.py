@@ -142,8 +142,10 @@ def audit(
     threads = torch.get_num_threads()  # a run sets them
     try:
         with as_found(model):
-            seen = _network(model, config, classes)
-            prepared = prepare(config, given={title: seen}, images=_files(images, labels, seen.card.classes, config))
+            wrapped = _network(model, config, classes)
+            prepared = prepare(
+                config, loaded={title: wrapped}, images=_files(images, labels, wrapped.card.classes, config)
+            )
             result = Audit(None if run_dir is None else Path(run_dir))
             execute(prepared, result.run_dir)
     finally:

@@ -58,9 +58,9 @@ def run(
     settings = load(config, overrides or [], data__limit=limit, seed=seed)
     chosen = settings.studies.chosen()
     inner = [part for name in chosen if isinstance(part := getattr(settings.studies, name), dict)]
-    asked = {*chosen}.union(*(part.get("studies", {}) for part in inner))
+    named = {*chosen}.union(*(part.get("studies", {}) for part in inner))
     for study, verdict in conditions:
-        if study not in asked:
+        if study not in named:
             has = ", ".join(chosen) or "none"
             raise ConfigError(f"--fail-on {study}:{verdict}: this run has no study {study!r}; it has {has}")
     folder = run_dir or Path("reports") / settings.name
@@ -94,12 +94,12 @@ def check(
     from suite.run.runner import prepare
 
     prepared = prepare(settings, fit=False)
-    for title, (reason, optional) in prepared.lost.items():
+    for title, (reason, optional) in prepared.unavailable.items():
         print(f"network {title}: {'skipped' if optional else 'missing'}: {reason}")
     networks, count = ", ".join(prepared.networks), len(prepared.images.files)
     studies = ", ".join(settings.studies.chosen()) or "none, predictions only"
     print(f"{config}: ok; {count} of {prepared.images.total} images on {networks or 'no network'}; studies: {studies}")
-    if any(not optional for _, optional in prepared.lost.values()):
+    if any(not optional for _, optional in prepared.unavailable.values()):
         raise typer.Exit(1)
 
 

@@ -189,28 +189,28 @@ def load_object(target: str) -> Any:
 def _current_folder_importable() -> Iterator[None]:
     """As with `python -m`, for the duration; a folder that is gone holds nothing to import."""
     try:
-        here = str(Path.cwd())
+        folder = str(Path.cwd())
     except FileNotFoundError:
-        here = ""
-    if not here or here in sys.path or "" in sys.path:
+        folder = ""
+    if not folder or folder in sys.path or "" in sys.path:
         yield
         return
-    sys.path.insert(0, here)
+    sys.path.insert(0, folder)
     try:
         yield
     finally:
-        if here in sys.path:  # a module may have changed the path itself
-            sys.path.remove(here)
+        if folder in sys.path:  # a module may have changed the path itself
+            sys.path.remove(folder)
 
 
-def find(kind: str, known: Mapping[str, str], name: str) -> Any:
+def find(kind: str, names: Mapping[str, str], name: str) -> Any:
     """The object a name stands for; `package.module:object` names anything importable."""
     if ":" in name:
         return load_object(name)
-    if name not in known:
-        hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
+    if name not in names:
+        hint = did_you_mean(name, names) or f"; known: {', '.join(names)}"
         raise ConfigError(f"{kind} {name!r}: unknown{hint}")
-    return load_object(known[name])
+    return load_object(names[name])
 
 
 def build(kind: str, what: str, maker: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
@@ -239,13 +239,13 @@ def check_parameters(
     """
     signature = _signature(maker)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in signature)
-    taken = {p.name: p.annotation for p in signature[skip:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    accepted = {p.name: p.annotation for p in signature[skip:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     checked = {}
     for name, value in parameters.items():
-        if name not in taken and not open_ended:
-            near = did_you_mean(name, taken) or f"; it takes {', '.join(taken) or 'none'}"
-            raise ConfigError(f"{kind} {what!r}: unknown parameter {name!r}{near}")
-        annotation = taken.get(name, inspect.Parameter.empty)
+        if name not in accepted and not open_ended:
+            hint = did_you_mean(name, accepted) or f"; it takes {', '.join(accepted) or 'none'}"
+            raise ConfigError(f"{kind} {what!r}: unknown parameter {name!r}{hint}")
+        annotation = accepted.get(name, inspect.Parameter.empty)
         if annotation is inspect.Parameter.empty or isinstance(annotation, str):
             checked[name] = value
             continue

@@ -134,8 +134,8 @@ def _from_flat_folder(root: Path, images: list[Path], *, labels: Path | None, cl
     for image in images:
         where, synset = f"data {str(root)!r}: {image.name!r}", SYNSET_ID.match(image.name)
         if synset is None:
-            how = "rename it, or give labels, a CSV of file,label"
-            raise DataError(f"{where} does not begin with a synset id as others do: {how}")
+            remedy = "rename it, or give labels, a CSV of file,label"
+            raise DataError(f"{where} does not begin with a synset id as others do: {remedy}")
         files.append(ImageFile(image.name, image, resolve_label(classes, synset[0], where=where)))
     return files
 

@@ -105,10 +105,10 @@ def write_files_csv(images: ImageList, path: str | Path) -> None:
 def _sample(files: list[ImageFile], limit: int, seed: int) -> list[ImageFile]:
     """Draws by the rank of a hash of (seed, id), which depends on neither the platform nor the order of the files."""
     turns: list[tuple[int, bytes, ImageFile]] = []
-    seen: Counter[int | None] = Counter()
+    counts: Counter[int | None] = Counter()
     for file in sorted(files, key=lambda file: rank_of(seed, "file", file.id)):
-        turns.append((seen[file.label], rank_of(seed, "class", str(file.label)), file))
-        seen[file.label] += 1
+        turns.append((counts[file.label], rank_of(seed, "class", str(file.label)), file))
+        counts[file.label] += 1
     return [file for *_, file in sorted(turns, key=lambda turn: turn[:2])[:limit]]
 
 

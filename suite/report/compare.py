@@ -74,11 +74,11 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, as plain JSON values; what is within noise is counted only."""
-        told = [asdict(change) for change in self.changes if change.verdict != "same"]
-        same = len(self.changes) - len(told)
+        differing = [asdict(change) for change in self.changes if change.verdict != "same"]
+        same = len(self.changes) - len(differing)
         return {"regressed": self.regressed, "notes": self.notes, "failed": self.failed, "same": same} | {
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
-            "changes": [{k: None if v != v else v for k, v in change.items()} for change in told],
+            "changes": [{k: None if v != v else v for k, v in change.items()} for change in differing],
         }
 
     def __str__(self) -> str:
@@ -87,11 +87,11 @@ class Comparison:
         for v in self.verdicts:
             lines.append(f"{bad if v.worse else plain} verdict: {v.what}: {v.base}, now {v.new} ({v.reason})")
         for kind, mark in (("worse", bad), ("better", good)):
-            found = [change for change in self.changes if change.verdict == kind]
-            for c in found[:LINES_SHOWN]:
+            changes = [change for change in self.changes if change.verdict == kind]
+            for c in changes[:LINES_SHOWN]:
                 spread = f"{c.new - c.base:+.3g} [{c.low:+.3g}, {c.high:+.3g}], n {c.n}, p {c.p:.2g}"
                 lines.append(f"{mark} {kind}: {c.what}: {number(c.base)}, now {number(c.new)}: {spread}")
-            lines += [f"… and {len(found) - LINES_SHOWN} more"] if len(found) > LINES_SHOWN else []
+            lines += [f"… and {len(changes) - LINES_SHOWN} more"] if len(changes) > LINES_SHOWN else []
         plain_ones = pd.Series([f"{c.study}: {as_words(c.metric)}" for c in self.changes if c.verdict == "changed"])
         lines += [f"{plain} changed: {name}, in {count} settings" for name, count in plain_ones.value_counts().items()]
         same = sum(change.verdict == "same" for change in self.changes)
@@ -183,7 +183,7 @@ def _compared(study: str) -> Compared:
 
 def _compared_rows(rows: pd.DataFrame, study: str, redefined: Collection[tuple[str, str]]) -> pd.DataFrame:
     """Without metrics that were defined anew, and without what the study leaves out."""
-    skipped = _compared(study).skipped | {metric for of, metric in redefined if of == study}
+    skipped = _compared(study).skipped | {metric for owner, metric in redefined if owner == study}
     rows = rows[~rows["metric"].isin(skipped)]
     for column, value in _compared(study).without.items():
         rows = rows[rows[column] != value]
@@ -236,9 +236,9 @@ def _changes(base: pd.DataFrame, new: pd.DataFrame, study: str) -> tuple[list[Ch
     for frame in (base, new):
         grouped = ok(frame).groupby([*number, *unit], dropna=False)
         means.append(grouped.agg(value=("value", "mean"), control=("control", "any")).reset_index())
-    both = means[0].merge(means[1], on=[*number, *unit], suffixes=("_base", "_new"))
+    paired = means[0].merge(means[1], on=[*number, *unit], suffixes=("_base", "_new"))
     kinds: dict[bool, list[tuple[dict[str, Any], int, float, PairedTest]]] = {}
-    for key, group in both.groupby(number, dropna=False, sort=True):
+    for key, group in paired.groupby(number, dropna=False, sort=True):
         named = dict(zip(number, key, strict=True))
         before, after = (group[f"value_{side}"].to_numpy(float) for side in ("base", "new"))
         finite = np.isfinite(before) & np.isfinite(after)
@@ -265,8 +265,8 @@ def _change(named: dict[str, Any], direction: int, base: float, test: PairedTest
     for name, value in named.items():
         if name not in _SHARED and pd.notna(value) and value != "":
             settings.append(as_words(value) if isinstance(value, str) else f"{name} {value:g}")
-    of = f" of {named['method']}" if named["method"] else ""
-    what = f"{named['study']}: {as_words(named['metric'])}{of} on {named['model']}"
+    method = f" of {named['method']}" if named["method"] else ""
+    what = f"{named['study']}: {as_words(named['metric'])}{method} on {named['model']}"
     what += f" ({', '.join(settings)})" if settings else ""
     ends = base, base + test.mean, test.low, test.high
     return Change(what, named["study"], named["metric"], verdict, *ends, p, test.n)

@@ -37,11 +37,17 @@ def log_scale(ax: Axes, along: str = "x") -> None:
 
 
 def draw_intervals(
-    ax: Axes, table: pd.DataFrame, y: Any, text: str, colour: str = COLOURS["own"], marker: str = "o", of: str = "mean"
+    ax: Axes,
+    table: pd.DataFrame,
+    y: Any,
+    text: str,
+    colour: str = COLOURS["own"],
+    marker: str = "o",
+    column: str = "mean",
 ) -> None:
     """A mark at each line's `of` with its interval."""
-    ax.hlines(y, table[f"{of}_low"], table[f"{of}_high"], color=colour, lw=1.6)
-    ax.scatter(table[of], y, s=30, color=colour, marker=marker, zorder=3, label=text)
+    ax.hlines(y, table[f"{column}_low"], table[f"{column}_high"], color=colour, lw=1.6)
+    ax.scatter(table[column], y, s=30, color=colour, marker=marker, zorder=3, label=text)
 
 
 def draw_parts(ax: Axes, methods: Sequence[str], parts: Mapping[str, pd.DataFrame]) -> None:

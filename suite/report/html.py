@@ -143,7 +143,7 @@ def _questions(chapters: list[Part]) -> list[tuple[str, list[Part]]]:
     for chapter in chapters:
         if chapter["verdicts"] and not chapter["section"].beside:  # which is shown by itself
             answers[chapter["section"].question or _ELSE].append(chapter)
-    return [(question, some) for question, some in answers.items() if some]
+    return [(question, chapters_of) for question, chapters_of in answers.items() if chapters_of]
 
 
 def _photos(run_dir: Path, photos: list[Photo]) -> list[Part]:

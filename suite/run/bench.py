@@ -147,7 +147,7 @@ class Bench(pl.LightningModule):
             for work in self._works.values():
                 work.others = ()  # they hold each other, and their maps
             self._chunk, self._works = item.images, {}
-        place = dict(zip(batch.ids, item.images, strict=True))
+        position = dict(zip(batch.ids, item.images, strict=True))
         size = self._network(item.model).card.taken
         for title in self._key:
             if title not in self._works and self._network(title).card.taken == size:
@@ -156,7 +156,7 @@ class Bench(pl.LightningModule):
                     methods=self.methods,
                     images=batch.images,
                     files=batch.files,
-                    positions=[place[file.id] for file in batch.files],
+                    positions=[position[file.id] for file in batch.files],
                     notes=batch.notes,
                     faults=batch.faults,
                     config=self.config,
@@ -215,15 +215,15 @@ class ShardWriter(BasePredictionWriter):
         if prediction is None:
             return
         item, outcome = prediction
-        place = self.place[item.model]
-        folder = self.run_dir / "images" / f"{place:02d}"
+        number = self.place[item.model]
+        folder = self.run_dir / "images" / f"{number:02d}"
         for stem, arrays in outcome.pictures.items():
             packed = io.BytesIO()
             np.savez_compressed(packed, **arrays)
             write_bytes(folder / f"{stem}.npz", packed.getvalue())
-            for drawn in folder.glob(f"{stem}*.png"):  # of the arrays before, whatever the clock says
-                drawn.unlink()
-        write_shard(self.run_dir / "rows" / item.shard(place), outcome.rows, self.run)
+            for picture in folder.glob(f"{stem}*.png"):  # of the arrays before, whatever the clock says
+                picture.unlink()
+        write_shard(self.run_dir / "rows" / item.shard(number), outcome.rows, self.run)
 
 
 class Progress(TQDMProgressBar):

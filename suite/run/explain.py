@@ -66,24 +66,28 @@ def explain(path: Path, model: str, weights: str, names: Sequence[str], target: 
     numbers: dict[str, Any] = {"image": path.name, "note": note, "model": model, "predictions": predictions}
     numbers |= {"target": {"class": card.classes.name(chosen), "index": chosen, "probability": float(shares[chosen])}}
     numbers["methods"] = {}
-    made = Explained((image.permute(1, 2, 0) * 255).round().byte().numpy(), {}, {}, {}, {}, numbers)
-    for name, found in attribute_each(network, images, chosen, methods, ids=[path.name]).items():
-        if isinstance(found, Exception):
-            kind = "not_applicable" if isinstance(found, NotApplicable) else "failed"
-            numbers["methods"][name] = {kind: str(as_suite_error(f"method {name!r}", found))}
+    explained = Explained((image.permute(1, 2, 0) * 255).round().byte().numpy(), {}, {}, {}, {}, numbers)
+    for name, result in attribute_each(network, images, chosen, methods, ids=[path.name]).items():
+        if isinstance(result, Exception):
+            kind = "not_applicable" if isinstance(result, NotApplicable) else "failed"
+            numbers["methods"][name] = {kind: str(as_suite_error(f"method {name!r}", result))}
             continue
-        one = prepared(found, methods[name], card.input_size)
-        if bool(one.damaged):
+        forms = prepared(result, methods[name], card.input_size)
+        if bool(forms.damaged):
             numbers["methods"][name] = {"failed": "the map holds NaN or infinity"}
             continue
-        mask = object_masks(one.evidence)[0]
-        size = magnitude(found, card.input_size)
+        mask = object_masks(forms.evidence)[0]
+        size = magnitude(result, card.input_size)
         spread = {"gini": float(gini(size)), "entropy": float(entropy(size))}
-        made.maps[name] = flat_map(found)[0].numpy().astype(np.float32)
-        made.masks[name], made.boxes[name], made.signed[name] = mask.numpy(), box_of(mask), methods[name].signed
+        explained.maps[name] = flat_map(result)[0].numpy().astype(np.float32)
+        explained.masks[name], explained.boxes[name], explained.signed[name] = (
+            mask.numpy(),
+            box_of(mask),
+            methods[name].signed,
+        )
         numbers["methods"][name] = {
             **{key: value if np.isfinite(value) else None for key, value in spread.items()},
-            "box": made.boxes[name],
+            "box": explained.boxes[name],
             "mask_share": float(mask.double().mean()),
         }
-    return made
+    return explained

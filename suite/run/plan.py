@@ -29,10 +29,10 @@ class WorkItem:
     images: tuple[int, ...]
     part: int = 0
 
-    def shard(self, place: int) -> str:
+    def shard(self, network: int) -> str:
         """The shard's path under `rows/`; `place` is the network's, so that no name can escape the folder."""
         part = f"-{self.part:03d}" if self.part else ""
-        return f"{self.study}/{place:02d}-{self.index:06d}{part}.parquet"
+        return f"{self.study}/{network:02d}-{self.index:06d}{part}.parquet"
 
 
 def studies_of(config: RunConfig) -> dict[str, Study]:
@@ -88,10 +88,10 @@ def assign_to_ranks(items: Sequence[WorkItem], processes: int) -> list[WorkItem 
     groups = [list(group) for _, group in groupby(items, key=lambda item: item.images)]
     if len(groups) < processes:
         groups = [[item] for item in items]
-    hands: list[list[WorkItem]] = [[] for _ in range(processes)]
+    ranks: list[list[WorkItem]] = [[] for _ in range(processes)]
     for group in groups:
-        min(hands, key=len).extend(group)
-    return list(chain.from_iterable(zip_longest(*hands)))
+        min(ranks, key=len).extend(group)
+    return list(chain.from_iterable(zip_longest(*ranks)))
 
 
 def passes(

@@ -50,7 +50,7 @@ class Prepared:
 
     Attributes:
         networks: title -> network, those that could be had.
-        lost: title -> (reason, whether the configuration calls it optional).
+        unavailable: title -> (reason, whether the configuration calls it optional).
         methods: label -> method.
         studies: name -> study.
         images: the list of files.
@@ -59,7 +59,7 @@ class Prepared:
 
     config: RunConfig
     networks: dict[str, Network]
-    lost: dict[str, tuple[str, bool]]
+    unavailable: dict[str, tuple[str, bool]]
     methods: dict[str, Attribution]
     studies: dict[str, Study]
     images: ImageList
@@ -82,7 +82,7 @@ class Prepared:
 
 def prepare(
     config: RunConfig,
-    given: Mapping[str, Network] | None = None,
+    loaded: Mapping[str, Network] | None = None,
     images: ImageList | None = None,
     *,
     fit: bool = True,
@@ -91,7 +91,7 @@ def prepare(
 
     Args:
         config: the run's.
-        given: networks that are in hand already, by title.
+        loaded: networks that are in hand already, by title.
         images: a list in hand already.
         fit: whether networks that are trained first are; random weights stand in for them where nothing is run.
 
@@ -102,7 +102,7 @@ def prepare(
         torch.set_num_threads(config.threads)
     methods = methods_of(config)
     studies = studies_of(config)
-    networks, lost = _networks(config, given or {}, fit)
+    networks, unavailable = _networks(config, loaded or {}, fit)
     classes = [n.card.classes for n in networks.values()] or [_promised_classes(config)]
     if any(len(c) != len(classes[0]) for c in classes):
         raise ConfigError("models: networks of one run must have the same classes; run these one by one")
@@ -122,14 +122,14 @@ def prepare(
             if title in networks:
                 study.check(config, networks[title])
     items = plan(config, list(networks), len(images.files), studies)
-    return Prepared(config, networks, lost, methods, studies, images, items)
+    return Prepared(config, networks, unavailable, methods, studies, images, items)
 
 
 def _networks(
-    config: RunConfig, given: Mapping[str, Network], fit: bool
+    config: RunConfig, loaded: Mapping[str, Network], fit: bool
 ) -> tuple[dict[str, Network], dict[str, tuple[str, bool]]]:
     """The networks that could be had, and of the others why not and whether they are optional."""
-    networks, lost = dict(given), {}
+    networks, unavailable = dict(loaded), {}
     for part in config.models:
         if part.title in networks:
             continue
@@ -137,12 +137,12 @@ def _networks(
             untrained = part.model_copy(update={"parameters": {**part.parameters, "fit": False}})
             networks[part.title] = _load(part if fit or part.factory != FACTORY else untrained)
         except NetworkError as error:
-            lost[part.title] = (str(error), part.optional)
+            unavailable[part.title] = (str(error), part.optional)
             log.log(logging.WARNING if part.optional else logging.ERROR, "%s", error)
-    needed = [reason for reason, optional in lost.values() if not optional]
+    needed = [reason for reason, optional in unavailable.values() if not optional]
     if needed and not networks:
         raise NetworkError(needed[0])
-    return networks, lost
+    return networks, unavailable
 
 
 def _promised_classes(config: RunConfig) -> ClassNames:
@@ -200,7 +200,7 @@ def execute(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
         already = done(run_dir, prepared.run)
         todo = [item for item in prepared.items if prepared.shard(item) not in already]
         if first:
-            _write_lost(prepared, run_dir)
+            _write_unavailable(prepared, run_dir)
             _finish(manifest, run_dir, prepared, "running", len(prepared.items) - len(todo))
         try:
             if todo:
@@ -304,9 +304,9 @@ def _claim(prepared: Prepared, run_dir: Path, threads: int) -> dict[str, Any]:
             f"{run_dir}: its metrics are of other versions ({before.get('metric_versions', {})}, this one's are "
             f"{METRIC_VERSIONS}); give another --run-dir"
         )
-    for title, about in fresh["models"].items():
-        known = before.get("models", {}).get(title, {}).get("digest")
-        if known is not None and about["digest"] is not None and known != about["digest"]:
+    for title, info in fresh["models"].items():
+        digest = before.get("models", {}).get(title, {}).get("digest")
+        if digest is not None and info["digest"] is not None and digest != info["digest"]:
             raise SuiteError(f"{run_dir}: network {title!r} had other weights there; give another --run-dir")
     mend(run_dir)
     return {**fresh, "started": before.get("started", fresh["started"]), "id": before.get("id", fresh["id"])}
@@ -354,8 +354,8 @@ def _manifest(prepared: Prepared, threads: int) -> dict[str, Any]:
 
 def _about(prepared: Prepared, title: str) -> dict[str, Any]:
     folder = f"{prepared.places.index(title):02d}"  # under images/
-    if title in prepared.lost:
-        reason, optional = prepared.lost[title]
+    if title in prepared.unavailable:
+        reason, optional = prepared.unavailable[title]
         return {
             "folder": folder,
             "digest": None,
@@ -377,17 +377,17 @@ def _about(prepared: Prepared, title: str) -> dict[str, Any]:
     }
 
 
-def _write_lost(prepared: Prepared, run_dir: Path) -> None:
+def _write_unavailable(prepared: Prepared, run_dir: Path) -> None:
     """A row for each network that could not be had; gone again once it can."""
-    for place, title in enumerate(prepared.places):
-        path = run_dir / "rows" / "predictions" / f"{place:02d}-network.parquet"
-        if title not in prepared.lost:
+    for number, title in enumerate(prepared.places):
+        path = run_dir / "rows" / "predictions" / f"{number:02d}-network.parquet"
+        if title not in prepared.unavailable:
             path.unlink(missing_ok=True)
             continue
-        reason, optional = prepared.lost[title]
+        reason, optional = prepared.unavailable[title]
         status = "skipped" if optional else "failed"
-        lost = {"study": "predictions", "model": title, "metric": "network", "status": status, "message": reason}
-        write_shard(path, [lost], prepared.run)
+        row = {"study": "predictions", "model": title, "metric": "network", "status": status, "message": reason}
+        write_shard(path, [row], prepared.run)
 
 
 def _finish(

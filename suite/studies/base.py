@@ -92,7 +92,7 @@ class Work:
         """What `make` makes of all images, or of halves, quarters, ... joined, where memory holds no more."""
         parts = in_halves(lambda at: (at.stop - at.start, make(at)), slice(0, len(self.images)))
         self.at_once = min(self.at_once, max(size for size, _ in parts))
-        return join([made for _, made in parts])
+        return join([result for _, result in parts])
 
     @cached_property
     def scores(self) -> Tensor:
@@ -109,8 +109,8 @@ class Work:
                 raise DataError(
                     f"{file.id}: label {file.label} is out of range, the network's classes are 0..{classes - 1}"
                 )
-        given = [t if file.label is None else file.label for file, t in zip(self.files, top.tolist(), strict=True)]
-        return torch.tensor(given, device=top.device)
+        chosen = [t if file.label is None else file.label for file, t in zip(self.files, top.tolist(), strict=True)]
+        return torch.tensor(chosen, device=top.device)
 
     @cached_property
     def objects(self) -> Places | None:
@@ -128,7 +128,7 @@ class Work:
         return places
 
     @cached_property
-    def found(self) -> dict[str, Tensor | Exception]:
+    def map_results(self) -> dict[str, Tensor | Exception]:
         """Label -> (B, C, h, w) as the method left it, or what it raised; all methods in the fewest passes."""
         maps = self._fitting(
             lambda at: attribute_each(self.model, self.images[at], self.targets[at], self.methods, ids=self.ids[at]),
@@ -139,7 +139,7 @@ class Work:
 
     @cached_property
     def _usable_maps(self) -> dict[str, Tensor | SuiteError]:
-        return {label: self._usable(label, result) for label, result in self.found.items()}
+        return {label: self._usable(label, result) for label, result in self.map_results.items()}
 
     @property
     def maps(self) -> dict[str, Tensor | SuiteError]:
@@ -158,15 +158,17 @@ class Work:
         """Label -> |map| at the image's size, of the methods that have one."""
         return self._comparable if self.maps else {}
 
-    def _usable(self, label: str, found: Tensor | Exception) -> Tensor | SuiteError:
+    def _usable(self, label: str, result: Tensor | Exception) -> Tensor | SuiteError:
         """The map, or why it cannot be used."""
-        if isinstance(found, Exception):
-            return as_suite_error(f"method {label!r}", found)
-        damaged = [name for name, one in zip(self.ids, found, strict=True) if not bool(torch.isfinite(one).all())]
+        if isinstance(result, Exception):
+            return as_suite_error(f"method {label!r}", result)
+        damaged = [
+            name for name, single in zip(self.ids, result, strict=True) if not bool(torch.isfinite(single).all())
+        ]
         if damaged:
             more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
             return SuiteError(f"method {label!r}: its map holds NaN or infinity on {damaged[0]}{more}")
-        return found
+        return result
 
     def pairings(self) -> dict[str, list[int] | None]:
         """Stage -> which photo a second map is of: the same one, or one of another class."""
@@ -187,7 +189,7 @@ class Work:
         """Whether this is the run's first chunk, or a half of it: what concerns no photo is said there once."""
         return self.positions[0] < self.config.data.batch_size
 
-    def place(self, study: str, method: str = "") -> Row:
+    def columns(self, study: str, method: str = "") -> Row:
         """The columns that all rows of a method on this network have."""
         control = method in self.methods and self.methods[method].control
         return {"study": study, "model": self.model.card.name, "method": method, "control": control}
@@ -196,7 +198,7 @@ class Work:
         """A number an image; NaN becomes not_applicable with `undefined` (one reason, or one an image)."""
         undefined = more.pop("undefined", "the value is undefined for this map")
         numbers = values.detach().double().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values, float)
-        fields = self.place(study, method) | {"metric": metric} | more
+        fields = self.columns(study, method) | {"metric": metric} | more
         return Block(self.ids, self.targets.tolist(), numbers, undefined, fields)
 
     def rows(self, study: str, method: str, metric: str, values: Tensor | Sequence[float], **more: Any) -> Rows:
@@ -223,8 +225,8 @@ class Work:
     def picture_of(self, index: int) -> dict[str, np.ndarray]:
         """The photo (H, W, 3) uint8 and the maps (h, w) float32 of one image, as the report draws them."""
         arrays = {"id": np.array(self.files[index].id), "photo": pixels(self.images[index])}
-        maps = {label: found for label, found in self.maps.items() if isinstance(found, Tensor)}
-        return arrays | {f"own|{label}": drawable(found[index]) for label, found in maps.items()}
+        maps = {label: result for label, result in self.maps.items() if isinstance(result, Tensor)}
+        return arrays | {f"own|{label}": drawable(result[index]) for label, result in maps.items()}
 
     def stem(self, index: int) -> str:
         """The file name of an image's arrays: its place in the list, so that no name can escape a folder."""
@@ -235,8 +237,8 @@ def _joined(parts: list[dict[str, Tensor | Exception]]) -> dict[str, Tensor | Ex
     """Each method's maps of all parts, or the first exception."""
     joined: dict[str, Tensor | Exception] = {}
     for label in parts[0]:
-        maps = [found for part in parts if isinstance(found := part[label], Tensor)]
-        errors = [found for part in parts if isinstance(found := part[label], Exception)]
+        maps = [result for part in parts if isinstance(result := part[label], Tensor)]
+        errors = [result for part in parts if isinstance(result := part[label], Exception)]
         joined[label] = errors[0] if errors else torch.cat(maps)
     return joined
 
@@ -246,15 +248,15 @@ def as_suite_error(who: str, error: Exception) -> SuiteError:
     if isinstance(error, SuiteError):
         return error
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return SuiteError(f"{who}: {type(error).__name__}: {' '.join(str(error).split())[:300]}{place}")
+    location = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return SuiteError(f"{who}: {type(error).__name__}: {' '.join(str(error).split())[:300]}{location}")
 
 
-def value_row(value: float, undefined: str, **place: Any) -> Row:
+def value_row(value: float, undefined: str, **columns: Any) -> Row:
     """One row; not_applicable, `undefined` being the reason, where the value is NaN."""
     if np.isnan(value):
-        return place | {"status": "not_applicable", "message": undefined}
-    return place | {"value": value}
+        return columns | {"status": "not_applicable", "message": undefined}
+    return columns | {"value": value}
 
 
 def unavailable(why: Exception) -> Row:
@@ -267,9 +269,9 @@ def finite(values: Tensor) -> Tensor:
     return values.masked_fill(values.isinf(), torch.nan)
 
 
-def drawable(one: Tensor) -> np.ndarray:
+def drawable(single: Tensor) -> np.ndarray:
     """(C, h, w) -> (h, w) float32: a map as the report draws it, its channels summed."""
-    return flat_map(one[None])[0].cpu().numpy().astype(np.float32)
+    return flat_map(single[None])[0].cpu().numpy().astype(np.float32)
 
 
 def flat_map(maps: Tensor) -> Tensor:

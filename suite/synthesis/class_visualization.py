@@ -103,13 +103,13 @@ class Objective:
         if (self.position is not None and self.channel is None) or (self.like is not None and self.channel is not None):
             raise ConfigError("a position needs a channel, and a photo's features are those of a whole layer")
 
-    def value(self, scores: Tensor, outputs: Mapping[str, Tensor], wanted: Tensor | None) -> Tensor:
+    def value(self, scores: Tensor, outputs: Mapping[str, Tensor], reference: Tensor | None) -> Tensor:
         """What is made large, of one picture's (K,) scores and its layers' outputs."""
         if self.target is not None:
             return scores[self.target]
         output = outputs[self.layer]
-        if wanted is not None:
-            return -(output - wanted).square().sum() / wanted.square().sum()
+        if reference is not None:
+            return -(output - reference).square().sum() / reference.square().sum()
         if self.channel is None:
             return output.square().mean()
         unit = (self.channel, *(self.position or ()))

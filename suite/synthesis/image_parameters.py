@@ -26,8 +26,8 @@ def blur(images: Tensor, sigma: float) -> Tensor:
     """(B, C, H, W) under a Gaussian of `sigma` pixels: scipy's gaussian_filter1d along H, then W, mode reflect."""
     radius = int(4 * sigma + 0.5)
     rows, columns = (_mirrored(n, radius).to(images.device) for n in images.shape[2:])
-    wide = gaussian_blur(images[:, :, rows][..., columns], sigma)
-    return wide[..., radius : wide.shape[2] - radius, radius : wide.shape[3] - radius]
+    blurred = gaussian_blur(images[:, :, rows][..., columns], sigma)
+    return blurred[..., radius : blurred.shape[2] - radius, radius : blurred.shape[3] - radius]
 
 
 def _mirrored(n: int, radius: int) -> Tensor:

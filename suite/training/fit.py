@@ -219,8 +219,8 @@ def recipe_of(config: RunConfig, title: str) -> Recipe:
     for part in config.models:
         if part.title == title and part.factory == FACTORY:
             return Recipe(**part.parameters)
-    how = f"give it the factory {FACTORY!r}, as configs/labels.yaml does"
-    raise ConfigError(f"network {title!r}: not trained here; {how}")
+    remedy = f"give it the factory {FACTORY!r}, as configs/labels.yaml does"
+    raise ConfigError(f"network {title!r}: not trained here; {remedy}")
 
 
 def as_network(body: nn.Module, like: Network) -> Network:

@@ -122,9 +122,9 @@ def examine(
     trial = fresh(case)
     before = Snapshot(trial.model)
 
-    def restoring(of: Case) -> Tensor:
+    def restoring(changed: Case) -> Tensor:
         try:
-            return run(of)
+            return run(changed)
         finally:
             before.restore()
 
@@ -137,8 +137,8 @@ def examine(
             defects[Defect.LEAKS] = _leaks(run, some(trial, [index]))
             before.restore()
             defects[Defect.NO_GRAD] = _fails_without_grad(restoring, trial, index, same)
-        whole = list(range(len(case.images)))
-        if not all(same(run(some(trial, whole)), result) for _ in range(1 + thorough)):
+        every_index = list(range(len(case.images)))
+        if not all(same(run(some(trial, every_index)), result) for _ in range(1 + thorough)):
             defects[Defect.CALLED_AGAIN] = "gives another result when called again: it keeps something between calls"
     except WrongResult as error:
         defects[Defect.OTHER_IMAGES] = f"fails on other images of a network: {error}"

@@ -295,12 +295,12 @@ def _gathered(reduce: Change, _case: Case, result: Tensor, expected: Tensor) -> 
     return (result, reduce(expected)) if result.shape[1] == 1 else (reduce(result), expected)
 
 
-def _resized(_case: Case, result: Tensor, expected: Tensor, **how: Any) -> tuple[Tensor, Tensor] | None:
+def _resized(_case: Case, result: Tensor, expected: Tensor, **options: Any) -> tuple[Tensor, Tensor] | None:
     if result.shape[2:] == expected.shape[2:]:
         return None
     if result.shape[2] < expected.shape[2]:
-        return F.interpolate(result, size=expected.shape[2:], **how), expected
-    return result, F.interpolate(expected, size=result.shape[2:], **how)
+        return F.interpolate(result, size=expected.shape[2:], **options), expected
+    return result, F.interpolate(expected, size=result.shape[2:], **options)
 
 
 def _scaled(_case: Case, result: Tensor, expected: Tensor, *, dims: tuple[int, ...]) -> tuple[Tensor, Tensor] | None:

@@ -92,9 +92,9 @@ def find_references(name: str) -> tuple[Reference, ...]:
     if item not in libraries[library]:
         every = [f"{home}:{i}" for home, items in libraries.items() for i in items]
         same = [full for full in every if full.casefold().endswith(f":{item.casefold()}")]
-        near = f"; did you mean {' or '.join(same)}?" if same else did_you_mean(f"{library}:{item}", every)
+        hint = f"; did you mean {' or '.join(same)}?" if same else did_you_mean(f"{library}:{item}", every)
         raise ConfigError(
-            f"--against {name!r}: no such reference{near or '; there are ' + ', '.join(libraries[library])}"
+            f"--against {name!r}: no such reference{hint or '; there are ' + ', '.join(libraries[library])}"
         )
     full = f"{library}:{item}"
     if library == "captum":  # imported only here: each library takes seconds

@@ -177,8 +177,8 @@ def _defects(run: Run, reference: Reference, trials: Sequence[Trial]) -> dict[De
     with few_objects():
         for k, (case, result) in enumerate(small):
             index, thorough = k % len(case.images), k >= len(small) - 2
-            seen = examine(run, reference, case, result, index, partial(close, case), thorough=thorough)
-            for kind, text in seen.items():
+            defects = examine(run, reference, case, result, index, partial(close, case), thorough=thorough)
+            for kind, text in defects.items():
                 texts[kind].add(text)
     return {kind: min(of_kind) for kind, of_kind in texts.items() if of_kind}
 
@@ -236,10 +236,10 @@ def _judge(reference: Reference, trial: Trial) -> Finding:
         return finding(Kind.DIFFERENT, shapes)
     if torch.equal(result, expected):
         return finding(Kind.EXACT, "equal to the bit")
-    gap, far = (result - expected).abs(), float(relative_l2(result, expected).max())
+    gap, distance = (result - expected).abs(), float(relative_l2(result, expected).max())
     if close(case, result, expected):
         allowed = f"{TOLERANCE:g} pixel by pixel" if case.small else f"{REAL_L2:g}"
-        return finding(Kind.CLOSE, f"equal up to rounding (relative L2 {far:.1e}; allowed {allowed})")
+        return finding(Kind.CLOSE, f"equal up to rounding (relative L2 {distance:.1e}; allowed {allowed})")
     if reference.attack and not case.small and _close_attack(case, result, expected, steps=reference.twin != "FGSM"):
         share = float((gap > TOLERANCE).float().mean())
         flips = f"equal up to rounding, which turned the gradient's sign in {share:.2%} of the pixels"
@@ -248,7 +248,7 @@ def _judge(reference: Reference, trial: Trial) -> Finding:
         return finding(Kind.CLOSE, f"equal to the definition, from which {reference.name} parts: {deviation[1]}")
     index = np.unravel_index(int(gap.argmax()), gap.shape)
     where = ", ".join(f"{n} {int(i)}" for n, i in zip(("image", "channel", "row", "column"), index, strict=True))
-    return finding(Kind.DIFFERENT, f"relative L2 {far:.2g}, largest gap {float(gap.max()):.2g} at {where}")
+    return finding(Kind.DIFFERENT, f"relative L2 {distance:.2g}, largest gap {float(gap.max()):.2g} at {where}")
 
 
 def _scope(pairs: Sequence[tuple[Trial, Tensor]]) -> tuple[str, bool]:
@@ -353,13 +353,13 @@ def _reasons(
     if explained and explained[1]:
         return [explained[0], *broken, *defects.values()]
     causes = [text for kind, text in defects.items() if kind in (Defect.COUPLES, Defect.CALLED_AGAIN)]
-    rest = [text for kind, text in defects.items() if kind not in (Defect.COUPLES, Defect.CALLED_AGAIN)]
+    others = [text for kind, text in defects.items() if kind not in (Defect.COUPLES, Defect.CALLED_AGAIN)]
     if explained:
-        return [*causes, explained[0], *broken, *rest]
+        return [*causes, explained[0], *broken, *others]
     wrong = [(t.case, f) for t, f in compared if not f.equal]
     only = "only " * (len(wrong) == 1 < len(compared))
     hint = f" ({wrong[0][0].hint})" if only and wrong[0][0].hint else ""
-    return [*broken, *causes, f"differs {only}on {wrong[0][1].network}{hint}: {scope}{wrong[0][1].text}", *rest]
+    return [*broken, *causes, f"differs {only}on {wrong[0][1].network}{hint}: {scope}{wrong[0][1].text}", *others]
 
 
 def _one_image(run: Run, reference: Reference, trial: Trial) -> Trial:

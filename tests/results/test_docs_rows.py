@@ -6,7 +6,9 @@ from suite.registry import STUDIES, study_part
 from suite.results import COMMON
 
 PAGE = (tiny.ROOT / "docs/rows.md").read_text(encoding="utf-8")
-TABLE = [[cell.strip().strip("`") for cell in line.split("|")[1:-1]] for line in PAGE.splitlines() if line.count("|") > 3]
+TABLE = [
+    [cell.strip().strip("`") for cell in line.split("|")[1:-1]] for line in PAGE.splitlines() if line.count("|") > 3
+]
 OWN = [cells for cells in TABLE if len(cells) == 4 and cells[0] in STUDIES]
 
 

@@ -40,8 +40,8 @@ class BetweenNetworks(Study):
                     for metric, values, undefined in work.comparable[label].compare(other.comparable[label], partner):
                         fields = {"other_model": name, "pairing": pairing, "undefined": undefined}
                         rows += work.rows(self.name, label, metric, values, **fields)
-        here = {work.model.card.name, *(other.model.card.name for other in work.others)}
-        for title in (part.title for part in work.config.models if part.title not in here):
+        compared = {work.model.card.name, *(other.model.card.name for other in work.others)}
+        for title in (part.title for part in work.config.models if part.title not in compared):
             apart = NotApplicable(f"{title} takes photos at another size, or could not be had")
             rows += work.unavailable_rows(self.name, "", "spearman", apart, other_model=title, pairing="same_photo")
         return Outcome(rows)

@@ -136,10 +136,10 @@ class Answers:
         return judged(parts), in_words(lines.assign(levels=lines["linf"] * 255), form)
 
     def perturbation(self) -> Answer:
-        of = {"attack": "fooling image", **SQUEEZE}
-        lines = [self.find("attacks_maps", metric="energy_in_object", **of).iloc[0]]
+        where = {"attack": "fooling image", **SQUEEZE}
+        lines = [self.find("attacks_maps", metric="energy_in_object", **where).iloc[0]]
         for metric in ("energy_in_source_map", "shows_perturbation"):
-            lines.append(self.find("attacks_maps", metric=metric, method="saliency", **of).iloc[0])
+            lines.append(self.find("attacks_maps", metric=metric, method="saliency", **where).iloc[0])
         words = (
             "{0[attack]:.0%} of the change's energy lies in the object's boxes, of noise {0[noise]:.0%}; "
             "{1[attack]:.0%} on the tenth of pixels where the label's saliency is largest, of noise {1[noise]:.0%}; "
@@ -149,15 +149,15 @@ class Answers:
 
     def naive_attack(self) -> Answer:
         success = self.find("attacks_success", norm="linf", **SQUEEZE)
-        wide = success.pivot(index="epsilon_255", columns="method", values="success")
+        rates = success.pivot(index="epsilon_255", columns="method", values="success")
         naive = self.find("attacks_targeted", method="fooling", **SQUEEZE)["linf"].median() * 255
-        if not {"fgsm", "pgd", "control_noise"} <= set(wide):
+        if not {"fgsm", "pgd", "control_noise"} <= set(rates):
             raise Missing("FGSM, PGD and noise")
-        least = float(wide.index[wide["pgd"] >= 0.9].min())  # NaN where there is none: no number is larger
+        least = float(rates.index[rates["pgd"] >= 0.9].min())  # NaN where there is none: no number is larger
         form = "{epsilon_255:g}/255: FGSM {fgsm:.0%}, PGD {pgd:.0%}, {control_noise:.0%} of draws of noise"
-        words = f"fooled at {in_words(wide[wide.index > 0].reset_index(), form)}. "
+        words = f"fooled at {in_words(rates[rates.index > 0].reset_index(), form)}. "
         words += f"The naive image, towards a class, changes a pixel by {naive:.0f}/255 at most (median)"
-        stronger = (wide["pgd"] >= wide["fgsm"]).all() and (wide["pgd"] > wide["fgsm"]).any()
+        stronger = (rates["pgd"] >= rates["fgsm"]).all() and (rates["pgd"] > rates["fgsm"]).any()
         return judged([stronger, least < naive]), words
 
     def adversarial_training(self) -> Answer:
@@ -276,8 +276,8 @@ class Answers:
 
 
 def _seen(line: dict[str, Any]) -> str:
-    there = f", elsewhere {line['elsewhere']:.1%}" if line["elsewhere"] == line["elsewhere"] else ""
-    return f"confidence {line['confidence']:.1%}{there}"
+    elsewhere = f", elsewhere {line['elsewhere']:.1%}" if line["elsewhere"] == line["elsewhere"] else ""
+    return f"confidence {line['confidence']:.1%}{elsewhere}"
 
 
 def answer_all(tables: Tables, manifest: dict[str, Any]) -> Tables:
@@ -337,14 +337,14 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     if not _chosen(manifest):
         return []
     needed = {question["study"] for question in QUESTIONS}
-    drawn = {part.study: part.draw(run_dir, manifest) for part in sections() if part.study in needed}
-    drawn["five photos"] = list(_five(run_dir, manifest))
+    by_study = {part.study: part.draw(run_dir, manifest) for part in sections() if part.study in needed}
+    by_study["five photos"] = list(_five(run_dir, manifest))
     jobs = (manifest["config"]["studies"].get("visualization") or {}).get("jobs", ())
     starts = [picture["start"] for job in jobs for picture in job["pictures"] if picture["start"]]
     pictures = []
     for k, question in enumerate(QUESTIONS, start=1):
         study, beginning = question["study"], question["pictures"]
-        shown = [picture for picture in drawn.get(study, []) if picture[1].startswith(beginning)]
+        shown = [picture for picture in by_study.get(study, []) if picture[1].startswith(beginning)]
         if study == "attacks":  # of each kind the first photo
             shown = list({picture[1]: picture for picture in reversed(shown)}.values())[::-1]
         stands = STANDS * (study in ("five photos", "attacks") and manifest["data"]["source"] == "embedded")

@@ -54,9 +54,9 @@ class Digits(Study):
         for first in range(0, len(images.files), data.batch_size):
             works = _works(inner, networks, images, first, work)
             for name, study in _studies(inner).items():
-                for asked in (w for w in works if w.model.card.name in inner.asked(name)):
+                for chosen in (w for w in works if w.model.card.name in inner.asked(name)):
                     for part in range(study.parts(inner)):
-                        tables.append(as_table(study.run(asked.begin(part)).rows, study.keys))
+                        tables.append(as_table(study.run(chosen.begin(part)).rows, study.keys))
         return Outcome(union(tables))
 
 

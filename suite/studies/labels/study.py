@@ -65,7 +65,7 @@ class Labels(Study):
 
     def _gates(self, work: Work, name: str, accuracies: Mapping[str, float]) -> Rows:
         """Accuracies, and of how many pictures; 0 where that does not matter."""
-        key = work.place(self.name) | {"kind": "gate", "draw": work.part, "labels": name}
+        key = work.columns(self.name) | {"kind": "gate", "draw": work.part, "labels": name}
         sizes = {"train": 0.0, "test": accuracies["test_n"]}
         return [
             key | {"pictures": n, "metric": f"accuracy_{part}", "value": accuracies[part]} for part, n in sizes.items()

@@ -21,7 +21,7 @@ class Predictions(Study):
         return Cost(1, 0)
 
     def run(self, work: Work) -> Outcome:
-        fields = work.place(self.name)
+        fields = work.columns(self.name)
         rows = [
             fields | {"image": f.id, "metric": "correct", "status": "failed", "message": why} for f, why in work.faults
         ]

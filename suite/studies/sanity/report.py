@@ -86,7 +86,7 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
             if len(table):
                 table.insert(0, "model", model)
                 tables[name].append(table)
-    return {name: pd.concat(some, ignore_index=True) for name, some in tables.items() if some}
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items() if parts}
 
 
 def _stages(similarities: judging.Similarities, rows: pd.DataFrame) -> pd.DataFrame:
@@ -105,15 +105,15 @@ def _stages(similarities: judging.Similarities, rows: pd.DataFrame) -> pd.DataFr
     return _sorted(lines, ["metric", "method", "order", "blocks"])
 
 
-def _sorted(lines: list[dict[str, Any]], by: list[str]) -> pd.DataFrame:
-    return pd.DataFrame(lines).sort_values(by, ignore_index=True) if lines else pd.DataFrame()
+def _sorted(lines: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(lines).sort_values(columns, ignore_index=True) if lines else pd.DataFrame()
 
 
 def _nulls(similarities: judging.Similarities) -> pd.DataFrame:
     lines = []
     for key, values in similarities.arrays.items():
-        wanted = key.kind != "stage" and (key.kind != "null" or key.order == judging.EVERYTHING)
-        if wanted and key.cell == judging.CELL and key.noise in (0.0, similarities.noise):
+        is_null = key.kind != "stage" and (key.kind != "null" or key.order == judging.EVERYTHING)
+        if is_null and key.cell == judging.CELL and key.noise in (0.0, similarities.noise):
             valid = values[np.isfinite(values)]
             line: dict[str, Any] = {"method": key.method, "metric": key.metric, "kind": key.kind}
             line |= mean_similarity("similarity", values)

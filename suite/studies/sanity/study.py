@@ -47,7 +47,7 @@ class Sanity(Study):
             except NotApplicable as why:
                 key = {"kind": "self", "order": INTACT, "blocks": 0, "noise": 0.0, "cell": 0, "draw": work.part}
                 rows = [work.unavailable_rows(self.name, label, METRIC, why, **key) for label in work.methods]
-                return Outcome([row for some in rows for row in some])
+                return Outcome([row for block in rows for row in block])
         blocks = blocks_of(model, work.images, settings.unit, settings.blocks)[::-1]
         stages = random_blocks(
             blocks, settings.orders, verdict_only=settings.stages == "verdict", random_logit=settings.random_logit

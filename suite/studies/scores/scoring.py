@@ -125,7 +125,7 @@ class Scoring:
         """Label -> maps; one row a photo for each map that is not there, or not finite."""
         work = self.work
         own = {label: method for label, method in self.methods.items() if label not in work.methods}
-        results = attribute_each(work.model, work.images, work.targets, own, ids=work.ids) | work.found
+        results = attribute_each(work.model, work.images, work.targets, own, ids=work.ids) | work.map_results
         maps = {}
         for label, method in self.methods.items():
             result = results[label]
@@ -214,8 +214,8 @@ class Scoring:
 
     def _shuffled(self, pixels: int) -> Tensor:
         """(B, pixels): the order of tied pixels, the same for all methods."""
-        drawn = [torch.randperm(pixels, generator=g) for g in self._generators("ties")]
-        return torch.stack(drawn).to(self.work.images.device)
+        orders = [torch.randperm(pixels, generator=g) for g in self._generators("ties")]
+        return torch.stack(orders).to(self.work.images.device)
 
     @cached_property
     def shuffled(self) -> Tensor:
@@ -234,8 +234,8 @@ class Scoring:
     def _baseline(self, kind: str) -> Tensor:
         images = self.work.images
         if kind == "noise":
-            drawn = [torch.rand(images.shape[1:], generator=g) for g in self._generators("ground")]
-            return torch.stack(drawn).to(images)
+            noise = [torch.rand(images.shape[1:], generator=g) for g in self._generators("ground")]
+            return torch.stack(noise).to(images)
         return baseline(kind, images)
 
     def _forms(self, asked: str, label: str, kind: str, *outputs: TargetOutputs) -> None:
@@ -265,13 +265,13 @@ class Scoring:
         images, shares = self.work.images, torch.tensor(self.settings.removed)
         steps = len(shares)
         noise = _NOISE * ImageDraws(images, self.work.ids, self.work.config.seed, "scores road").normal(1)
-        of = torch.arange(len(images)).repeat_interleave(steps)
+        index = torch.arange(len(images)).repeat_interleave(steps)
         at_once = 1 if images.device.type == "cpu" else self.room  # one copy's planes stay in the cache
-        chunks = [slice(k, k + at_once) for k in range(0, len(of), at_once)]
+        chunks = [slice(k, k + at_once) for k in range(0, len(index), at_once)]
         for label, ranks in self.ranks.items():
             removed = first_removed(ranks, shares)
             gone = removed.flatten(0, 1).unsqueeze(1)
-            imputed = torch.cat([impute(images[of[part]], gone[part]) for part in chunks])
+            imputed = torch.cat([impute(images[index[part]], gone[part]) for part in chunks])
             outputs = self.evaluate(images, removed, imputed.view(len(images), steps, *images.shape[1:]) + noise)
             self._forms(asked, label, "", outputs, self.clean)
             for share, values in zip(self.settings.removed, outputs.probability.T, strict=True):
@@ -321,8 +321,8 @@ class Scoring:
         work, generators = self.work, self._generators("sensitivity")
         changes: dict[str, list[Tensor]] = {label: [] for label in self._judged(asked)}
         for _ in range(self.settings.perturbations):
-            drawn = torch.stack([torch.rand(work.images.shape[1:], generator=g) for g in generators])
-            noisy = work.images + self.settings.radius * (2 * drawn - 1).to(work.images)
+            noise = torch.stack([torch.rand(work.images.shape[1:], generator=g) for g in generators])
+            noisy = work.images + self.settings.radius * (2 * noise - 1).to(work.images)
             for label, maps in self._explained(asked, asked, work.model, noisy, work.targets, work.ids):
                 changes[label].append(relative_change(self.maps[label].maps, maps))
         for label in [label for label in changes if label not in self.failed]:
@@ -410,7 +410,7 @@ class Scoring:
             return
         boxes = [[] if isinstance(where, SuiteError) else where for where in objects]
         reasons = [str(where) if isinstance(where, SuiteError) else "" for where in objects]
-        truth = torch.stack([filled(each, self.work.size) for each in boxes]).to(self.work.images.device)
+        truth = torch.stack([filled(places, self.work.size) for places in boxes]).to(self.work.images.device)
         evidence = {label: maps.evidence for label, maps in self._judged(asked).items()}
         self._scenes(asked, evidence, truth, boxes, reasons)
 

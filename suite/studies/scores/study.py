@@ -34,7 +34,7 @@ class Scores(Study):
         }
         maps = {"sensitivity": settings.perturbations, "composites": 1, "axioms": 2}
         maps["grid"] = sum(side**2 for side in settings.grids)  # a cell's map is of a picture of that many photos
-        alone, again = (sum(each.get(metric, 0) for metric in settings.metrics) for each in (forwards, maps))
+        alone, again = (sum(passes.get(metric, 0) for metric in settings.metrics) for passes in (forwards, maps))
         maps_once = plan_cost(methods.values())
         return Cost(alone + again * maps_once.forwards, again * maps_once.backwards)
 
@@ -45,7 +45,7 @@ class Scores(Study):
             rows += self_test(work, settings)
             for label, method in work.methods.items():
                 passes = method.cost().forwards + method.cost().backwards
-                rows.append(work.place(self.name, label) | {"metric": "passes", "value": passes, "unit": "pass"})
+                rows.append(work.columns(self.name, label) | {"metric": "passes", "value": passes, "unit": "pass"})
         return Outcome(rows, work.pictures("agreement", "comparison", "sharpness"))
 
 

@@ -26,7 +26,7 @@ def strip(
     """
     *_, result = snapshots.values()
     pictures = {"photo": content, "painting": style, "result": result}
-    rows = [("", [Tile(name, pixels) for name, pixels in some.items()]) for some in (pictures, snapshots)]
+    rows = [("", [Tile(name, pixels) for name, pixels in tiles.items()]) for tiles in (pictures, snapshots)]
     return sheet(rows, notes=words, side=round(1.5 * SIDE))
 
 

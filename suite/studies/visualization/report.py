@@ -28,7 +28,10 @@ def sheet(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence
         columns: names.
         rows: name and a picture a column, None where there is none.
     """
-    lines = [(name, [one and tiles.Tile("", one[0], below=one[1]) for one in pictures]) for name, pictures in rows]
+    lines = [
+        (name, [picture and tiles.Tile("", picture[0], below=picture[1]) for picture in pictures])
+        for name, pictures in rows
+    ]
     return tiles.sheet(lines, title=title, columns=columns)
 
 
@@ -110,13 +113,13 @@ def _pictures(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _elsewhere(rows: pd.DataFrame) -> pd.DataFrame:
     ended = ok(rows[rows["iterations"].isna() & rows["metric"].isin(["confidence", "top1"])])
-    here = ended[ended["other_model"] == ""].groupby([*_JOB, "metric"])["value"].mean()
+    own_means = ended[ended["other_model"] == ""].groupby([*_JOB, "metric"])["value"].mean()
 
     def line(group: pd.DataFrame) -> dict[str, Any]:
-        own, there = here[tuple(group[_JOB].iloc[0])], group.groupby("metric")["value"].mean()
+        own_mean, means = own_means[tuple(group[_JOB].iloc[0])], group.groupby("metric")["value"].mean()
         numbers: dict[str, Any] = {"n": len(group) // 2}
         for name in ("confidence", "top1"):
-            numbers |= {f"{name}_here": float(own[name]), f"{name}_there": float(there[name])}
+            numbers |= {f"{name}_here": float(own_mean[name]), f"{name}_there": float(means[name])}
         return numbers
 
     return summarise(ended[ended["other_model"] != ""], [*_JOB, "other_model"], line)
@@ -194,7 +197,7 @@ def _sheet(job: str, arrays_of: dict[str, dict[str, NDArray[Any]]]) -> Image.Ima
     down = [(row, model) for row in rows for model in ([""] if across or len(models) == 1 else models)]
     lines = []
     for row, model in down:
-        line = [tiles.get((row, column, model or beside or models[0])) for column, beside in over]
+        line = [tiles.get((row, column, model or other or models[0])) for column, other in over]
         lines.append((" · ".join(filter(None, (row, model))), line))
     return sheet(title, [" · ".join(filter(None, pair)) for pair in over], lines)
 
