@@ -94,12 +94,12 @@ def check(
     from suite.run.runner import prepare
 
     prepared = prepare(settings, fit=False)
-    for title, (reason, optional) in prepared.unavailable.items():
-        print(f"network {title}: {'skipped' if optional else 'missing'}: {reason}")
+    for title, reason in prepared.unavailable.items():
+        print(f"network {title}: {'skipped' if reason['status'] == 'skipped' else 'missing'}: {reason['message']}")
     networks, count = ", ".join(prepared.networks), len(prepared.images.files)
     studies = ", ".join(settings.studies.chosen()) or "none, predictions only"
     print(f"{config}: ok; {count} of {prepared.images.total} images on {networks or 'no network'}; studies: {studies}")
-    if any(not optional for _, optional in prepared.unavailable.values()):
+    if any(reason["status"] == "failed" for reason in prepared.unavailable.values()):
         raise typer.Exit(1)
 
 
@@ -148,9 +148,8 @@ def explain(
 
     names = method or ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"]
     folder = _folder(out or Path("reports/explain") / image.stem)
-    result = explain(image, model, weights, names, target)
-    numbers, pictures = result.numbers, (result.photo, result.maps, result.masks, result.boxes, result.signed)
-    written = write_explained(folder, *pictures, crop=crop, mask=mask)
+    photo, explanations, numbers = explain(image, model, weights, names, target)
+    written = write_explained(folder, photo, explanations, crop=crop, mask=mask)
     (folder / "numbers.json").write_text(_json(numbers) + "\n", encoding="utf-8")
     if as_json:
         print(_json(numbers | {"files": [str(path) for path in written]}))

@@ -50,7 +50,7 @@ class Prepared:
 
     Attributes:
         networks: title -> network, those that could be had.
-        unavailable: title -> (reason, whether the configuration calls it optional).
+        unavailable: title -> status (skipped where the configuration calls it optional, else failed) and message.
         methods: label -> method.
         studies: name -> study.
         images: the list of files.
@@ -59,14 +59,14 @@ class Prepared:
 
     config: RunConfig
     networks: dict[str, Network]
-    unavailable: dict[str, tuple[str, bool]]
+    unavailable: dict[str, dict[str, str]]
     methods: dict[str, Attribution]
     studies: dict[str, Study]
     images: ImageList
     items: list[WorkItem]
 
     @property
-    def places(self) -> list[str]:
+    def titles(self) -> list[str]:
         """Titles of all networks asked for, in the configuration's order: the numbers in file names."""
         return [m.title for m in self.config.models]
 
@@ -77,7 +77,7 @@ class Prepared:
 
     def shard(self, item: WorkItem) -> str:
         """An item's shard under rows/."""
-        return item.shard(self.places.index(item.model))
+        return item.shard(self.titles.index(item.model))
 
 
 def prepare(
@@ -127,8 +127,8 @@ def prepare(
 
 def _networks(
     config: RunConfig, loaded: Mapping[str, Network], fit: bool
-) -> tuple[dict[str, Network], dict[str, tuple[str, bool]]]:
-    """The networks that could be had, and of the others why not and whether they are optional."""
+) -> tuple[dict[str, Network], dict[str, dict[str, str]]]:
+    """The networks that could be loaded, and the status and message of the others."""
     networks, unavailable = dict(loaded), {}
     for part in config.models:
         if part.title in networks:
@@ -137,16 +137,16 @@ def _networks(
             untrained = part.model_copy(update={"parameters": {**part.parameters, "fit": False}})
             networks[part.title] = _load(part if fit or part.factory != FACTORY else untrained)
         except NetworkError as error:
-            unavailable[part.title] = (str(error), part.optional)
+            unavailable[part.title] = {"status": "skipped" if part.optional else "failed", "message": str(error)}
             log.log(logging.WARNING if part.optional else logging.ERROR, "%s", error)
-    needed = [reason for reason, optional in unavailable.values() if not optional]
+    needed = [reason["message"] for reason in unavailable.values() if reason["status"] == "failed"]
     if needed and not networks:
         raise NetworkError(needed[0])
     return networks, unavailable
 
 
 def _promised_classes(config: RunConfig) -> ClassNames:
-    """What labels are resolved with where no network could be had."""
+    """The classes that labels are resolved with where no network could be loaded."""
     files = [part.classes for part in config.models if part.classes]
     return ClassNames.from_file(files[0]) if files else ClassNames.imagenet()
 
@@ -168,16 +168,12 @@ def _load(part: NetworkConfig) -> Network:
 
 
 def check_layers(network: Network, methods: Mapping[str, Attribution]) -> None:
-    """Every layer that a method names exists, is called once and gives a tensor; says so before the run begins."""
+    """Refuses a method whose layer does not exist, is not called exactly once, or gives no tensor."""
     for label, method in methods.items():
         if method.layer_asked:
+            needs = Needs(layers=frozenset({method.layer_asked}))
             try:
-                run_pass(
-                    network,
-                    zero_input(network, network.card.input_size),
-                    0,
-                    Needs(layers=frozenset({method.layer_asked})),
-                )
+                run_pass(network, zero_input(network, network.card.input_size), 0, needs)
             except NetworkError as error:
                 raise ConfigError(f"method {label!r} on {network.card.name}: {error}") from None
 
@@ -233,7 +229,7 @@ def execute(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """SIGTERM stops a run as Ctrl-C does. Lightning only notes the one, and leaves the other ignored after it came."""
+    """SIGTERM stops a run as Ctrl-C does. Lightning only notes SIGTERM, and ignores Ctrl-C after the first one."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -266,7 +262,7 @@ def _trainer(prepared: Prepared, run_dir: Path) -> pl.Trainer:
             enable_checkpointing=False,
             enable_model_summary=False,
             inference_mode=False,
-            callbacks=[ShardWriter(run_dir, prepared.places, prepared.run), Progress()],
+            callbacks=[ShardWriter(run_dir, prepared.titles, prepared.run), Progress()],
         )
     except (MisconfigurationException, ImportError, ValueError, TypeError) as error:
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
@@ -337,32 +333,25 @@ def _manifest(prepared: Prepared, threads: int) -> dict[str, Any]:
             "digest": images.digest,
             "files": [{"id": f.id, "label": f.label, "sha256": f.sha256} for f in images.files],
         },
-        "models": {title: _about(prepared, title) for title in prepared.places},
+        "models": {title: _network_entry(prepared, title) for title in prepared.titles},
         "methods": {
-            label: {
-                "name": next(m.name for m in config.methods if m.title == label),
-                "parameters": next(m.parameters for m in config.methods if m.title == label),
+            part.title: {
+                "name": part.name,
+                "parameters": part.parameters,
                 "caption": repr(method),
                 "signed": method.signed,
                 "control": method.control,
             }
-            for label, method in prepared.methods.items()
+            for part, method in zip(config.methods, prepared.methods.values(), strict=True)
         },
         "class_names": {str(i): classes.name(i) for i in sorted(labels) if 0 <= i < len(classes)},
     }
 
 
-def _about(prepared: Prepared, title: str) -> dict[str, Any]:
-    folder = f"{prepared.places.index(title):02d}"  # under images/
+def _network_entry(prepared: Prepared, title: str) -> dict[str, Any]:
+    folder = f"{prepared.titles.index(title):02d}"  # under images/
     if title in prepared.unavailable:
-        reason, optional = prepared.unavailable[title]
-        return {
-            "folder": folder,
-            "digest": None,
-            "provider": None,
-            "status": "skipped" if optional else "failed",
-            "message": reason,
-        }
+        return {"folder": folder, "digest": None, "provider": None} | prepared.unavailable[title]
     card = prepared.networks[title].card
     return {
         "folder": folder,
@@ -378,15 +367,13 @@ def _about(prepared: Prepared, title: str) -> dict[str, Any]:
 
 
 def _write_unavailable(prepared: Prepared, run_dir: Path) -> None:
-    """A row for each network that could not be had; gone again once it can."""
-    for number, title in enumerate(prepared.places):
+    """Writes a row for each network that could not be loaded; removes it once the network can be."""
+    for number, title in enumerate(prepared.titles):
         path = run_dir / "rows" / "predictions" / f"{number:02d}-network.parquet"
         if title not in prepared.unavailable:
             path.unlink(missing_ok=True)
             continue
-        reason, optional = prepared.unavailable[title]
-        status = "skipped" if optional else "failed"
-        row = {"study": "predictions", "model": title, "metric": "network", "status": status, "message": reason}
+        row = {"study": "predictions", "model": title, "metric": "network"} | prepared.unavailable[title]
         write_shard(path, [row], prepared.run)
 
 

@@ -162,9 +162,8 @@ class Work:
         """The map, or why it cannot be used."""
         if isinstance(result, Exception):
             return as_suite_error(f"method {label!r}", result)
-        damaged = [
-            name for name, single in zip(self.ids, result, strict=True) if not bool(torch.isfinite(single).all())
-        ]
+        sound = torch.isfinite(result).flatten(1).all(1).tolist()
+        damaged = [name for name, is_finite in zip(self.ids, sound, strict=True) if not is_finite]
         if damaged:
             more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
             return SuiteError(f"method {label!r}: its map holds NaN or infinity on {damaged[0]}{more}")
@@ -269,14 +268,9 @@ def finite(values: Tensor) -> Tensor:
     return values.masked_fill(values.isinf(), torch.nan)
 
 
-def drawable(single: Tensor) -> np.ndarray:
-    """(C, h, w) -> (h, w) float32: a map as the report draws it, its channels summed."""
-    return flat_map(single[None])[0].cpu().numpy().astype(np.float32)
-
-
-def flat_map(maps: Tensor) -> Tensor:
-    """(B, C, h, w) -> (B, h, w): the sum over channels, sign kept."""
-    return maps.sum(1)
+def drawable(channels: Tensor) -> np.ndarray:
+    """(C, h, w) -> (h, w) float32: a map as the report draws it, its channels summed, sign kept."""
+    return channels.sum(0).cpu().numpy().astype(np.float32)
 
 
 def magnitude(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -314,9 +308,9 @@ class Study(ABC):
     def prepare(self, config: RunConfig) -> None:  # noqa: B027 - most have nothing to prepare
         """What must be there before the first item: networks trained, once."""
 
-    @abstractmethod
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         """Passes an image beyond the maps that studies share."""
+        return Cost()
 
     @abstractmethod
     def run(self, work: Work) -> Outcome:

@@ -1,11 +1,7 @@
 """Between networks: do two networks look at the same places of a photo?"""
 
-from collections.abc import Mapping
 from typing import ClassVar, cast
 
-from suite.attribution.base import Attribution
-from suite.config import RunConfig
-from suite.core.passes import Cost
 from suite.errors import NotApplicable, SuiteError
 from suite.results.schema import Keys
 from suite.studies.base import Outcome, Rows, Study, Work
@@ -20,9 +16,6 @@ class BetweenNetworks(Study):
 
     name: ClassVar[str] = "between_networks"
     keys: ClassVar[Keys] = {"other_model": str, "pairing": str}
-
-    def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
-        return Cost()  # the other networks' maps are those of their own items
 
     def run(self, work: Work) -> Outcome:
         rows: Rows = []
