@@ -1,7 +1,7 @@
 """The command line: verbs only. torch is imported inside them, so that `suite --help` answers at once.
 
-Exit codes: 0 done; 1 done with failed rows, a network that could not be had, or a verdict named by --fail-on, or
-interrupted, or not equal to the reference; 2 usage or configuration. Results go to stdout, the log to stderr.
+Exit codes: 0 done; 1 done with failed rows, a network that could not be loaded, or a verdict named by --fail-on; also 1
+if interrupted, or not equal to the reference; 2 usage or configuration. Results go to stdout, the log to stderr.
 """
 
 import ast
@@ -29,7 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help: half of the time that it takes would go into importing rich
+    rich_markup_mode=None,  # plain help: importing rich would take half of its time
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Can this saliency map be trusted? Handwritten methods checked against Captum, on real networks and photos.",
 )
@@ -344,7 +344,7 @@ def _summary(target: str) -> str:
 
 
 def _conditions(fail_on: str) -> list[tuple[str, str]]:
-    """`study:verdict,...` as pairs, each of which some study can give."""
+    """`study:verdict,...` as pairs; each verdict is one that its study can give."""
     if not fail_on:
         return []
     from suite.report.sections import sections
@@ -363,14 +363,14 @@ def _conditions(fail_on: str) -> list[tuple[str, str]]:
 
 
 def _json(value: Any) -> str:
-    """Strict JSON: what is undefined is null."""
+    """Strict JSON; NaN is null."""
     from pydantic_core import to_jsonable_python
 
     return json.dumps(to_jsonable_python(value, inf_nan_mode="null"), indent=2)
 
 
 def _line(numbers: dict[str, Any]) -> str:
-    """Numbers on one line, without those that are absent."""
+    """Numbers on one line, without empty ones."""
     shown = {k: v for k, v in numbers.items() if v not in ("", None) and not isinstance(v, dict)}
     return ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in shown.items())
 
@@ -389,7 +389,7 @@ def _settings(parameters: list[str] | None) -> dict[str, Any]:
 
 
 def _folder(out: Path) -> Path:
-    """The folder for results, made before the work and not after it."""
+    """Makes the folder for results, before the work."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -399,7 +399,7 @@ def _folder(out: Path) -> Path:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on stderr; called with the steps done, all steps, and what to say."""
+    """A bar on stderr; called with the steps done, all steps, and a text."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 

@@ -111,7 +111,7 @@ METRICS: Mapping[str, str] = {
 
 @cache
 def _with_plugins(group: str, kind: str) -> Mapping[str, str]:
-    """What is built in and what installed packages offer through an entry point group, which is read once a process."""
+    """Built-in names and those of installed packages' entry points, which are read once a process."""
     built_in = {"suite.attribution": ATTRIBUTIONS, "suite.metrics": METRICS, "suite.studies": STUDIES}[group]
     plugins = {p.name: p.value for p in importlib.metadata.entry_points(group=group)}
     clash = sorted(plugins.keys() & built_in.keys())
@@ -146,7 +146,7 @@ def study_part(name: str, part: str) -> Any:
 
 @cache
 def syntax(module: str) -> ast.Module:
-    """A module's source, parsed, so that nothing but its packages is imported; empty where it has none."""
+    """A module's source, parsed; only its packages are imported. Empty where it has no source."""
     try:
         spec = importlib.util.find_spec(module)
     except ModuleNotFoundError:
@@ -165,7 +165,7 @@ def load_object(target: str) -> Any:
     """Imports `package.module:object`; the current folder is importable for as long as that takes.
 
     Raises:
-        ConfigError: in one line, where the module or the object cannot be had.
+        ConfigError: in one line, where the module or the object cannot be imported.
     """
     module_name, colon, attribute = target.partition(":")
     if not colon or not module_name or not attribute:
@@ -187,7 +187,7 @@ def load_object(target: str) -> Any:
 
 @contextmanager
 def _current_folder_importable() -> Iterator[None]:
-    """As with `python -m`, for the duration; a folder that is gone holds nothing to import."""
+    """Adds the current folder to `sys.path` for the duration, as `python -m` does; not a deleted folder."""
     try:
         folder = str(Path.cwd())
     except FileNotFoundError:
@@ -204,7 +204,7 @@ def _current_folder_importable() -> Iterator[None]:
 
 
 def find(kind: str, names: Mapping[str, str], name: str) -> Any:
-    """The object a name stands for; `package.module:object` names anything importable."""
+    """The object of a name; `package.module:object` names anything importable."""
     if ":" in name:
         return load_object(name)
     if name not in names:
@@ -225,11 +225,11 @@ def build(kind: str, what: str, maker: Callable[..., Any], parameters: Mapping[s
 def check_parameters(
     kind: str, what: str, maker: Callable[..., Any], parameters: Mapping[str, Any], *, skip: int = 0
 ) -> dict[str, Any]:
-    """The parameters, as the annotations of `maker` want them (a YAML list becomes a tuple).
+    """The parameters, converted to the annotations of `maker` (a YAML list becomes a tuple).
 
     Args:
-        kind: what the thing is called in an error.
-        what: its name there.
+        kind: the word for it in an error, such as "method".
+        what: its name in an error.
         maker: a dataclass or a function.
         parameters: name -> value.
         skip: leading arguments that are not parameters.
@@ -259,7 +259,7 @@ def check_parameters(
 
 
 def refuse_not_finite(what: str, parameters: Mapping[str, Any]) -> None:
-    """Says so where a parameter is NaN or infinite: no comparison of its range would."""
+    """Raises where a parameter is NaN or infinite, which no comparison with its range would notice."""
     for name, value in parameters.items():
         if isinstance(value, float) and not isfinite(value):
             raise ConfigError(f"{what}: parameter {name!r} is {value}, expected a finite number")
@@ -270,7 +270,7 @@ def _signature(maker: Callable[..., Any]) -> list[inspect.Parameter]:
         signature = inspect.signature(maker, eval_str=True)
     except NameError:  # annotations that only a type checker can read
         signature = inspect.signature(maker)
-    except (TypeError, ValueError):  # what is written in C may have none
+    except (TypeError, ValueError):  # functions written in C may have none
         return [inspect.Parameter("parameters", inspect.Parameter.VAR_KEYWORD)]
     return list(signature.parameters.values())
 

@@ -34,8 +34,8 @@ def load_image(path: str | Path, *, resize: int | None, crop: tuple[int, int] | 
         crop: (height, width) of the result, pixels; None leaves the resized image whole.
 
     Returns:
-        The image, (3, H, W) float32 RGB in [0, 1], and a note on what was done to it, such as "converted from CMYK";
-        "" for a plain RGB file.
+        The image, (3, H, W) float32 RGB in [0, 1], and a note on its conversion, such as "converted from CMYK"; "" for
+        a plain RGB file.
 
     Raises:
         ImageError: one line that names the file: unreadable, empty, no image, truncated, smaller than 8x8 pixels,

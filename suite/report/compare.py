@@ -26,7 +26,7 @@ class Change:
     """One number of a run, over the units (photos; rounds of the clock) that both runs have.
 
     Attributes:
-        what: its study, method, network, metric and settings.
+        what: study, method, network, metric and settings in words.
         verdict: worse, better, changed (no direction is the better one) or same.
         base, new: means.
         low, high: ends of the 95% interval of the mean of new - base (`paired_test`).
@@ -48,7 +48,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A verdict that is another in the new run; worse where it has become a bad one."""
+    """A verdict that changed; worse where it became a bad one."""
 
     what: str
     base: str
@@ -59,7 +59,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found; `notes` name what differs in how the runs were made, and what was left out for it."""
+    """The result of `compare`; `notes` name differences in how the runs were made, and what was left out."""
 
     notes: list[str]
     verdicts: list[Verdict]
@@ -73,7 +73,7 @@ class Comparison:
         return worse or bool(self.failed)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, as plain JSON values; what is within noise is counted only."""
+        """All of it as plain JSON values; numbers within noise are only counted."""
         differing = [asdict(change) for change in self.changes if change.verdict != "same"]
         same = len(self.changes) - len(differing)
         return {"regressed": self.regressed, "notes": self.notes, "failed": self.failed, "same": same} | {
@@ -139,7 +139,7 @@ def compare(base_dir: Path, new_dir: Path) -> Comparison:
 
 
 def _settings_that_differ(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs in how the runs were made, a line each."""
+    """Differences in how the runs were made, a line each."""
     keys = ("seed", "commit", "threads", "status")
     notes = [f"{key} {base.get(key)}, now {new.get(key)}" for key in keys if base.get(key) != new.get(key)]
     for key in ("versions", "hardware", "models", "methods"):
@@ -182,7 +182,7 @@ def _compared(study: str) -> Compared:
 
 
 def _compared_rows(rows: pd.DataFrame, study: str, redefined: Collection[tuple[str, str]]) -> pd.DataFrame:
-    """Without metrics that were defined anew, and without what the study leaves out."""
+    """The rows without metrics that were defined anew, and without those that the study's section leaves out."""
     skipped = _compared(study).skipped | {metric for owner, metric in redefined if owner == study}
     rows = rows[~rows["metric"].isin(skipped)]
     for column, value in _compared(study).without.items():
@@ -211,13 +211,13 @@ def _verdicts(base: Tables, new: Tables, studies: Collection[str]) -> Iterator[V
             model, method, measure = key
             worse = line["verdict"] in section.bad and was not in section.bad and not line.get("control", False)
             what = f"{section.study} of {method} on {model}{'' if measure == 'overall' else f', {measure}'}"
-            # One measure among many is no verdict on the method: it is told, and the overall one counts.
+            # One measure among many is no verdict on the method: it is listed, but only the overall one counts.
             counts = measure == "overall" or "overall" not in set(now.index.get_level_values("measure"))
             yield Verdict(what, was, str(line["verdict"]), bool(worse and counts), str(line["reason"]))
 
 
 def _failed_since(base: pd.DataFrame, new: pd.DataFrame) -> Iterator[str]:
-    """What was a number and failed in the new run."""
+    """Values of the base run that failed in the new one."""
     had = ok(base)[["study", "model", "image", "method"]].drop_duplicates()
     failed = new[new["status"] == "failed"].merge(had, on=["study", "model", "image"], suffixes=("", "_had"))
     failed = failed[(failed["method"] == failed["method_had"]) | (failed["method"] == "")]
@@ -227,7 +227,7 @@ def _failed_since(base: pd.DataFrame, new: pd.DataFrame) -> Iterator[str]:
 
 
 def _changes(base: pd.DataFrame, new: pd.DataFrame, study: str) -> tuple[list[Change], list[str]]:
-    """Every number of a study that both runs have, and a note for each kind of which nothing could have been shown."""
+    """Every number of a study that both runs have, and a note for each kind with too few units to show a change."""
     compared = _compared(study)
     own = [name for name in key_of([str(name) for name in base]) if name in new and name not in COMMON]
     number = [*_SHARED, *(name for name in own if name not in (*compared.averaged, *compared.units))]

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, hardware, commit. Read once, written to run.json, never to rows."""
+"""The environment of a run: versions, hardware, commit. Read once, written to run.json, never to rows."""
 
 import importlib.metadata
 import os

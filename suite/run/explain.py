@@ -30,7 +30,7 @@ class Explained(NamedTuple):
 def explain(path: Path, model: str, weights: str, names: Sequence[str], target: str) -> Explained:
     """Maps of one photo by several methods, and the network's predictions.
 
-    `model` and `weights` are as `load_model` takes them, `names` are methods by registry name or `package.module:object`,
+    `model` and `weights` are as `load_model` takes them. `names` are methods by name, or `package.module:object`.
     `target` is an index, a synset id or a name; "" explains the top class.
     """
     network, methods = load_model(model, weights=weights).requires_grad_(False), as_methods(names)

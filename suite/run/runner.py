@@ -1,4 +1,4 @@
-"""One run, from a configuration to rows on disk: everything before the Trainer bears being done by every process."""
+"""One run, from a configuration to rows on disk. Every process may do all that comes before the Trainer."""
 
 import suite._torchvision  # noqa: F401
 
@@ -49,11 +49,8 @@ class Prepared:
     """All that a run needs before its first pass.
 
     Attributes:
-        networks: title -> network, those that could be had.
+        networks: title -> network, those that could be loaded.
         unavailable: title -> status (skipped where the configuration calls it optional, else failed) and message.
-        methods: label -> method.
-        studies: name -> study.
-        images: the list of files.
         items: all work, done or not.
     """
 
@@ -67,12 +64,12 @@ class Prepared:
 
     @property
     def titles(self) -> list[str]:
-        """Titles of all networks asked for, in the configuration's order: the numbers in file names."""
+        """Titles of all configured networks; a network's index here is its number in file names."""
         return [m.title for m in self.config.models]
 
     @property
     def run(self) -> str:
-        """Marks the run's shards: what they are of, and that chunks are of the list in the order of `in_run_order`."""
+        """Marks the run's shards: configuration, images, and that chunks follow the order of `in_run_order`."""
         return f"{self.config.digest()}-{self.images.digest}-hashed"
 
     def shard(self, item: WorkItem) -> str:
@@ -93,10 +90,10 @@ def prepare(
         config: the run's.
         loaded: networks that are in hand already, by title.
         images: a list in hand already.
-        fit: whether networks that are trained first are; random weights stand in for them where nothing is run.
+        fit: whether to train networks that need it; they have random weights otherwise, for a dry run.
 
     Raises:
-        SuiteError: in one line, for what no run could survive: an unknown method, parameter or layer, no images.
+        SuiteError: in one line, where no run is possible: an unknown method, parameter or layer, no images.
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -116,7 +113,7 @@ def prepare(
     for network in networks.values():
         check_layers(network, methods)
     for study in studies.values():
-        study.cost(methods, config)  # a study's own names and parameters are checked by counting with them
+        study.cost(methods, config)  # counting passes checks a study's own names and parameters
     for name, study in studies.items():
         for title in config.asked(name, list(networks)):
             if title in networks:

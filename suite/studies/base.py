@@ -1,4 +1,4 @@
-"""What a study is: it turns one item of work into rows, and says what an image costs. Knows nothing of Lightning."""
+"""The base class of studies, and the work that they share: one item of work in, rows out. No Lightning here."""
 
 import traceback
 from abc import ABC, abstractmethod
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass
 class Outcome:
-    """What an item leaves: rows, and arrays for the pictures (file stem -> name -> array)."""
+    """The result of an item: rows, and arrays for the pictures (file stem -> name -> array)."""
 
     rows: Rows | pa.Table
     pictures: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
@@ -43,15 +43,15 @@ class Outcome:
 
 @dataclass
 class Work:
-    """One chunk of images on one network, with what several studies need of it computed once.
+    """One chunk of images on one network. What several studies need is computed once.
 
     Attributes:
-        model: found by every study as it was.
+        model: left by every study as it was.
         methods: label -> method.
         images: (B, 3, H, W) in [0, 1], on the network's device.
         files: the images' files, whose ids name them in rows.
-        positions: the images' places in the run's list of files.
-        notes: what was done to each image on reading.
+        positions: the images' indices in the run's list of files.
+        notes: how each image was converted when it was read.
         faults: files that could not be used, and why.
         config: the run's.
         others: the same chunk on the run's other networks, those that see the same pixels.
@@ -77,7 +77,7 @@ class Work:
         self.at_once = self._maps_at_once = len(self.images)
 
     def begin(self, part: int) -> "Work":
-        """The same work, for the next item: what memory did not hold for the one before is not said of this one."""
+        """This work, ready for the next item: `at_once` counts anew."""
         self.part, self.at_once = part, len(self.images)
         return self
 
@@ -89,7 +89,7 @@ class Work:
         return replace(self, faults=faults, others=others, **cut)
 
     def _fitting(self, make: Callable[[slice], T], join: Callable[[list[T]], T]) -> T:
-        """What `make` makes of all images, or of halves, quarters, ... joined, where memory holds no more."""
+        """The result of `make` for all images, joined of halves, quarters, ... where memory does not hold them all."""
         parts = in_halves(lambda at: (at.stop - at.start, make(at)), slice(0, len(self.images)))
         self.at_once = min(self.at_once, max(size for size, _ in parts))
         return join([result for _, result in parts])
@@ -114,7 +114,7 @@ class Work:
 
     @cached_property
     def objects(self) -> Places | None:
-        """Each photo's boxes in the pixels that the network sees, or why it has none; None in a run without boxes."""
+        """Each photo's boxes in the network's pixels, or the reason why it has none; None in a run without boxes."""
         folder, card = self.config.data.objects, self.model.card
         if not folder:
             return None
@@ -129,7 +129,7 @@ class Work:
 
     @cached_property
     def map_results(self) -> dict[str, Tensor | Exception]:
-        """Label -> (B, C, h, w) as the method left it, or what it raised; all methods in the fewest passes."""
+        """Label -> (B, C, h, w) as the method returned it, or its exception; all methods in the fewest passes."""
         maps = self._fitting(
             lambda at: attribute_each(self.model, self.images[at], self.targets[at], self.methods, ids=self.ids[at]),
             _joined,
@@ -143,7 +143,7 @@ class Work:
 
     @property
     def maps(self) -> dict[str, Tensor | SuiteError]:
-        """Label -> (B, C, h, w), or why there is none; whoever takes them says where memory held only parts."""
+        """Label -> (B, C, h, w), or why there is none; `at_once` falls to that of the maps."""
         maps = self._usable_maps
         self.at_once = min(self.at_once, self._maps_at_once)
         return maps
@@ -159,7 +159,7 @@ class Work:
         return self._comparable if self.maps else {}
 
     def _usable(self, label: str, result: Tensor | Exception) -> Tensor | SuiteError:
-        """The map, or why it cannot be used."""
+        """The map, or the reason why it cannot be used."""
         if isinstance(result, Exception):
             return as_suite_error(f"method {label!r}", result)
         sound = torch.isfinite(result).flatten(1).all(1).tolist()
@@ -170,7 +170,7 @@ class Work:
         return result
 
     def pairings(self) -> dict[str, list[int] | None]:
-        """Stage -> which photo a second map is of: the same one, or one of another class."""
+        """Pairing -> for each photo the index of the photo of the second map; None for the same photo."""
         return {"same_photo": None, "unrelated_photos": partners(self.targets.tolist())}
 
     @property
@@ -185,7 +185,7 @@ class Work:
 
     @property
     def first(self) -> bool:
-        """Whether this is the run's first chunk, or a half of it: what concerns no photo is said there once."""
+        """Whether this is the run's first chunk, or a half of it. Rows that are of no photo are written there once."""
         return self.positions[0] < self.config.data.batch_size
 
     def columns(self, study: str, method: str = "") -> Row:
@@ -194,7 +194,7 @@ class Work:
         return {"study": study, "model": self.model.card.name, "method": method, "control": control}
 
     def block(self, study: str, method: str, metric: str, values: Tensor | Sequence[float], **more: Any) -> Block:
-        """A number an image; NaN becomes not_applicable with `undefined` (one reason, or one an image)."""
+        """One value for each image; NaN becomes not_applicable with `undefined` (one reason, or one for each image)."""
         undefined = more.pop("undefined", "the value is undefined for this map")
         numbers = values.detach().double().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values, float)
         fields = self.columns(study, method) | {"metric": metric} | more
@@ -205,30 +205,30 @@ class Work:
         return [self.block(study, method, metric, values, **more)]
 
     def unavailable_rows(self, study: str, method: str, metric: str, why: SuiteError, **more: Any) -> Rows:
-        """Nothing an image for a method that has no map: not_applicable, or failed where it is a fault."""
+        """A row without a value for each image, of a method without a map: not_applicable, or failed after an error."""
         status = unavailable(why)
         none = [np.nan] * len(self.files)
         return self.rows(study, method, metric, none, undefined=status.pop("message"), **status | more)
 
     @property
     def plotted(self) -> list[int]:
-        """The images of which the report is given pictures: the run's first ones."""
+        """Indices of the images that the report shows: the run's first ones."""
         return [i for i, position in enumerate(self.positions) if position < self.config.pictures]
 
     def pictures(self, *unless: str) -> dict[str, dict[str, np.ndarray]]:
-        """Photo and maps of the images that are drawn; none where one of the studies `unless` runs, which has them."""
+        """Photo and maps of the plotted images; none if one of the studies `unless` runs, which saves them itself."""
         if {*unless} & {*self.config.studies.chosen()}:
             return {}
         return {self.stem(i): self.picture_of(i) for i in self.plotted}
 
     def picture_of(self, index: int) -> dict[str, np.ndarray]:
-        """The photo (H, W, 3) uint8 and the maps (h, w) float32 of one image, as the report draws them."""
+        """The photo (H, W, 3) uint8 and the maps (h, w) float32 of one image, for the report."""
         arrays = {"id": np.array(self.files[index].id), "photo": pixels(self.images[index])}
         maps = {label: result for label, result in self.maps.items() if isinstance(result, Tensor)}
         return arrays | {f"own|{label}": drawable(result[index]) for label, result in maps.items()}
 
     def stem(self, index: int) -> str:
-        """The file name of an image's arrays: its place in the list, so that no name can escape a folder."""
+        """The file name of an image's arrays: its index in the list, so that no name can escape a folder."""
         return f"{self.positions[index]:06d}"
 
 
@@ -243,7 +243,7 @@ def _joined(parts: list[dict[str, Tensor | Exception]]) -> dict[str, Tensor | Ex
 
 
 def as_suite_error(who: str, error: Exception) -> SuiteError:
-    """What went wrong in somebody's code, in one line that says where; the suite's own errors are left as they are."""
+    """An exception of somebody's code as one line that names its file and line; the suite's errors are unchanged."""
     if isinstance(error, SuiteError):
         return error
     frames = traceback.extract_tb(error.__traceback__)
@@ -252,14 +252,14 @@ def as_suite_error(who: str, error: Exception) -> SuiteError:
 
 
 def value_row(value: float, undefined: str, **columns: Any) -> Row:
-    """One row; not_applicable, `undefined` being the reason, where the value is NaN."""
+    """One row; where the value is NaN it is not_applicable, for the reason `undefined`."""
     if np.isnan(value):
         return columns | {"status": "not_applicable", "message": undefined}
     return columns | {"value": value}
 
 
 def unavailable(why: Exception) -> Row:
-    """Status and message of what is not there: not_applicable, or failed where it is a fault."""
+    """Status and message of a missing result: not_applicable, or failed after an error."""
     return {"status": "not_applicable" if isinstance(why, NotApplicable) else "failed", "message": str(why)}
 
 
@@ -269,7 +269,7 @@ def finite(values: Tensor) -> Tensor:
 
 
 def drawable(channels: Tensor) -> np.ndarray:
-    """(C, h, w) -> (h, w) float32: a map as the report draws it, its channels summed, sign kept."""
+    """(C, h, w) -> (h, w) float32: a map for the report, its channels summed, sign kept."""
     return channels.sum(0).cpu().numpy().astype(np.float32)
 
 
@@ -287,8 +287,8 @@ class Study(ABC):
     Attributes:
         name: in rows, configurations and the registry.
         once: its items are on the first chunk of images, one a network and part, instead of one a chunk.
-        own_networks: brings them itself, so that its items go to the first of the run's networks alone.
-        without_images: works on a chunk of which no image could be read, too.
+        own_networks: brings its own networks, so it has items on the first of the run's networks alone.
+        without_images: also runs on a chunk of which no image could be read.
         keys: the columns of its rows that are its own: name -> str, int or float.
     """
 
@@ -303,10 +303,10 @@ class Study(ABC):
         return 1
 
     def check(self, config: RunConfig, network: Network) -> None:  # noqa: B027 - most have nothing to check
-        """Says what a configuration asks of a network that it does not have, before anything runs."""
+        """Refuses, before anything runs, a configuration that needs something the network lacks."""
 
     def prepare(self, config: RunConfig) -> None:  # noqa: B027 - most have nothing to prepare
-        """What must be there before the first item: networks trained, once."""
+        """Runs once before the first item; trains networks, for example."""
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         """Passes an image beyond the maps that studies share."""

@@ -1,4 +1,4 @@
-"""A picture as what an optimiser moves, and what keeps it a picture: jitter, blur, small turns. Pure functions.
+"""A picture as an optimiser's variable, and its regularisers: jitter, blur, small turns. Pure functions.
 
 Knows no network, no objective and no step. Everything works on a batch in which each image has its own draws.
 """
@@ -37,7 +37,7 @@ def _mirrored(n: int, radius: int) -> Tensor:
 
 
 def turned(images: Tensor, shift: Tensor, zoom: Tensor, angle: Tensor) -> Tensor:
-    """Moves, enlarges and turns each image about its middle, bilinearly; what comes in from outside is mid grey.
+    """Moves, enlarges and turns each image about its middle, bilinearly; pixels from outside are mid grey.
 
     Args:
         images: (B, C, H, W) in [0, 1].
@@ -67,7 +67,7 @@ def fourier_image(spectrum: Tensor, width: int) -> Tensor:
 
     Args:
         spectrum: (B, 3, H, W//2+1, 2) real and imaginary parts, each divided by 1/frequency; any values.
-        width: W, which the spectrum alone does not tell.
+        width: W, which the spectrum alone leaves open.
 
     Returns:
         (B, 3, H, W) within (0, 1), whatever the spectrum.

@@ -1,4 +1,4 @@
-"""One picture asked for on the command line: made or painted, judged, and written as it is read back."""
+"""One picture for the command line: visualised or painted, judged, and written."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -22,13 +22,13 @@ SHOWN = 6  # pictures of the strip
 
 @dataclass(frozen=True)
 class PictureToMake:
-    """What a picture is to be of, and how it is made.
+    """The objective of a picture, and how it is made.
 
     Attributes:
         wanted: a class by name, index or synset id; "" where a layer is given.
         layer, channel: instead of a class.
         model: as `load_model` takes it.
-        preset: the recipe; `changes`: fields of it that are to be others.
+        preset: the recipe; `changes`: fields that replace the preset's.
         start: a photo to begin from, instead of noise.
         seed: of noise and jitter.
     """
@@ -57,7 +57,7 @@ def recipe_of(preset: str, changes: Mapping[str, Any]) -> Recipe:
 
 
 def make_picture(picture: PictureToMake, out: Path, watch: Callable[[int, int, str], None]) -> PictureResult:
-    """Writes `out/<name>.png`, of the size the network takes; Ctrl-C ends it with what there is.
+    """Writes `out/<name>.png`, of the size the network takes; Ctrl-C ends it and keeps the picture so far.
 
     `watch` is called after every step with the steps done, all steps, and the score in words.
 
@@ -117,13 +117,11 @@ def make_picture(picture: PictureToMake, out: Path, watch: Callable[[int, int, s
 
 @dataclass(frozen=True)
 class PictureToPaint:
-    """What is painted, and how.
+    """A photo, a painting, and how the one is painted as the other.
 
     Attributes:
         content, style: paths, or names of pictures that scikit-image ships.
-        preset: see `style_transfer.PRESETS`.
         parameters: fields of `StyleTransfer` instead of the preset's.
-        model: the network.
         size: pixels of the photo's shorter side.
     """
 
@@ -136,7 +134,7 @@ class PictureToPaint:
 
 
 def stylize(picture: PictureToPaint, out: Path, watch: Callable[[int, int, str], None]) -> PictureResult:
-    """Paints, and writes `out/<content>-<style>.png`. Ctrl-C ends it early and keeps what there is.
+    """Paints, and writes `out/<content>-<style>.png`. Ctrl-C ends it early and keeps the picture so far.
 
     `watch` is called at each step with the pictures so far, all there will be, and the losses in words.
 

@@ -1,4 +1,4 @@
-"""How an implementation behaves, apart from what it returns: batch, state, a second call, memory, no_grad."""
+"""An implementation's behaviour beside its result: batch, state, a second call, memory, no_grad."""
 
 import gc
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ def fresh(case: Case) -> Case:
 
 
 def observe(run: Run, case: Case) -> tuple[Tensor, list[str]]:
-    """The result on a copy of the case, and what was not left as it had been, in words."""
+    """The result on a copy of the case, and what the call changed, in words."""
     trial = fresh(case)
     before = Snapshot(trial.model)
     try:
@@ -55,7 +55,7 @@ def observe(run: Run, case: Case) -> tuple[Tensor, list[str]]:
 
 @contextmanager
 def few_objects() -> Iterator[None]:
-    """Sets aside all that is alive, so that counting what stays alive takes no time."""
+    """Leaves out all objects alive now, so that counting those that stay alive takes no time."""
     gc.freeze()
     try:
         yield
@@ -93,7 +93,7 @@ def _leaks(run: Run, case: Case, calls: int = 2) -> str:
 
 
 def _fails_without_grad(run: Run, case: Case, index: int, same: Same) -> str:
-    """Whether it depends on the caller having gradients enabled, as Lightning's predict loop has not."""
+    """Whether it fails where the caller has disabled gradients, as Lightning's predict loop does."""
     result, message = run(some(case, [index])), "another result"
     with torch.no_grad():
         try:
@@ -109,14 +109,9 @@ def examine(
 ) -> dict[Defect, str]:
     """The defects of behaviour on one small network, each in words.
 
-    Args:
-        run: the implementation.
-        reference: what it is held against, which may itself couple images by its random draws.
-        case: the network.
-        result: what the implementation gave on it.
-        index: the image whose neighbours are changed.
-        same: whether two results are equal up to rounding.
-        thorough: look for leaks and at no_grad too.
+    `result` is the implementation's on the case, `index` the image whose neighbours are changed, and `same` says
+    whether two results are equal up to rounding. The reference may itself couple images by its random draws. A
+    `thorough` examination also looks for leaks, and at no_grad.
     """
     defects: dict[Defect, str] = {}
     trial = fresh(case)

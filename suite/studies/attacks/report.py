@@ -34,14 +34,9 @@ from suite.report.words import class_name, number
 
 
 def strip(photo: NDArray[Any], adversarial: NDArray[Any], before: str, after: str, words: Sequence[str]) -> Image.Image:
-    """Photo, adversarial image, their difference, and the difference magnified ten times, side by side.
+    """Photo, adversarial image (both (H, W, 3) in 0..255), their difference, and ten times it, side by side.
 
-    Args:
-        photo: (H, W, 3) in 0..255.
-        adversarial: likewise.
-        before: what the network sees in the photo.
-        after: what it sees in the other.
-        words: lines below.
+    `before` and `after` are what the network sees in the two, `words` are lines below.
     """
     difference = np.asarray(adversarial, float) - photo
     once, tenfold = (np.clip(127.5 + times * difference, 0, 255).round().astype(np.uint8) for times in (1, 10))
@@ -147,24 +142,20 @@ def _verdicts(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _in_all(lines: pd.DataFrame) -> dict[str, str]:
     """The worst of an audit's lines, and which did not pass."""
-    named = {
-        verdict: list(lines.loc[lines["verdict"] == verdict, "measure"]) for verdict in ("fail", "warn", "not run")
-    }
-    passed = int((lines["verdict"] == "pass").sum())
+    measures = lines.groupby("verdict")["measure"].agg(list)
+    passed = len(measures.get("pass", ()))
     reason = f"Its own audit: {passed} of {len(lines)} lines pass"
-    reason += "".join(f"; {verdict}: {', '.join(measures)}" for verdict, measures in named.items() if measures)
-    verdict = next((v for v in ("fail", "warn") if named[v]), "pass" if passed else "not run")
+    for verdict in ("fail", "warn", "not run"):
+        reason += f"; {verdict}: {', '.join(measures[verdict])}" if verdict in measures else ""
+    verdict = next((v for v in ("fail", "warn") if v in measures), "pass" if passed else "not run")
     return {"verdict": verdict, "reason": reason}
-
-
-def _bounded(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of attacks within an epsilon."""
-    return rows[rows["question"] == "curve"]
 
 
 def _success(rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
-    for (model, norm, method, x), group in groups(ok(_bounded(rows)), "model", "norm", "method", "epsilon"):
+    for (model, norm, method, x), group in groups(
+        ok(rows[rows["question"] == "curve"]), "model", "norm", "method", "epsilon"
+    ):
         values = by_metric(group)
         line = {"model": model, "norm": norm, "method": method, "control": bool(group["control"].any()), "epsilon": x}
         if norm == "linf":
@@ -190,7 +181,7 @@ def _robust(rows: pd.DataFrame) -> pd.DataFrame:
         numbers |= with_ends("robust_at_most", robust / photos, wilson_interval(robust, photos))
         return numbers | {"attacks": ", ".join(sorted(set(group["method"])))}
 
-    study = _bounded(rows[(rows["metric"] == "success") & ~rows["control"]])
+    study = rows[(rows["question"] == "curve") & (rows["metric"] == "success") & ~rows["control"]]
     return summarise(study, ["model", "norm", "epsilon"], line)
 
 
@@ -215,7 +206,7 @@ def _targeted(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _confusion(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
-    study = ok(_bounded(rows[~rows["control"]]))
+    study = ok(rows[(rows["question"] == "curve") & ~rows["control"]])
     keys = ["model", "method", "image", "epsilon"]
     hit = study[(study["metric"] == "success") & (study["value"] == 1)]
     predicted = study[study["metric"] == "prediction"].merge(hit[keys], on=keys)  # of photos attacked at that epsilon
@@ -245,10 +236,11 @@ _OF_MAPS = (
 def _maps(rows: pd.DataFrame) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, Any]:
         by_images = group.pivot(index="image", columns="images", values="value").reindex(columns=["attack", "noise"])
-        numbers = mean_with_interval("attack", by_images["attack"].dropna()) | mean_with_interval(
-            "noise", by_images["noise"].dropna()
-        )
-        return numbers | mean_with_interval("attack_less_noise", (by_images["attack"] - by_images["noise"]).dropna())
+        by_images["attack_less_noise"] = by_images["attack"] - by_images["noise"]
+        numbers: dict[str, float] = {}
+        for name in ("attack", "noise", "attack_less_noise"):
+            numbers |= mean_with_interval(name, by_images[name].dropna())
+        return numbers
 
     return summarise(ok(rows[rows["metric"].isin(_OF_MAPS)]), ["metric", "model", "attack", "method"], line)
 

@@ -76,7 +76,7 @@ class Attacks(Study):
 
 @dataclass
 class _Chunk:
-    """What is measured of one chunk of images on one network; each method adds its rows and pictures."""
+    """The study of one chunk of images on one network; each method adds its rows and pictures."""
 
     work: Work
     settings: AttacksConfig
@@ -138,7 +138,7 @@ class _Chunk:
             self.rows.append(Block(self._ids(index), targets, numbers, undefined, named))
 
     def _curve(self, label: str, method: Attack) -> None:
-        """Ascending epsilons; what is fooled stays fooled, for its image lies within every larger ball too."""
+        """Ascending epsilons; a fooled photo stays fooled, because its image lies in every larger ball too."""
         left = self.right
         for epsilon in _radii(self.settings, method):
             fields = {"question": "curve", "norm": method.ball, "epsilon": epsilon, "control": method.control}
@@ -148,7 +148,7 @@ class _Chunk:
             self._add(fooled, label, {"success": torch.ones(len(fooled))}, **fields, message=why)
             if not len(left):
                 continue
-            if isinstance(method, Noise):  # of which one draw that fools says nothing of the next
+            if isinstance(method, Noise):  # a draw that fools says nothing about the next one
                 self._add(left, label, _numbers(self._share(method, epsilon, left), _OF_NOISE), **fields)
                 continue
             result = self._attack(method, epsilon, left)
@@ -156,7 +156,7 @@ class _Chunk:
             left = left[~result.success]
 
     def _share(self, noise: Noise, epsilon: float, index: Tensor) -> AttackResult:
-        """Many draws: the first one's result, but for `success`, the share that fools, and the passes of all."""
+        """The first draw's result; `success` is the share of draws that fool, and passes are those of all draws."""
         draws = self.settings.noise_draws
         result = self._attack(noise, epsilon, index, saved=False)
         fooled = result.success.double()
@@ -198,7 +198,7 @@ class _Chunk:
         self._add(self.everyone, label, values, implementation="torchattacks", epsilon=epsilon, question="agreement")
 
     def _transfer(self, label: str, result: AttackResult) -> None:
-        """The adversarial images given to the run's other networks, where these have the photo right."""
+        """The success of the adversarial images on the run's other networks, on photos that these have right."""
         truth, why = self.work.targets[self.right], "the other network has this photo wrong"
         for other in self.work.others:
             before = other.scores[self.right].argmax(1) == truth
@@ -266,7 +266,7 @@ class _Chunk:
                 self._keep(index, result, f"fooling image, aimed at {classes.name(aim)}")
 
     def _limits(self) -> None:
-        """The naive attack: its step swept, and gone on past success until the image is garbage."""
+        """The naive attack: a sweep of its step size, and steps past success until the image is garbage."""
         model, images, everyone = self.work.model, self.work.images, self.everyone
         aim = self.work.scores.argmin(1)
         for eta in (0.1, 0.5, 1.0, 10.0, 100.0):
@@ -293,16 +293,12 @@ class _Chunk:
         images, labels = work.images[right], work.targets[right]
         audit = Audit(work.model, images, labels, self._ids(right), at, pgd, few, work.config.seed)
         for line, (value, note) in audit.run().items():
-            fields = work.columns(Attacks.name, label) | {
-                "metric": "audit",
-                "question": "audit",
-                "epsilon": at,
-                "line": line,
-            }
-            fields |= {"control": line.startswith("control"), "message": note}
+            fields = work.columns(Attacks.name, label) | {"metric": "audit", "question": "audit", "epsilon": at}
+            fields |= {"line": line, "control": line.startswith("control")}
             if value is None:
-                fields |= {"status": "not_applicable", "message": f"not run: {note}"}
-            self.rows.append(fields | {"value": np.nan if value is None else value})
+                self.rows.append(fields | {"status": "not_applicable", "message": f"not run: {note}"})
+            else:
+                self.rows.append(fields | {"value": value, "message": note})
 
     def _keep(self, index: Tensor, result: AttackResult, title: str, moved: Maps | None = None) -> None:
         """For the report: photo and adversarial image as saved, what the network sees in these, and maps of both."""
@@ -330,7 +326,7 @@ class _Chunk:
 
 
 def _numbers(result: AttackResult, metrics: Sequence[str]) -> dict[str, Tensor]:
-    """Some of an attack's numbers; none of the SSIM where the images are too small for it."""
+    """Some of an attack's numbers; without the SSIM where the images are too small for it."""
     numbers = {metric: getattr(result, metric) for metric in metrics}
     return {metric: n for metric, n in numbers.items() if metric != "ssim" or bool(torch.isfinite(n).all())}
 

@@ -8,10 +8,10 @@ from suite.studies.base import Outcome, Rows, Study, Work
 
 
 class BetweenNetworks(Study):
-    """The comparison's measures, of every method's map on this network (`model`) and on each other one (`other`).
+    """The comparison's measures, of every method's maps on this network (`model`) and on another (`other_model`).
 
-    Each network's own items look at all others, so that no pair is missing where a network could be had only later. A
-    photo without a label is explained by each network's own top class.
+    Each network's items cover all other networks, so no pair is missing if a network becomes available later. Each
+    network explains its own top class of a photo without a label.
     """
 
     name: ClassVar[str] = "between_networks"

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from suite.metrics.statistics import wilson_interval
-from suite.report.figures import methods_down
+from suite.report.figures import legend, methods_down
 from suite.report.randomised import BAD, GOOD, HEADERS, SENTENCES, WITHHELD, draw_cascades, stage_similarities
 from suite.report.sections import Plot, Section, Tables, groups, records, with_ends
 from suite.report.style import INK, PALETTE, Figure, canvas
@@ -108,7 +108,7 @@ def _side_by_side(table: pd.DataFrame) -> Figure:
         ax.scatter(table[column], y, s=36, marker="osD"[k], color=PALETTE[k], label=words, zorder=3)
     methods_down(ax, list(table["method"]))
     ax.set_xlabel(f"{as_words('spearman_abs')}: how alike the maps are")
-    figure.legend(loc="outside upper left", ncols=3)
+    legend(figure, 3)
     return figure
 
 

@@ -22,7 +22,7 @@ TRUE = "true"  # the network trained on true labels
 
 
 class Labels(Study):
-    """Similarities between maps of the network and of its twin; and what each of the two had learned."""
+    """Similarities between maps of the network and of its twin, and the accuracies of both."""
 
     name: ClassVar[str] = "labels"
     keys: ClassVar[Keys] = {**KEYS, "labels": str, "pictures": int}
@@ -64,7 +64,7 @@ class Labels(Study):
         return outcome
 
     def _gates(self, work: Work, name: str, accuracies: Mapping[str, float]) -> Rows:
-        """Accuracies, and of how many pictures; 0 where that does not matter."""
+        """Accuracies, with the number of test pictures (0 for the training set, where no interval needs it)."""
         key = work.columns(self.name) | {"kind": "gate", "draw": work.part, "labels": name}
         sizes = {"train": 0.0, "test": accuracies["test_n"]}
         return [

@@ -1,4 +1,4 @@
-"""Predictions: what the network makes of each image, and which images could not be used."""
+"""Predictions: the network's classes for each image, and the images that could not be used."""
 
 from collections.abc import Mapping
 from typing import ClassVar

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from suite.report.figures import legend
 from suite.report.randomised import BAD, GOOD, HEADERS, SENTENCES, draw_cascades, mean_similarity, stage_similarities
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, with_ends
 from suite.report.style import GRID, INK, MARKERS, PALETTE, Figure, canvas, label
@@ -94,14 +95,9 @@ def _stages(similarities: judging.Similarities, rows: pd.DataFrame) -> pd.DataFr
     for key, block, means in stage_similarities(similarities, rows):
         if key.order != RANDOM_LOGIT:
             s = similarities.sensitivity(key)
-            line = {
-                "method": key.method,
-                "metric": key.metric,
-                "order": key.order,
-                "blocks": key.blocks,
-                "block": block,
-            }
-            lines.append(line | means | (with_ends("s", s.value, (s.low, s.high)) if s else {}))
+            line: dict[str, Any] = {"method": key.method, "metric": key.metric, "order": key.order}
+            line |= {"blocks": key.blocks, "block": block, **means}
+            lines.append(line | with_ends("s", s.value, (s.low, s.high)) if s else line)
     return _sorted(lines, ["metric", "method", "order", "blocks"])
 
 
@@ -174,7 +170,7 @@ def _similarity(table: pd.DataFrame, nulls: pd.DataFrame, order: str, words: str
     for ax in axes[max(0, len(metrics) - 2) : len(metrics)]:
         ax.set_xlabel(words)
         ax.tick_params(labelbottom=True)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+    legend(figure, 3, axes[0])
     return figure
 
 
@@ -217,7 +213,7 @@ def _curve(curve: pd.DataFrame) -> Figure:
     lower.set_yticks(range(len(rows)), shown, fontsize=8)
     lower.set_ylim(len(rows) - 0.5, -0.5)
     lower.set_xlabel("analyses, sorted by S")
-    figure.legend(loc="outside upper left", ncols=4)
+    legend(figure, 4)
     return figure
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from suite.report.figures import draw_sides
+from suite.report.figures import draw_sides, legend
 from suite.report.pictures import Picture, newer, save_png, saved
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, summarise
 from suite.report.style import COLOURS, PALETTE, Figure, canvas, label
@@ -135,7 +135,7 @@ def _curves(table: pd.DataFrame) -> Figure:
         ax.minorticks_off()
         ax.set_title(label(f"{photo} as {painting}", 70))
     axes[-1].set_xlabel("step; a line where the next size begins")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+    legend(figure, 3, axes[0])
     return figure
 
 

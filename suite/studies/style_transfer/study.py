@@ -1,7 +1,7 @@
 """Style transfer: does the picture hold on held-out networks, and what does style do to maps?
 
-One job is a photo, a painting and a network. Rows: image is the photo, other the painting, as the configuration names
-them; where another picture stands in, the message says so.
+One job is a photo, a painting and a network. In rows `image` is the photo and `painting` the painting, as the
+configuration names them; the message says where another picture stands in.
 """
 
 from collections.abc import Mapping
@@ -32,13 +32,13 @@ class StyleTransferStudy(Study):
 
     name: ClassVar[str] = "style_transfer"
     keys: ClassVar[Keys] = {"painting": str, "judge": str, "picture": str, "layer": str, "size": int, "iterations": int}
-    once: ClassVar[bool] = True  # the chunk's photos are only there for maps of unrelated photos
+    once: ClassVar[bool] = True  # the chunk's photos only serve as unrelated photos
 
     def parts(self, config: RunConfig) -> int:
         return len(config.section(StyleTransferConfig).pairs)
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
-        """Of a job: the network's share below the deepest layer, a step; and the maps of three pictures."""
+        """A pass a step of each job, and the maps of three pictures."""
         section = config.section(StyleTransferConfig)
         settings = [_settings(pair) for pair in section.pairs]
         for pair in section.pairs:
@@ -113,7 +113,7 @@ def as_taken(image: Tensor, card: Card) -> Tensor:
 
 
 def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, key: dict[str, Any]) -> Rows:
-    """The photo's class and map in the picture; beside noise of the same size, and maps of photos of other classes."""
+    """The photo's class and map in the picture, beside noise of the same size and maps of photos of other classes."""
     before, after = (as_taken(image, work.model.card) for image in (photo, picture))
     change = (after - before).norm()
     generator = generator_for(work.config.seed, f"{pair.content} {pair.style}", "style")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from suite.report import tiles
+from suite.report.figures import legend
 from suite.report.pictures import Picture, load, newer, save_png, titles_of
 from suite.report.sections import Plot, Section, Tables, groups, ok, summarise
 from suite.report.style import PALETTE, Figure, canvas, label
@@ -21,12 +22,9 @@ Shown = tuple[NDArray[Any], str]  # (H, W, 3) uint8, and what stands below it
 
 
 def sheet(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Shown | None]]]) -> Image.Image:
-    """Pictures under their columns' names, beside their rows', each with a line below.
+    """Pictures under their columns' names, beside their rows' names, each with a line below.
 
-    Args:
-        title: above all.
-        columns: names.
-        rows: name and a picture a column, None where there is none.
+    A row has a picture for each column, None where there is none.
     """
     lines = [
         (name, [picture and tiles.Tile("", picture[0], below=picture[1]) for picture in pictures])
@@ -159,7 +157,7 @@ def _curves(along: pd.DataFrame, methods: Sequence[str]) -> Figure:
         ax.set_xlabel("iteration")
         ax.set_ylabel(name)
     axes[1].set_ylim(-0.03, 1.03)
-    figure.legend(loc="outside upper left", ncols=5)
+    legend(figure, 5)
     return figure
 
 
