@@ -10,8 +10,8 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model, field_validator, model_validator
 
 from suite.errors import ConfigError, did_you_mean
-from suite.registry import studies, study_part
-from suite.settings import MethodConfig, Part, Side
+from suite.registry import ALWAYS, studies, study_part
+from suite.settings import MethodConfig, Part, Side, StudySettings
 
 S = TypeVar("S")
 
@@ -82,9 +82,9 @@ class _Chosen(Part):
 
 if TYPE_CHECKING:
     StudiesConfig = _Chosen
-else:  # a field for each study that has settings, also for those of installed packages
-    _settings = {name: study_part(name, "config:CONFIG") for name in studies()}
-    _fields = {name: (kind | None, None) for name, kind in _settings.items() if kind is not None}
+else:  # a field for each study that may be chosen, also for those of installed packages
+    _settings = {name: study_part(name, "config:CONFIG") or StudySettings for name in studies() if name != ALWAYS}
+    _fields = {name: (kind | None, None) for name, kind in _settings.items()}
     StudiesConfig = create_model("StudiesConfig", __base__=_Chosen, **_fields)
 
 

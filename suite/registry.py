@@ -54,7 +54,8 @@ ATTACKS: Mapping[str, str] = {
     "control_noise": "suite.attacks.fgsm:Noise",
 }
 
-# A study is a package: its parts are `study:STUDY`, `config:CONFIG` and `report:SECTION`. The order is the report's.
+# A study is a package: its parts are `study:STUDY`, `report:SECTION`, and `config:CONFIG` where it has settings of its
+# own. The order is the report's.
 STUDIES: Mapping[str, str] = {
     "predictions": "suite.studies.predictions",
     "coursework": "suite.studies.coursework",
@@ -73,6 +74,8 @@ STUDIES: Mapping[str, str] = {
     "speed": "suite.studies.speed",
     "digits": "suite.studies.digits",
 }
+
+ALWAYS = "predictions"  # the study that is part of every run, and has no settings
 
 # Those with a card (`suite.metrics.cards`) are metrics of the study of scores; the others are called by other studies.
 METRICS: Mapping[str, str] = {

@@ -16,13 +16,7 @@ from suite.data.images import load_image
 from suite.data.sources import ImageFile, ImageList
 from suite.errors import ImageError
 
-
-@dataclass(frozen=True)
-class Size:
-    """How a network takes its images."""
-
-    resize: int | None
-    crop: tuple[int, int]
+Size = tuple[int | None, tuple[int, int]]  # resize and crop of a network's images, `Card.taken`
 
 
 class Chunk:
@@ -69,19 +63,20 @@ class WorkDataset(Dataset[Chunk]):
 
 def read_chunk(item: Any, files: Sequence[ImageFile], size: Size) -> Chunk:
     """Decodes the files of an item; one that cannot be used is set aside with its reason."""
+    resize, crop = size
     images, kept, notes, faults = [], [], [], []
     for file in files:
         try:
             image, note = file.pixels, ""
             if image is None:
-                image, note = load_image(file.path, resize=size.resize, crop=size.crop)
+                image, note = load_image(file.path, resize=resize, crop=crop)
         except ImageError as error:
             faults.append((file, str(error)))
         else:
             images.append(image)
             kept.append(file)
             notes.append(note)
-    stacked = torch.stack(images) if images else torch.empty(0, 3, *size.crop)
+    stacked = torch.stack(images) if images else torch.empty(0, 3, *crop)
     return Chunk(item, stacked, tuple(kept), tuple(notes), tuple(faults), tuple(file.id for file in files))
 
 

@@ -8,7 +8,7 @@ from suite.attribution.base import Attribution
 from suite.attribution.fused import make_method, plan_cost
 from suite.config import RunConfig
 from suite.core.passes import Cost
-from suite.registry import study_part
+from suite.registry import ALWAYS, study_part
 from suite.studies.base import Study
 
 
@@ -37,7 +37,7 @@ class WorkItem:
 
 def studies_of(config: RunConfig) -> dict[str, Study]:
     """The studies of a run by name; predictions always come first."""
-    return {name: study_part(name, "study:STUDY") for name in ("predictions", *config.studies.chosen())}
+    return {name: study_part(name, "study:STUDY") for name in (ALWAYS, *config.studies.chosen())}
 
 
 def methods_of(config: RunConfig) -> dict[str, Attribution]:

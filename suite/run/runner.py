@@ -26,7 +26,7 @@ from suite.core.classes import ClassNames
 from suite.core.network import Network, zero_input
 from suite.core.passes import Needs, run_pass
 from suite.data.boxes import check_boxes
-from suite.data.datamodule import Size, WorkData, WorkDataset
+from suite.data.datamodule import WorkData, WorkDataset
 from suite.data.sources import ImageList, list_images, write_files_csv
 from suite.errors import ConfigError, NetworkError, SuiteError
 from suite.models.load import load_model
@@ -269,7 +269,7 @@ def _predict(prepared: Prepared, run_dir: Path, trainer: pl.Trainer, todo: Seque
     config = prepared.config
     for network in prepared.networks.values():
         network.requires_grad_(False)  # pixels need gradients, weights do not
-    sizes = {t: Size(n.card.resize, n.card.input_size) for t, n in prepared.networks.items()}
+    sizes = {title: network.card.taken for title, network in prepared.networks.items()}
     turns = assign_to_ranks(todo, trainer.world_size)
     data = WorkData(WorkDataset(turns, prepared.images, sizes), config.data.workers)
     bench = Bench(config, prepared.networks, prepared.methods, prepared.studies, run_dir, threads)

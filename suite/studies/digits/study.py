@@ -11,7 +11,7 @@ from suite.attribution.fused import make_method
 from suite.config import RunConfig, validate
 from suite.core.network import Network
 from suite.core.passes import Cost
-from suite.data.datamodule import Size, read_chunk
+from suite.data.datamodule import read_chunk
 from suite.data.sources import ImageList, list_images
 from suite.errors import ConfigError
 from suite.models.load import load_model
@@ -63,8 +63,7 @@ class Digits(Study):
 def _works(inner: RunConfig, networks: list[Network], images: ImageList, first: int, outer: Work) -> list[Work]:
     """The same chunk on each network."""
     positions = range(first, min(first + inner.data.batch_size, len(images.files)))
-    card = networks[0].card
-    chunk = read_chunk(None, [images.files[i] for i in positions], Size(card.resize, card.input_size))
+    chunk = read_chunk(None, [images.files[i] for i in positions], networks[0].card.taken)
     pixels, methods = chunk.images.to(outer.images), _methods(inner)
     works = [
         Work(network, methods, pixels, chunk.files, list(positions), chunk.notes, chunk.faults, inner)
