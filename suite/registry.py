@@ -54,8 +54,7 @@ ATTACKS: Mapping[str, str] = {
     "control_noise": "suite.attacks.fgsm:Noise",
 }
 
-# A study is a package: its parts are `study:STUDY`, `report:SECTION`, and `config:CONFIG` where it has settings of its
-# own. The order is the report's.
+# A study is a package: `study:STUDY`, `report:SECTION`, and `config:CONFIG` if it has settings. In the report's order.
 STUDIES: Mapping[str, str] = {
     "predictions": "suite.studies.predictions",
     "coursework": "suite.studies.coursework",

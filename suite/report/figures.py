@@ -43,11 +43,11 @@ def draw_intervals(
     text: str,
     colour: str = COLOURS["own"],
     marker: str = "o",
-    column: str = "mean",
+    name: str = "mean",
 ) -> None:
-    """A mark at each line's `of` with its interval."""
-    ax.hlines(y, table[f"{column}_low"], table[f"{column}_high"], color=colour, lw=1.6)
-    ax.scatter(table[column], y, s=30, color=colour, marker=marker, zorder=3, label=text)
+    """A mark at the number `name` of each line, with its interval."""
+    ax.hlines(y, table[f"{name}_low"], table[f"{name}_high"], color=colour, lw=1.6)
+    ax.scatter(table[name], y, s=30, color=colour, marker=marker, zorder=3, label=text)
 
 
 def draw_parts(ax: Axes, methods: Sequence[str], parts: Mapping[str, pd.DataFrame]) -> None:

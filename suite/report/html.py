@@ -141,9 +141,7 @@ def _questions(chapters: list[Part]) -> list[tuple[str, list[Part]]]:
     answers = {section.question or _ELSE: list[Part]() for section in sections()}
     answers[_ELSE] = answers.pop(_ELSE)
     for chapter in chapters:
-        if (
-            chapter["verdicts"] and not chapter["section"].beside
-        ):  # a section with plots beside its verdicts shows them itself
+        if chapter["verdicts"] and not chapter["section"].beside:  # a section with `beside` stands by itself
             answers[chapter["section"].question or _ELSE].append(chapter)
     return [(question, chapters_of) for question, chapters_of in answers.items() if chapters_of]
 

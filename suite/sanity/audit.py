@@ -180,9 +180,8 @@ class RandomisationAudit:
                 ready[label] = Compared(result, measures_for(signed, self.size, cells), self.size)
             else:
                 nothing = self.images.new_full((len(self.images), 1, *self.size), torch.nan)
-                ready[label] = Compared(
-                    nothing, measures_for(signed, self.size, (CELL,)), self.size, failure=str(result)
-                )
+                measures = measures_for(signed, self.size, (CELL,))
+                ready[label] = Compared(nothing, measures, self.size, failure=str(result))
         return ready
 
     def _compare(self, reference: Ready, others: Ready, stage: Stage, kind: str, noise: float) -> Iterator[Block]:

@@ -236,9 +236,8 @@ class Similarities:
         """The verdict of every analysis, by its stage with everything random and the order of the other one."""
         upper, last = -(-self.blocks // 2), (method, self.last, self.blocks, "stage")
         orders = (ORDER, "cascade_bottom") if upper < self.blocks else (ORDER,)
-        keys = sorted(
-            (key for key in self.arrays if key[:4] == last), key=lambda key: (key.metric, key.cell, key.noise)
-        )
+        keys = [key for key in self.arrays if key[:4] == last]
+        keys.sort(key=lambda key: (key.metric, key.cell, key.noise))
         judgements = {}
         for key, order in product(keys, orders):
             stages = (key._replace(order=order, blocks=upper) if upper < self.blocks else key), key
@@ -380,10 +379,8 @@ def _turns(curve: pd.DataFrame, verdict: str) -> str:
     agrees = curve["verdict"] == verdict
     shares: dict[tuple[str, Any], float] = {}
     for column in ("measure", "sign", "noise", "cell", "order"):
-        if curve[column].nunique() > 1:
-            shares |= {
-                (column, value): float(agrees[curve[column] == value].mean()) for value in curve[column].unique()
-            }
+        for value in curve[column].unique() if curve[column].nunique() > 1 else ():
+            shares[column, value] = float(agrees[curve[column] == value].mean())
     if not shares:
         return "it rests on one analysis"
     column, value = min(shares, key=lambda key: shares[key])

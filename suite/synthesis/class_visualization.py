@@ -230,9 +230,8 @@ class Ascent:
             self.done[i] += step_is
             if not step_is:
                 what = "gradient" if value_is else "score"
-                self.stopped[i] = (
-                    f"stopped at step {self.step}: its {what} is not finite; the last good picture is kept"
-                )
+                why = f"its {what} is not finite; the last good picture is kept"
+                self.stopped[i] = f"stopped at step {self.step}: {why}"
         self.step += 1
         return bool(self.moving)
 

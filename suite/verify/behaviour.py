@@ -55,7 +55,7 @@ def observe(run: Run, case: Case) -> tuple[Tensor, list[str]]:
 
 @contextmanager
 def few_objects() -> Iterator[None]:
-    """Leaves out all objects alive now, so that counting those that stay alive takes no time."""
+    """Hides all objects alive now from `_alive`, which would take long to count them."""
     gc.freeze()
     try:
         yield

@@ -76,15 +76,15 @@ def judge(group: pd.DataFrame, unread: Set[str] = frozenset()) -> Verdict:
     images = {status: set(others.loc[others["status"] == status, "image"]) - {""} for status in set(others["status"])}
     failed = images.pop("failed", set()) | unread
     total = len(set(compared["image"]).union(failed, *images.values()))
-    others_words = f"; {len(failed)} failed" if failed else ""
+    unavailable = f"; {len(failed)} failed" if failed else ""
     for status, names in images.items():
         messages = others.loc[others["status"] == status, "message"]
-        others_words += f"; {len(names) or 'all'} {status.replace('_', ' ')}: {messages.iloc[0]}"
+        unavailable += f"; {len(names) or 'all'} {status.replace('_', ' ')}: {messages.iloc[0]}"
     if compared.empty:
         if set(others["status"]) == {"not_applicable"}:
             return Verdict(measure, "not applicable", str(others["message"].iloc[0]))
         message = others["message"].iloc[0] if len(others) else "no photo was compared"
-        return Verdict(measure, "failed", f"0 of {_photos(total)}{others_words or '; ' + message}")
+        return Verdict(measure, "failed", f"0 of {_photos(total)}{unavailable or '; ' + message}")
 
     size = group[(group["metric"] == "max_abs_difference") & (group["status"] == "ok")]
     compared = compared.merge(
@@ -92,23 +92,19 @@ def judge(group: pd.DataFrame, unread: Set[str] = frozenset()) -> Verdict:
     )
     bit = compared["metric"] == "bit_equal"
     differs = (compared["value"] != 1) | (bit & (compared["value_size"] > 0))
+    lines = compared[differs] if differs.any() else compared
     # NaN sorts first: a difference that is no number is worse than any that is one.
-    worst = (compared[differs] if differs.any() else compared).sort_values(
-        "value_size", ascending=False, na_position="first"
-    )
-    at = worst.iloc[0]
-    why = f": {text}" if (text := at["message"] or (at["message_size"] if pd.notna(at["message_size"]) else "")) else ""
+    worst = lines.sort_values("value_size", ascending=False, na_position="first").iloc[0]
+    has_size, text = pd.notna(worst["value_size"]), worst["message"] or worst["message_size"]
+    why = f": {text}" if text and pd.notna(text) else ""
+    count = f"{lines['image'].nunique()} of {_photos(total)}"
     if differs.any():
-        n = compared.loc[differs, "image"].nunique()
-        size_words = f" by {at['value_size']:.3g} at most" if pd.notna(at["value_size"]) else ""
-        return Verdict(
-            measure, "differs", f"{n} of {_photos(total)} differ, worst {at['image']}{size_words}{why}{others_words}"
-        )
-    n = compared["image"].nunique()
+        size_words = f" by {worst['value_size']:.3g} at most" if has_size else ""
+        return Verdict(measure, "differs", f"{count} differ, worst {worst['image']}{size_words}{why}{unavailable}")
     if bit.all():
-        return Verdict(measure, "equal", f"{n} of {_photos(total)} equal to the last bit{others_words}")
-    largest = f", largest difference {at['value_size']:.3g} ({at['image']})" if pd.notna(at["value_size"]) else ""
-    return Verdict(measure, "within tolerance", f"{n} of {_photos(total)} within tolerance{largest}{why}{others_words}")
+        return Verdict(measure, "equal", f"{count} equal to the last bit{unavailable}")
+    size_words = f", largest difference {worst['value_size']:.3g} ({worst['image']})" if has_size else ""
+    return Verdict(measure, "within tolerance", f"{count} within tolerance{size_words}{why}{unavailable}")
 
 
 def _photos(n: int) -> str:

@@ -66,17 +66,15 @@ def _sharpness(rows: pd.DataFrame, pair: tuple[str, str]) -> Iterable[dict[str, 
 
 def _verdict(sharper: pd.DataFrame, alike: pd.DataFrame) -> tuple[str, str]:
     """On one method of one pair, from its lines of the two tables: the verdict, and the numbers behind it."""
-    sentences, says = [], {}
+    words, says = [], {}
     for line in records(sharper):
         metric, mean, low, high = (line[key] for key in ("metric", "mean", "mean_low", "mean_high"))
         says[metric] = SHARPER[metric] * (int(low > 0) - int(high < 0))
-        sentences.append(f"{as_words(metric)} {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+        words.append(f"{as_words(metric)} {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
     for line in records(alike):
-        sentences.append(
-            f"Spearman of their maps {line['mean']:.2f}, of unrelated photos' {line['unrelated_mean']:.2f}"
-        )
+        words.append(f"Spearman of their maps {line['mean']:.2f}, of unrelated photos' {line['unrelated_mean']:.2f}")
     total = says.get("entropy", 0) + says.get("gini", 0)
-    return {2: "sharper", -2: "less sharp"}.get(total, "unclear"), "; ".join(sentences)
+    return {2: "sharper", -2: "less sharp"}.get(total, "unclear"), "; ".join(words)
 
 
 def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
@@ -147,11 +145,7 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
         lines = []
         for arrays in photos:
             first = arrays[models[0]]
-            maps = {
-                f"own|{m}": arrays_of[f"own|{method}"]
-                for m, arrays_of in arrays.items()
-                if f"own|{method}" in arrays_of
-            }
+            maps = {f"own|{m}": a[f"own|{method}"] for m, a in arrays.items() if f"own|{method}" in a}
             lines.append((str(first["id"]), "", {"photo": first["photo"], **maps}))
         path = run_dir / "plots" / f"between-networks-maps-{slug(method)}.png"
         save_png(photo_grid(lines, dict.fromkeys(models, signed)), path)

@@ -25,9 +25,8 @@ class BetweenNetworks(Study):
                 missing = [w.maps[label] for w in (work, other) if label not in w.comparable]
                 if missing:
                     why = cast(SuiteError, missing[0])
-                    rows += work.unavailable_rows(
-                        self.name, label, "spearman", why, other_model=name, pairing="same_photo"
-                    )
+                    fields = {"other_model": name, "pairing": "same_photo"}
+                    rows += work.unavailable_rows(self.name, label, "spearman", why, **fields)
                     continue
                 for pairing, partner in work.pairings().items():
                     for metric, values, undefined in work.comparable[label].compare(other.comparable[label], partner):

@@ -102,10 +102,8 @@ class Differentiate(Study):
         return rows
 
     def _saturation(self, work: Work, gradient: Tensor) -> Rows:
-        change, same = (
-            _score(work) - _score(work, torch.zeros_like(work.images)),
-            "the score of the photo is that of a black one",
-        )
+        change = _score(work) - _score(work, torch.zeros_like(work.images))
+        same = "the score of the photo is that of a black one"
         maps = {
             "input_x_gradient": gradient * work.images,
             "integrated_gradients": _PATH(work.model, work.images, work.targets, work.ids),

@@ -96,11 +96,8 @@ class Visualization(Study):
             if iterations is None and ascent.snapshots:
                 continue  # the snapshots are shown instead
             for (p, label, seed), image, share, why in zip(pictures, images, confidences, ascent.stopped, strict=True):
-                column = (
-                    label
-                    + (f", seed {seed}" if job.seeds > 1 else "")
-                    + (f", {iterations} iterations" if iterations else "")
-                )
+                column = label + (f", seed {seed}" if job.seeds > 1 else "")
+                column += f", {iterations} iterations" if iterations else ""
                 confidence = "" if np.isnan(share) else f"confidence {share:.1%}"
                 below = "; ".join(filter(None, [confidence, why.partition(":")[0].partition(",")[0]]))
                 tiles.append((pixels(image), p.title, column, below))
