@@ -214,7 +214,7 @@ def stylize(
     numbers = result.numbers
     photo, painting, *steps = ((title, pixels) for title, pixels, _ in result.frames)
     below = [f"{preset} on {model}: {numbers['content']} painted as {numbers['style']}"]
-    distances = ", ".join(f"{of} distance {numbers[f'{of}_distance']:.3f}" for of in ("content", "style"))
+    distances = ", ".join(f"{kind} distance {numbers[f'{kind}_distance']:.3f}" for kind in ("content", "style"))
     end = f"{result.file}: {numbers['steps']} steps; {distances} (0 is the photo, or the painting's style; 1 the other)"
     figure = strip(photo[1], painting[1], dict(steps), below)
     _leave(result, figure, "-strip.png", "\n".join([*numbers["notes"], end]), as_json)
@@ -222,7 +222,7 @@ def stylize(
 
 @app.command()
 def visualize(
-    wanted: Annotated[str, typer.Argument(metavar="[CLASS]", help="A name, an index or a synset id.")] = "",
+    class_name: Annotated[str, typer.Argument(metavar="[CLASS]", help="A name, an index or a synset id.")] = "",
     model: Model = "squeezenet1_1",
     preset: Annotated[str, typer.Option(help="rdfia, cs231n, cs7643 or modern")] = "cs231n",
     layer: Annotated[str, typer.Option(help="What a layer looks for, instead of a class.")] = "",
@@ -246,7 +246,7 @@ def visualize(
         raise ConfigError("--steps and --set steps=...: give one of the two")
     changes |= {} if steps is None else {"steps": steps}
     with _progress() as watch:
-        picture = PictureToMake(wanted, layer, channel, model, preset, changes, init, seed)
+        picture = PictureToMake(class_name, layer, channel, model, preset, changes, init, seed)
         result = make_picture(picture, _folder(out), watch)
     titles, tiles = [title for title, *_ in result.frames], [frame[1:] for frame in result.frames]
     figure = sheet(f"{result.numbers['wanted']} · {preset} · {model}", titles, [("", tiles)])

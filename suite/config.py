@@ -152,18 +152,18 @@ class RunConfig(Part):
             raise LookupError(f"no study of this run has settings of {kind.__name__}")
         return default
 
-    def asked(self, study: str, there: Sequence[str] = ()) -> Sequence[str]:
-        """Titles of the networks that a study looks at; where it names none, those that are there, else all.
+    def networks_of(self, study: str, available: Sequence[str] = ()) -> Sequence[str]:
+        """Titles of the networks of a study; where it names none, the available ones, else all.
 
         Raises:
             ConfigError: it names one that the run does not have.
         """
         titles = tuple(part.title for part in self.models)
-        wanted = tuple(getattr(getattr(self.studies, study, None), "networks", ()))
-        for title in wanted:
+        chosen = tuple(getattr(getattr(self.studies, study, None), "networks", ()))
+        for title in chosen:
             if title not in titles:
                 raise ConfigError(f"studies.{study}.networks: no network {title!r}{did_you_mean(title, titles)}")
-        return wanted or there or titles
+        return chosen or available or titles
 
     def digest(self) -> str:
         """Identifies what the run computes: everything but its name and how many processes share the work."""

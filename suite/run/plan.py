@@ -61,7 +61,7 @@ def plan(config: RunConfig, models: Sequence[str], count: int, studies: Mapping[
         for index, images in enumerate(parts)
         for model in models
         for name, study in studies.items()
-        if not study.once and model in config.asked(name, models)
+        if not study.once and model in config.networks_of(name, models)
         for part in range(study.parts(config))
     ]
     items += [
@@ -70,7 +70,7 @@ def plan(config: RunConfig, models: Sequence[str], count: int, studies: Mapping[
         if study.once
         for part in range(study.parts(config))
         for model in (models[:1] if study.own_networks else models)
-        if model in config.asked(name, models)
+        if model in config.networks_of(name, models)
     ]
     return items
 

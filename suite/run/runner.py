@@ -115,7 +115,7 @@ def prepare(
     for study in studies.values():
         study.cost(methods, config)  # counting passes checks a study's own names and parameters
     for name, study in studies.items():
-        for title in config.asked(name, list(networks)):
+        for title in config.networks_of(name, list(networks)):
             if title in networks:
                 study.check(config, networks[title])
     items = plan(config, list(networks), len(images.files), studies)
@@ -384,9 +384,9 @@ def _finish(
     manifest["items"] = {"total": len(prepared.items), "done": already}
     if status != "running":
         classes = next((n.card.classes for n in prepared.networks.values()), None)
-        seen, manifest["memory"] = _gleaned(run_dir)
+        indices, manifest["memory"] = _gleaned(run_dir)
         if classes is not None:
-            manifest["class_names"] |= {str(i): classes.name(i) for i in seen}
+            manifest["class_names"] |= {str(i): classes.name(i) for i in indices}
     write_manifest(run_dir, manifest)
     if all(file.pixels is None for file in prepared.images.files):
         write_files_csv(prepared.images, run_dir / "files.csv")

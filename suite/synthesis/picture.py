@@ -25,7 +25,7 @@ class PictureToMake:
     """The objective of a picture, and how it is made.
 
     Attributes:
-        wanted: a class by name, index or synset id; "" where a layer is given.
+        class_name: a class by name, index or synset id; "" where a layer is given.
         layer, channel: instead of a class.
         model: as `load_model` takes it.
         preset: the recipe; `changes`: fields that replace the preset's.
@@ -33,7 +33,7 @@ class PictureToMake:
         seed: of noise and jitter.
     """
 
-    wanted: str = ""
+    class_name: str = ""
     layer: str = ""
     channel: int | None = None
     model: str = "squeezenet1_1"
@@ -66,7 +66,7 @@ def make_picture(picture: PictureToMake, out: Path, watch: Callable[[int, int, s
     """
     network = load_model(picture.model).requires_grad_(False)
     card, recipe = network.card, recipe_of(picture.preset, picture.changes)
-    target = card.classes.resolve(picture.wanted) if picture.wanted else None
+    target = card.classes.resolve(picture.class_name) if picture.class_name else None
     start, start_note = None, ""
     if picture.start is not None:
         start, start_note = load_image(picture.start, resize=card.resize, crop=card.input_size)
@@ -74,7 +74,7 @@ def make_picture(picture: PictureToMake, out: Path, watch: Callable[[int, int, s
     def note(ascent: Ascent) -> None:
         value, confidence = float(ascent.values[-1][0]), float(ascent.confidences[-1][0])
         share = "" if target is None else f", {confidence:.1%}"
-        watch(ascent.step, recipe.steps, f"{picture.wanted or picture.layer}: score {value:.4g}{share}")
+        watch(ascent.step, recipe.steps, f"{picture.class_name or picture.layer}: score {value:.4g}{share}")
 
     objective = Objective(recipe, target, picture.layer, picture.channel, start=start, seed=picture.seed)
     steps = sorted({round(recipe.steps * (k + 1) / SHOWN) for k in range(SHOWN)} - {0})

@@ -211,8 +211,8 @@ class Answers:
     def second_network(self) -> Answer:
         lines = self.find("visualization_elsewhere", job="classes")
         form = "made for {model}: {confidence_here:.1%} there, {confidence_there:.1%} on {other_model}"
-        squeeze, there = lines["model"] == SQUEEZE["model"], lines["confidence_there"]
-        gain = there[~squeeze].mean() - there[squeeze].head(1).mean()
+        squeeze, elsewhere = lines["model"] == SQUEEZE["model"], lines["confidence_there"]
+        gain = elsewhere[~squeeze].mean() - elsewhere[squeeze].head(1).mean()
         if gain != gain:
             raise Missing("two networks")
         words = f"{in_words(lines, form)} (means of {lines['n'].max()} classes)"
@@ -228,13 +228,14 @@ class Answers:
         lines = self.find("visualization_variants", job="regularisation")
         form = "{variant}: high frequencies {high_frequency:.3f}, {seen}"
         words = in_words(lines.assign(seen=[_seen(line) for line in records(lines)]), form)
-        both, none = (lines.set_index("variant").loc[name] for name in ("both", "neither"))
-        parts = [none["high_frequency"] > 1.5 * both["high_frequency"]]
-        parts += [none["elsewhere"] < both["elsewhere"]] if both["elsewhere"] == both["elsewhere"] else []
+        with_both, with_none = (lines.set_index("variant").loc[name] for name in ("both", "neither"))
+        parts = [with_none["high_frequency"] > 1.5 * with_both["high_frequency"]]
+        if pd.notna(with_both["elsewhere"]):
+            parts.append(with_none["elsewhere"] < with_both["elsewhere"])
         return judged(parts), words
 
     def _painted(self, course: bool) -> Answer:
-        lines = self.find("style_transfer", asked=False)
+        lines = self.find("style_transfer", painted_on_it=False)
         lines = lines[(lines["photo"] == "tubingen") == course]
         if lines.empty:
             raise Missing("a network that did not paint, to judge these pairs")
@@ -308,25 +309,25 @@ def _five(run_dir: Path, manifest: dict[str, Any]) -> Iterable[Picture]:
     if not photos:
         return
     signed, models = signed_methods(manifest), list(manifest["models"])
-    names, both = manifest.get("class_names", {}), {"own": "own", "captum": "Captum"}
+    names, sides = manifest.get("class_names", {}), {"own": "own", "captum": "Captum"}
     labels = {file["id"]: names.get(str(file["label"]), file["id"]) for file in manifest["data"]["files"]}
     pages = {
         "Saliency by network": [(model, "own", "saliency", model) for model in models],
-        "Saliency by hand and by Captum": [(m, s, "saliency", f"{both[s]} {m[:12]}") for m in models for s in both],
+        "Saliency by hand and by Captum": [(m, s, "saliency", f"{sides[s]} {m[:12]}") for m in models for s in sides],
         "Saliency and Grad-CAM": [(models[0], "own", m, m) for m in ("saliency", "grad_cam")],
-        "Guided maps": [(models[0], s, m, f"{both[s]} {SHORT[m]}") for m in GUIDED for s in both],
-        "Views of a layer": [(models[0], s, m, f"{both[s]} {SHORT[m]}") for m in LAYERS for s in both],
+        "Guided maps": [(models[0], s, m, f"{sides[s]} {SHORT[m]}") for m in GUIDED for s in sides],
+        "Views of a layer": [(models[0], s, m, f"{sides[s]} {SHORT[m]}") for m in LAYERS for s in sides],
     }
     for name, columns in pages.items():
         lines, is_signed = [], {}
         for arrays in photos.values():
             photo = next(iter(arrays.values()))
-            shown = {"photo": photo["photo"]}
+            row = {"photo": photo["photo"]}
             for model, side, method, words in columns:
                 if f"{side}|{method}" in arrays.get(model, {}):
-                    shown[f"own|{words}"] = arrays[model][f"{side}|{method}"]
+                    row[f"own|{words}"] = arrays[model][f"{side}|{method}"]
                     is_signed[words] = signed.get(method, False)
-            lines.append((labels.get(str(photo["id"]), str(photo["id"])), "", shown))
+            lines.append((labels.get(str(photo["id"]), str(photo["id"])), "", row))
         path = run_dir / "plots" / f"{NAME}-{slug(name)}.png"
         save_png(photo_grid(lines, is_signed), path)
         yield path, name, f"A row a photo, a column a map: {name}."
@@ -344,13 +345,13 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     pictures = []
     for k, question in enumerate(QUESTIONS, start=1):
         study, beginning = question["study"], question["pictures"]
-        shown = [picture for picture in by_study.get(study, []) if picture[1].startswith(beginning)]
+        chosen = [picture for picture in by_study.get(study, []) if picture[1].startswith(beginning)]
         if study == "attacks":  # of each kind the first photo
-            shown = list({picture[1]: picture for picture in reversed(shown)}.values())[::-1]
+            chosen = list({picture[1]: picture for picture in reversed(chosen)}.values())[::-1]
         stands = STANDS * (study in ("five photos", "attacks") and manifest["data"]["source"] == "embedded")
         if question["id"] == "from_photo":
             stands = "".join(f". {name} stands in for hay" for name in starts if "hay" not in name)
-        pictures += [(path, f"{k}. {title}{stands}.", alt) for path, title, alt in shown]
+        pictures += [(path, f"{k}. {title}{stands}.", alt) for path, title, alt in chosen]
     return pictures
 
 

@@ -40,7 +40,7 @@ class Digits(Study):
         for name, study in _studies(inner).items():
             if study.once:
                 raise ConfigError(f"studies.digits: {name!r} is no study of single photos; leave it out")
-            inner.asked(name)
+            inner.networks_of(name)
             study.cost(_methods(inner), inner)
         return Cost()
 
@@ -54,7 +54,7 @@ class Digits(Study):
         for first in range(0, len(images.files), data.batch_size):
             works = _works(inner, networks, images, first, work)
             for name, study in _studies(inner).items():
-                for chosen in (w for w in works if w.model.card.name in inner.asked(name)):
+                for chosen in (w for w in works if w.model.card.name in inner.networks_of(name)):
                     for part in range(study.parts(inner)):
                         tables.append(as_table(study.run(chosen.begin(part)).rows, study.keys))
         return Outcome(union(tables))

@@ -51,9 +51,9 @@ def gates(rows: pd.DataFrame) -> pd.DataFrame:
         elif pictures == "test":
             least = 0.9 if line["model"].startswith("mlp") else 0.95
             needed, held = f"at least {least}", accuracy >= least
-        shown = {"model": line["model"], "labels": labels, "pictures": pictures, "seed": line["draw"]}
-        shown |= with_ends("accuracy", accuracy, (low, high)) | {"needed": needed, "held": "yes" if held else "no"}
-        lines.append(shown | {"why": f"{labels} labels: {pictures} accuracy {accuracy:.3f}, needed {needed}"})
+        gate = {"model": line["model"], "labels": labels, "pictures": pictures, "seed": line["draw"]}
+        gate |= with_ends("accuracy", accuracy, (low, high)) | {"needed": needed, "held": "yes" if held else "no"}
+        lines.append(gate | {"why": f"{labels} labels: {pictures} accuracy {accuracy:.3f}, needed {needed}"})
     return pd.DataFrame(lines)
 
 

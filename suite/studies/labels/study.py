@@ -32,7 +32,7 @@ class Labels(Study):
         return config.section(LabelsConfig).seeds
 
     def prepare(self, config: RunConfig) -> None:
-        for title in config.asked(self.name):
+        for title in config.networks_of(self.name):
             for seed in range(self.parts(config)):
                 for recipe in self._recipes(config, recipe_of(config, title), seed).values():
                     train(recipe)

@@ -61,12 +61,12 @@ def _pictures(rows: pd.DataFrame) -> pd.DataFrame:
     names = ["content_distance", "style_distance"]
 
     def line(group: pd.DataFrame) -> dict[str, Any]:
-        judge = {"asked": group["judge"].iloc[0] == group["model"].iloc[0]}
+        judge = {"painted_on_it": group["judge"].iloc[0] == group["model"].iloc[0]}
         return judge | dict(group.set_index("metric")["value"].reindex(names)) | {"note": group["message"].iloc[0]}
 
     study = ok(rows[rows["metric"].isin(names)])
     table = summarise(study, [*_PAIR, "judge"], line)
-    return table.sort_values("asked", ascending=False, kind="stable") if len(table) else table
+    return table.sort_values("painted_on_it", ascending=False, kind="stable") if len(table) else table
 
 
 def _terms(rows: pd.DataFrame) -> pd.DataFrame:
@@ -173,7 +173,6 @@ SECTION = Section(
     draw=_draw,
     headers={
         "judge": "judged by",
-        "asked": "painted on it",
         "stylised": "painted",
         "noise": "with noise",
         "stylised_kept": "kept",
