@@ -24,7 +24,7 @@ from suite.attribution.fused import as_methods
 from suite.config import validate
 from suite.core.network import scores_of
 from suite.core.state import in_use
-from suite.data.datamodule import Size, read_chunk
+from suite.data.datamodule import read_chunk
 from suite.data.sources import list_images
 from suite.metrics.imputation import impute
 from suite.metrics.perturbed import first_removed
@@ -42,7 +42,7 @@ def main() -> None:
 
     model = suite.load_model("squeezenet1_1").requires_grad_(False)
     files = list_images("embedded", classes=model.card.classes).files[: given.photos]
-    images = read_chunk(None, files, Size(model.card.resize, model.card.input_size)).images
+    images = read_chunk(None, files, model.card.taken).images
     settings = {"metrics": ["deletion"], "steps": given.steps}
     config = validate({"studies": {"scores": settings}})
     work = Work(model, as_methods(["grad_cam"]), images, files, range(len(files)), [""] * len(files), (), config)

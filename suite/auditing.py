@@ -1,4 +1,4 @@
-"""`suite.audit`: a run from Python, with a network, images and labels in hand; its rows are made as `suite run`'s."""
+"""`suite.audit`: a run from Python on a network, images and labels in memory; otherwise as `suite run`."""
 
 import operator
 import shutil
@@ -34,7 +34,7 @@ Labels = Sequence[int | str | None] | Tensor | str | Path | None
 
 
 class Audit:
-    """What an audit found. Its directory is a run's; a temporary one lives as long as this does.
+    """The result of an audit. Its directory is a run's; a temporary one lives as long as this object.
 
     Attributes:
         run_dir: rows/, images/, run.json, and tables/, plots/, report.html once `report` is called.
@@ -59,7 +59,7 @@ class Audit:
         """One of the report's tables; the first without a name.
 
         Raises:
-            ConfigError: there is none of that name, with those there are.
+            ConfigError: there is no such table; the names of all are listed.
         """
         name = name or next(iter(self.tables))
         if name not in self.tables:
@@ -97,10 +97,10 @@ def audit(
     network: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Audit:
-    """Runs studies of attribution methods on a network and images in hand.
+    """Runs studies of attribution methods on a network and images in memory.
 
     Args:
-        model: (B, 3, H, W) -> (B, K) unnormalised scores, in float32 or float64; found afterwards as it was.
+        model: (B, 3, H, W) -> (B, K) unnormalised scores, in float32 or float64; left as it was.
         images: (B, 3, H, W) in [0, 1], before normalisation; or what `data.source` takes: a folder, a CSV, "embedded".
         labels: one an image, as index or class name, None where there is none: the top class is then explained. For a
             folder of images also a CSV of file,label.
@@ -116,7 +116,7 @@ def audit(
         settings: more of a YAML: `seed`, `pictures`, `threads`, `trainer`, ...; `data` without its source.
 
     Raises:
-        SuiteError: in one line, for what no run could survive.
+        SuiteError: in one line, where no run is possible.
     """
     if not isinstance(model, nn.Module):
         raise NetworkError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
@@ -139,11 +139,13 @@ def audit(
     if not isinstance(images, Tensor):
         tree["data"] = {**settings.get("data", {}), "source": str(images)}
     config = validate(tree, "audit")
-    threads = torch.get_num_threads()  # a run sets them
+    threads = torch.get_num_threads()  # the run sets torch's threads
     try:
         with as_found(model):
-            seen = _network(model, config, classes)
-            prepared = prepare(config, given={title: seen}, images=_files(images, labels, seen.card.classes, config))
+            wrapped = _network(model, config, classes)
+            prepared = prepare(
+                config, loaded={title: wrapped}, images=_files(images, labels, wrapped.card.classes, config)
+            )
             result = Audit(None if run_dir is None else Path(run_dir))
             execute(prepared, result.run_dir)
     finally:
@@ -172,7 +174,7 @@ def _check_pixels(images: Tensor) -> None:
 
 
 def _method(method: object) -> str | dict[str, Any]:
-    """As a YAML would say it."""
+    """A method as an entry of a YAML."""
     if isinstance(method, str | Mapping):
         return method if isinstance(method, str) else dict(method)
     target = f"{getattr(method, '__module__', '')}:{getattr(method, '__qualname__', '')}"

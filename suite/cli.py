@@ -1,7 +1,7 @@
 """The command line: verbs only. torch is imported inside them, so that `suite --help` answers at once.
 
-Exit codes: 0 done; 1 done with failed rows, a network that could not be had, or a verdict named by --fail-on, or
-interrupted, or not equal to the reference; 2 usage or configuration. Results go to stdout, the log to stderr.
+Exit codes: 0 done; 1 done with failed rows, a network that could not be loaded, or a verdict named by --fail-on; also 1
+if interrupted, or not equal to the reference; 2 usage or configuration. Results go to stdout, the log to stderr.
 """
 
 import ast
@@ -29,7 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help: half of the time that it takes would go into importing rich
+    rich_markup_mode=None,  # plain help: importing rich would take half of its time
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Can this saliency map be trusted? Handwritten methods checked against Captum, on real networks and photos.",
 )
@@ -58,9 +58,9 @@ def run(
     settings = load(config, overrides or [], data__limit=limit, seed=seed)
     chosen = settings.studies.chosen()
     inner = [part for name in chosen if isinstance(part := getattr(settings.studies, name), dict)]
-    asked = {*chosen}.union(*(part.get("studies", {}) for part in inner))
+    named = {*chosen}.union(*(part.get("studies", {}) for part in inner))
     for study, verdict in conditions:
-        if study not in asked:
+        if study not in named:
             has = ", ".join(chosen) or "none"
             raise ConfigError(f"--fail-on {study}:{verdict}: this run has no study {study!r}; it has {has}")
     folder = run_dir or Path("reports") / settings.name
@@ -94,12 +94,12 @@ def check(
     from suite.run.runner import prepare
 
     prepared = prepare(settings, fit=False)
-    for title, (reason, optional) in prepared.lost.items():
-        print(f"network {title}: {'skipped' if optional else 'missing'}: {reason}")
+    for title, reason in prepared.unavailable.items():
+        print(f"network {title}: {'skipped' if reason['status'] == 'skipped' else 'missing'}: {reason['message']}")
     networks, count = ", ".join(prepared.networks), len(prepared.images.files)
     studies = ", ".join(settings.studies.chosen()) or "none, predictions only"
     print(f"{config}: ok; {count} of {prepared.images.total} images on {networks or 'no network'}; studies: {studies}")
-    if any(not optional for _, optional in prepared.lost.values()):
+    if any(reason["status"] == "failed" for reason in prepared.unavailable.values()):
         raise typer.Exit(1)
 
 
@@ -148,9 +148,8 @@ def explain(
 
     names = method or ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"]
     folder = _folder(out or Path("reports/explain") / image.stem)
-    result = explain(image, model, weights, names, target)
-    numbers, pictures = result.numbers, (result.photo, result.maps, result.masks, result.boxes, result.signed)
-    written = write_explained(folder, *pictures, crop=crop, mask=mask)
+    photo, explanations, numbers = explain(image, model, weights, names, target)
+    written = write_explained(folder, photo, explanations, crop=crop, mask=mask)
     (folder / "numbers.json").write_text(_json(numbers) + "\n", encoding="utf-8")
     if as_json:
         print(_json(numbers | {"files": [str(path) for path in written]}))
@@ -215,7 +214,7 @@ def stylize(
     numbers = result.numbers
     photo, painting, *steps = ((title, pixels) for title, pixels, _ in result.frames)
     below = [f"{preset} on {model}: {numbers['content']} painted as {numbers['style']}"]
-    distances = ", ".join(f"{of} distance {numbers[f'{of}_distance']:.3f}" for of in ("content", "style"))
+    distances = ", ".join(f"{kind} distance {numbers[f'{kind}_distance']:.3f}" for kind in ("content", "style"))
     end = f"{result.file}: {numbers['steps']} steps; {distances} (0 is the photo, or the painting's style; 1 the other)"
     figure = strip(photo[1], painting[1], dict(steps), below)
     _leave(result, figure, "-strip.png", "\n".join([*numbers["notes"], end]), as_json)
@@ -223,7 +222,7 @@ def stylize(
 
 @app.command()
 def visualize(
-    wanted: Annotated[str, typer.Argument(metavar="[CLASS]", help="A name, an index or a synset id.")] = "",
+    class_name: Annotated[str, typer.Argument(metavar="[CLASS]", help="A name, an index or a synset id.")] = "",
     model: Model = "squeezenet1_1",
     preset: Annotated[str, typer.Option(help="rdfia, cs231n, cs7643 or modern")] = "cs231n",
     layer: Annotated[str, typer.Option(help="What a layer looks for, instead of a class.")] = "",
@@ -247,7 +246,7 @@ def visualize(
         raise ConfigError("--steps and --set steps=...: give one of the two")
     changes |= {} if steps is None else {"steps": steps}
     with _progress() as watch:
-        picture = PictureToMake(wanted, layer, channel, model, preset, changes, init, seed)
+        picture = PictureToMake(class_name, layer, channel, model, preset, changes, init, seed)
         result = make_picture(picture, _folder(out), watch)
     titles, tiles = [title for title, *_ in result.frames], [frame[1:] for frame in result.frames]
     figure = sheet(f"{result.numbers['wanted']} · {preset} · {model}", titles, [("", tiles)])
@@ -345,7 +344,7 @@ def _summary(target: str) -> str:
 
 
 def _conditions(fail_on: str) -> list[tuple[str, str]]:
-    """`study:verdict,...` as pairs, each of which some study can give."""
+    """`study:verdict,...` as pairs; each verdict is one that its study can give."""
     if not fail_on:
         return []
     from suite.report.sections import sections
@@ -364,14 +363,14 @@ def _conditions(fail_on: str) -> list[tuple[str, str]]:
 
 
 def _json(value: Any) -> str:
-    """Strict JSON: what is undefined is null."""
+    """Strict JSON; NaN is null."""
     from pydantic_core import to_jsonable_python
 
     return json.dumps(to_jsonable_python(value, inf_nan_mode="null"), indent=2)
 
 
 def _line(numbers: dict[str, Any]) -> str:
-    """Numbers on one line, without those that are absent."""
+    """Numbers on one line, without empty ones."""
     shown = {k: v for k, v in numbers.items() if v not in ("", None) and not isinstance(v, dict)}
     return ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in shown.items())
 
@@ -390,7 +389,7 @@ def _settings(parameters: list[str] | None) -> dict[str, Any]:
 
 
 def _folder(out: Path) -> Path:
-    """The folder for results, made before the work and not after it."""
+    """Makes the folder for results, before the work."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -400,7 +399,7 @@ def _folder(out: Path) -> Path:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on stderr; called with the steps done, all steps, and what to say."""
+    """A bar on stderr; called with the steps done, all steps, and a text."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 

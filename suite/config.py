@@ -10,8 +10,8 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model, field_validator, model_validator
 
 from suite.errors import ConfigError, did_you_mean
-from suite.registry import studies, study_part
-from suite.settings import MethodConfig, Part, Side
+from suite.registry import ALWAYS, studies, study_part
+from suite.settings import MethodConfig, Part, Side, StudySettings
 
 S = TypeVar("S")
 
@@ -82,9 +82,9 @@ class _Chosen(Part):
 
 if TYPE_CHECKING:
     StudiesConfig = _Chosen
-else:  # a field for each study that has settings, also for those of installed packages
-    _settings = {name: study_part(name, "config:CONFIG") for name in studies()}
-    _fields = {name: (kind | None, None) for name, kind in _settings.items() if kind is not None}
+else:  # a field for each study that may be chosen, also for those of installed packages
+    _settings = {name: study_part(name, "config:CONFIG") or StudySettings for name in studies() if name != ALWAYS}
+    _fields = {name: (kind | None, None) for name, kind in _settings.items()}
     StudiesConfig = create_model("StudiesConfig", __base__=_Chosen, **_fields)
 
 
@@ -152,18 +152,18 @@ class RunConfig(Part):
             raise LookupError(f"no study of this run has settings of {kind.__name__}")
         return default
 
-    def asked(self, study: str, there: Sequence[str] = ()) -> Sequence[str]:
-        """Titles of the networks that a study looks at; where it names none, those that are there, else all.
+    def networks_of(self, study: str, available: Sequence[str] = ()) -> Sequence[str]:
+        """Titles of the networks of a study; where it names none, the available ones, else all.
 
         Raises:
             ConfigError: it names one that the run does not have.
         """
         titles = tuple(part.title for part in self.models)
-        wanted = tuple(getattr(getattr(self.studies, study, None), "networks", ()))
-        for title in wanted:
+        chosen = tuple(getattr(getattr(self.studies, study, None), "networks", ()))
+        for title in chosen:
             if title not in titles:
                 raise ConfigError(f"studies.{study}.networks: no network {title!r}{did_you_mean(title, titles)}")
-        return wanted or there or titles
+        return chosen or available or titles
 
     def digest(self) -> str:
         """Identifies what the run computes: everything but its name and how many processes share the work."""

@@ -54,7 +54,7 @@ ATTACKS: Mapping[str, str] = {
     "control_noise": "suite.attacks.fgsm:Noise",
 }
 
-# A study is a package: its parts are `study:STUDY`, `config:CONFIG` and `report:SECTION`. The order is the report's.
+# A study is a package: `study:STUDY`, `report:SECTION`, and `config:CONFIG` if it has settings. In the report's order.
 STUDIES: Mapping[str, str] = {
     "predictions": "suite.studies.predictions",
     "coursework": "suite.studies.coursework",
@@ -73,6 +73,8 @@ STUDIES: Mapping[str, str] = {
     "speed": "suite.studies.speed",
     "digits": "suite.studies.digits",
 }
+
+ALWAYS = "predictions"  # the study that is part of every run, and has no settings
 
 # Those with a card (`suite.metrics.cards`) are metrics of the study of scores; the others are called by other studies.
 METRICS: Mapping[str, str] = {
@@ -111,7 +113,7 @@ METRICS: Mapping[str, str] = {
 
 @cache
 def _with_plugins(group: str, kind: str) -> Mapping[str, str]:
-    """What is built in and what installed packages offer through an entry point group, which is read once a process."""
+    """Built-in names and those of installed packages' entry points, which are read once a process."""
     built_in = {"suite.attribution": ATTRIBUTIONS, "suite.metrics": METRICS, "suite.studies": STUDIES}[group]
     plugins = {p.name: p.value for p in importlib.metadata.entry_points(group=group)}
     clash = sorted(plugins.keys() & built_in.keys())
@@ -146,7 +148,7 @@ def study_part(name: str, part: str) -> Any:
 
 @cache
 def syntax(module: str) -> ast.Module:
-    """A module's source, parsed, so that nothing but its packages is imported; empty where it has none."""
+    """A module's source, parsed; only its packages are imported. Empty where it has no source."""
     try:
         spec = importlib.util.find_spec(module)
     except ModuleNotFoundError:
@@ -165,7 +167,7 @@ def load_object(target: str) -> Any:
     """Imports `package.module:object`; the current folder is importable for as long as that takes.
 
     Raises:
-        ConfigError: in one line, where the module or the object cannot be had.
+        ConfigError: in one line, where the module or the object cannot be imported.
     """
     module_name, colon, attribute = target.partition(":")
     if not colon or not module_name or not attribute:
@@ -187,30 +189,30 @@ def load_object(target: str) -> Any:
 
 @contextmanager
 def _current_folder_importable() -> Iterator[None]:
-    """As with `python -m`, for the duration; a folder that is gone holds nothing to import."""
+    """Adds the current folder to `sys.path` for the duration, as `python -m` does; not a deleted folder."""
     try:
-        here = str(Path.cwd())
+        folder = str(Path.cwd())
     except FileNotFoundError:
-        here = ""
-    if not here or here in sys.path or "" in sys.path:
+        folder = ""
+    if not folder or folder in sys.path or "" in sys.path:
         yield
         return
-    sys.path.insert(0, here)
+    sys.path.insert(0, folder)
     try:
         yield
     finally:
-        if here in sys.path:  # a module may have changed the path itself
-            sys.path.remove(here)
+        if folder in sys.path:  # a module may have changed the path itself
+            sys.path.remove(folder)
 
 
-def find(kind: str, known: Mapping[str, str], name: str) -> Any:
-    """The object a name stands for; `package.module:object` names anything importable."""
+def find(kind: str, names: Mapping[str, str], name: str) -> Any:
+    """The object of a name; `package.module:object` names anything importable."""
     if ":" in name:
         return load_object(name)
-    if name not in known:
-        hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
+    if name not in names:
+        hint = did_you_mean(name, names) or f"; known: {', '.join(names)}"
         raise ConfigError(f"{kind} {name!r}: unknown{hint}")
-    return load_object(known[name])
+    return load_object(names[name])
 
 
 def build(kind: str, what: str, maker: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
@@ -225,11 +227,11 @@ def build(kind: str, what: str, maker: Callable[..., Any], parameters: Mapping[s
 def check_parameters(
     kind: str, what: str, maker: Callable[..., Any], parameters: Mapping[str, Any], *, skip: int = 0
 ) -> dict[str, Any]:
-    """The parameters, as the annotations of `maker` want them (a YAML list becomes a tuple).
+    """The parameters, converted to the annotations of `maker` (a YAML list becomes a tuple).
 
     Args:
-        kind: what the thing is called in an error.
-        what: its name there.
+        kind: the word for it in an error, such as "method".
+        what: its name in an error.
         maker: a dataclass or a function.
         parameters: name -> value.
         skip: leading arguments that are not parameters.
@@ -239,13 +241,13 @@ def check_parameters(
     """
     signature = _signature(maker)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in signature)
-    taken = {p.name: p.annotation for p in signature[skip:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    accepted = {p.name: p.annotation for p in signature[skip:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     checked = {}
     for name, value in parameters.items():
-        if name not in taken and not open_ended:
-            near = did_you_mean(name, taken) or f"; it takes {', '.join(taken) or 'none'}"
-            raise ConfigError(f"{kind} {what!r}: unknown parameter {name!r}{near}")
-        annotation = taken.get(name, inspect.Parameter.empty)
+        if name not in accepted and not open_ended:
+            hint = did_you_mean(name, accepted) or f"; it takes {', '.join(accepted) or 'none'}"
+            raise ConfigError(f"{kind} {what!r}: unknown parameter {name!r}{hint}")
+        annotation = accepted.get(name, inspect.Parameter.empty)
         if annotation is inspect.Parameter.empty or isinstance(annotation, str):
             checked[name] = value
             continue
@@ -259,7 +261,7 @@ def check_parameters(
 
 
 def refuse_not_finite(what: str, parameters: Mapping[str, Any]) -> None:
-    """Says so where a parameter is NaN or infinite: no comparison of its range would."""
+    """Raises where a parameter is NaN or infinite, which no comparison with its range would notice."""
     for name, value in parameters.items():
         if isinstance(value, float) and not isfinite(value):
             raise ConfigError(f"{what}: parameter {name!r} is {value}, expected a finite number")
@@ -270,7 +272,7 @@ def _signature(maker: Callable[..., Any]) -> list[inspect.Parameter]:
         signature = inspect.signature(maker, eval_str=True)
     except NameError:  # annotations that only a type checker can read
         signature = inspect.signature(maker)
-    except (TypeError, ValueError):  # what is written in C may have none
+    except (TypeError, ValueError):  # functions written in C may have none
         return [inspect.Parameter("parameters", inspect.Parameter.VAR_KEYWORD)]
     return list(signature.parameters.values())
 

@@ -1,6 +1,6 @@
-"""Where the object is: boxes in VOC-style XML, as ImageNet ships them, or the suite's own of the embedded photos.
+"""Boxes around objects: VOC-style XML as ImageNet ships it, or the suite's own boxes of the embedded photos.
 
-They are moved to where a network sees them. No torch.
+They are given in the pixels that a network sees. No torch.
 """
 
 import csv
@@ -15,11 +15,11 @@ _MOST_BYTES = 1_000_000
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 Box = tuple[int, int, int, int]
 _Annotation = tuple[float, float, list[tuple[str, list[float]]]]  # width, height, (name, corners) of each object
-Places = list[list[Box] | SuiteError]  # a photo's boxes, or why it has none
+Places = list[list[Box] | SuiteError]  # each photo's boxes, or the reason why it has none
 
 
 def check_boxes(folder: str) -> None:
-    """Says so before the run where there is no such folder, or no XML file in it."""
+    """Refuses, before the run, a folder that does not exist or holds no XML file."""
     if folder == EMBEDDED:
         return
     if not Path(folder).is_dir():
@@ -73,7 +73,7 @@ def boxes_for(folder: str, image: str, *, synset: str | None, resize: int | None
 
 @cache
 def _embedded() -> dict[str, _Annotation]:
-    """Drawn by eye, to some ten pixels, around what the label names; the photo labelled prayer rug shows windows."""
+    """Drawn by eye, to some ten pixels, around the labelled object; the photo labelled prayer rug shows windows."""
     annotations: dict[str, _Annotation] = {}
     with Path(__file__).with_name("embedded_boxes.tsv").open(encoding="utf-8", newline="") as lines:
         for line in csv.DictReader(lines, delimiter="\t"):

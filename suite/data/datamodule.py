@@ -4,6 +4,7 @@ import suite._torchvision  # noqa: F401 - pytorch_lightning imports torchmetrics
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,23 +16,17 @@ from suite.data.images import load_image
 from suite.data.sources import ImageFile, ImageList
 from suite.errors import ImageError
 
-
-@dataclass(frozen=True)
-class Size:
-    """How a network takes its images."""
-
-    resize: int | None
-    crop: tuple[int, int]
+Size = tuple[int | None, tuple[int, int]]  # resize and crop of a network's images, `Card.taken`
 
 
 class Chunk:
-    """One item of work and the images it is about. No dataclass: Lightning's double precision would look inside.
+    """One item of work and its images. Not a dataclass, because Lightning's double precision converts their fields.
 
     Args:
         item: the work item; None where a process has nothing left to do and only keeps step.
         images: (B, 3, H, W) in [0, 1]; those that could be read.
         files: the files of these images.
-        notes: what was done to each on reading ("converted from CMYK"), "" for most.
+        notes: how each was converted when it was read ("converted from CMYK"), "" for most.
         faults: files that could not be used, and why.
         ids: of all files of the item, in its order.
     """
@@ -68,28 +63,25 @@ class WorkDataset(Dataset[Chunk]):
 
 def read_chunk(item: Any, files: Sequence[ImageFile], size: Size) -> Chunk:
     """Decodes the files of an item; one that cannot be used is set aside with its reason."""
+    resize, crop = size
     images, kept, notes, faults = [], [], [], []
     for file in files:
         try:
             image, note = file.pixels, ""
             if image is None:
-                image, note = load_image(file.path, resize=size.resize, crop=size.crop)
+                image, note = load_image(file.path, resize=resize, crop=crop)
         except ImageError as error:
             faults.append((file, str(error)))
         else:
             images.append(image)
             kept.append(file)
             notes.append(note)
-    stacked = torch.stack(images) if images else torch.empty(0, 3, *size.crop)
+    stacked = torch.stack(images) if images else torch.empty(0, 3, *crop)
     return Chunk(item, stacked, tuple(kept), tuple(notes), tuple(faults), tuple(file.id for file in files))
 
 
-def _only(chunks: list[Chunk]) -> Chunk:
-    return chunks[0]
-
-
 class WorkData(pl.LightningDataModule):
-    """Hands out items one by one; Lightning's sampler deals them to processes."""
+    """Hands out items one by one; Lightning's sampler assigns them to processes."""
 
     def __init__(self, dataset: WorkDataset, workers: int = 0) -> None:
         super().__init__()
@@ -97,10 +89,10 @@ class WorkData(pl.LightningDataModule):
         self.workers = workers
 
     def setup(self, stage: str) -> None:
-        """All processes take the first one's list: what each sees on a disk they share may be of another moment."""
+        """All processes take the first one's list: each may read a shared disk at another moment."""
         if self.trainer is not None:
             self.dataset.items = self.trainer.strategy.broadcast(self.dataset.items)
 
     def predict_dataloader(self) -> DataLoader[Chunk]:
         """One item a turn, in the order of the plan."""
-        return DataLoader(self.dataset, batch_size=1, collate_fn=_only, num_workers=self.workers)
+        return DataLoader(self.dataset, batch_size=1, collate_fn=itemgetter(0), num_workers=self.workers)

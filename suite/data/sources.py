@@ -1,4 +1,4 @@
-"""Image sources: from what a person gives as data to files with labels and digests. No torch; decodes no image."""
+"""Image sources: from a configuration's `data` to files with labels and digests. No torch; decodes no image."""
 
 import csv
 import hashlib
@@ -22,8 +22,8 @@ class ImageList:
     """The images of a run, "n of total".
 
     Attributes:
-        source: what was given as data.
-        files: those chosen, sorted by id.
+        source: as configured.
+        files: the chosen ones, in the order of `in_run_order`.
         total: how many the source holds.
         digest: of every chosen file's (id, sha256, label), 32 hex digits: equal digests, equal images and labels.
         root: the folder that ids are relative to; None for the embedded photos.
@@ -57,7 +57,7 @@ def list_images(
               `write_files_csv` wrote is such a CSV.
         labels: for a folder of images: a CSV of file,label, Kaggle's LOC_val_solution.csv, or the development kit's
             ILSVRC2012_validation_ground_truth.txt with its meta.mat beside it.
-        classes: what labels are resolved with.
+        classes: the classes that labels name.
         limit: at most so many images; every class has one before any has a second. A smaller limit's images are among
             a larger one's.
         seed: which sample, and the order of the list (see `in_run_order`).
@@ -94,7 +94,7 @@ def write_files_csv(images: ImageList, path: str | Path) -> None:
     if images.root is not None and not images.root.is_absolute():
         source = Path(os.path.relpath(images.root.resolve(), Path(path).parent.resolve())).as_posix()
         source = f"./{source}" if source == EMBEDDED else source
-    temporary = Path(f"{path}.tmp")  # what a kill leaves is written over by the next run
+    temporary = Path(f"{path}.tmp")  # a killed run's is overwritten by the next
     with temporary.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(("file", "label", "sha256", "source"))
@@ -105,10 +105,10 @@ def write_files_csv(images: ImageList, path: str | Path) -> None:
 def _sample(files: list[ImageFile], limit: int, seed: int) -> list[ImageFile]:
     """Draws by the rank of a hash of (seed, id), which depends on neither the platform nor the order of the files."""
     turns: list[tuple[int, bytes, ImageFile]] = []
-    seen: Counter[int | None] = Counter()
+    counts: Counter[int | None] = Counter()
     for file in sorted(files, key=lambda file: rank_of(seed, "file", file.id)):
-        turns.append((seen[file.label], rank_of(seed, "class", str(file.label)), file))
-        seen[file.label] += 1
+        turns.append((counts[file.label], rank_of(seed, "class", str(file.label)), file))
+        counts[file.label] += 1
     return [file for *_, file in sorted(turns, key=lambda turn: turn[:2])[:limit]]
 
 

@@ -37,16 +37,16 @@ class Block:
 def blocks_of(model: nn.Module, images: Tensor, unit: Unit = "block", names: Sequence[str] = ()) -> list[Block]:
     """All parameters of a network in blocks, from the input to the output, in the order in which a forward calls them.
 
-    A block is what a person would call one: the topmost module that is more than one layer and no mere container (a
-    Fire, a BasicBlock, an Inception module, an encoder layer), the convolutions of a plain sequence between two
-    poolings (VGG's stages), or a single layer; a normalisation belongs to the layer before it, and a bare parameter (a
-    class token) to the first block inside the module that owns it.
+    A block is the topmost module that is more than one layer and no mere container (a Fire, a BasicBlock, an Inception
+    module, an encoder layer), the convolutions of a plain sequence between two poolings (VGG's stages), or a single
+    layer. A normalisation belongs to the layer before it, a bare parameter (a class token) to the first block inside
+    the module that owns it.
 
     Args:
         model: any network.
         images: (B, 3, H, W); the first is passed through, for the order.
         unit: "layer" makes every module that owns parameters a block.
-        names: modules that are the blocks instead, each with all inside it.
+        names: modules to take as blocks instead, each with all modules inside it.
 
     Raises:
         NetworkError: no parameters, a name that matches nothing, or a parameter that is in no block.
@@ -91,10 +91,7 @@ def _walk(module: nn.Module, name: str, kinds: Counter[type]) -> Iterator[list[s
     staged = type(module) is nn.Sequential and any(isinstance(m, _POOLS) for m in module)
     for key, child in module.named_children():
         path = f"{name}.{key}" if name else key
-        if staged and isinstance(child, nn.Conv2d | nn.Conv1d):
-            stage.append(path)
-            continue
-        if isinstance(child, _NORMS) and stage:
+        if (staged and isinstance(child, nn.Conv2d | nn.Conv1d)) or (stage and isinstance(child, _NORMS)):
             stage.append(path)
             continue
         if stage and (isinstance(child, _POOLS) or not _is_layer(child)):
@@ -130,7 +127,7 @@ def _merged(groups: Iterator[list[str]], modules: dict[str, nn.Module]) -> list[
 
 
 def _take(module: nn.Module, reached: set[int]) -> tuple[str, ...]:
-    """Names of a module's own parameters that no block has yet: what several modules share is the first one's."""
+    """Names of a module's own parameters that no block has yet; a shared parameter belongs to the first module."""
     own = tuple(name for name, p in module.named_parameters(recurse=False) if id(p) not in reached)
     reached |= {id(p) for p in module.parameters(recurse=False)}
     return own
@@ -150,7 +147,7 @@ def _add_bare(blocks: list[Block], modules: dict[str, nn.Module], reached: set[i
 
 
 def _in_order(model: nn.Module, image: Tensor, blocks: list[Block]) -> list[Block]:
-    """By first call; what is never called (an auxiliary classifier) joins the block defined before it."""
+    """By first call; a block that is never called (an auxiliary classifier) joins the one defined before it."""
     order: dict[nn.Module, int] = {}
 
     def note(module: nn.Module, _inputs: object) -> None:
@@ -187,7 +184,7 @@ def randomised(
     (seed, draw, block) alone: not on the other blocks, nor on the caller's random state, which is left as it was.
 
     Args:
-        model: found afterwards as it was, also after an error.
+        model: left as it was, also after an error.
         blocks: of `blocks_of`.
         seed: the run's.
         draw: which random network.

@@ -37,7 +37,7 @@ _CAFFE_MEANS_BGR = (103.939, 116.779, 123.68)  # of pixels in 0..255
 
 @dataclass(frozen=True)
 class Source:
-    """What a provider hands over: a network for images less `mean`, over `std`, and how its photos are cropped."""
+    """A provider's network, which takes (images - `mean`) / `std`, and how photos are resized and cropped for it."""
 
     body: nn.Module
     provider: str

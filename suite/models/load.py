@@ -1,7 +1,7 @@
 """Networks by provider: embedded, torchvision, timm, one's own factory; weights random, by enum, or from a file.
 
-Nothing is downloaded here but what torchvision or timm download themselves when asked for their own weights; a file of
-weights is read with `weights_only` or as safetensors, never unpickled.
+The only downloads are torchvision's and timm's, of their own weights. A file of weights is read with `weights_only` or
+as safetensors, never unpickled.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ def load_model(name: str | NetworkConfig, **options: Any) -> Network:
         A `Network`: (B, 3, H, W) RGB in [0, 1] -> (B, K) unnormalised scores.
 
     Raises:
-        NetworkError: where it cannot be had, naming the file looked for and what to do.
+        NetworkError: it cannot be loaded; the line names the file and the remedy.
         ConfigError: where an option is not one of NetworkConfig's.
     """
     if isinstance(name, NetworkConfig):
@@ -58,12 +58,12 @@ def load_model(name: str | NetworkConfig, **options: Any) -> Network:
 
 
 def wrap(body: nn.Module, config: NetworkConfig, classes: Sequence[str] | None = None) -> Network:
-    """A network in hand as the suite sees it; `body` itself is used, and put into eval mode.
+    """A module as a `Network` of the suite; `body` itself is used, and put into eval mode.
 
     Args:
         body: (B, 3, H, W) -> (B, K) unnormalised scores.
         config: its name, `mean` and `std` (by default it takes pixels in [0, 1]), `input_size`, `classes`, ...
-        classes: names in hand, instead of a file of them.
+        classes: names, instead of a file of them.
     """
     names = ClassNames(tuple(classes)) if classes is not None else None
     return _network(config, Source(body, "in hand", *_AS_IT_IS), names)
@@ -89,7 +89,7 @@ def _network(config: NetworkConfig, source: Source, names: ClassNames | None = N
         layer=config.layer,
     )
     network = Network(body, config.mean or source.mean, config.std or source.std, card).eval()
-    with suppress(NotApplicable):  # the methods that need such a layer will say so
+    with suppress(NotApplicable):  # methods that need such a layer report it
         network.card = replace(card, layer=default_layer(network, zero_input(body, size)))
     return network
 

@@ -31,9 +31,9 @@ def build(run_dir: Path | str) -> Path:
 
 
 def build_with_tables(run_dir: Path | str) -> tuple[Path, Tables]:
-    """As `build`; returns the tables too, whose intervals take seconds to work out.
+    """As `build`; also returns the tables, so that their intervals are computed once.
 
-    What a run has no rows for is left out. Pictures newer than their arrays are kept.
+    Studies without rows are left out. Pictures newer than their arrays are kept.
 
     Raises:
         SuiteError: There is no run here, or one of its files is damaged.
@@ -55,7 +55,7 @@ def build_with_tables(run_dir: Path | str) -> tuple[Path, Tables]:
 
 
 def terminal_summary(tables: Tables) -> Group:
-    """The verdicts, what studies say after a run, and what failed, for a rich console. Names are never markup."""
+    """The verdicts, the studies' terminal tables, and the failures, for a rich console. Names are never markup."""
     shown: list[Table | Text] = []
     for section in sections():
         if section.verdicts in tables:

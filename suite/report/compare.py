@@ -26,7 +26,7 @@ class Change:
     """One number of a run, over the units (photos; rounds of the clock) that both runs have.
 
     Attributes:
-        what: its study, method, network, metric and settings.
+        what: study, method, network, metric and settings in words.
         verdict: worse, better, changed (no direction is the better one) or same.
         base, new: means.
         low, high: ends of the 95% interval of the mean of new - base (`paired_test`).
@@ -48,7 +48,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A verdict that is another in the new run; worse where it has become a bad one."""
+    """A verdict that changed; worse where it became a bad one."""
 
     what: str
     base: str
@@ -59,7 +59,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found; `notes` name what differs in how the runs were made, and what was left out for it."""
+    """The result of `compare`; `notes` name differences in how the runs were made, and what was left out."""
 
     notes: list[str]
     verdicts: list[Verdict]
@@ -73,12 +73,12 @@ class Comparison:
         return worse or bool(self.failed)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, as plain JSON values; what is within noise is counted only."""
-        told = [asdict(change) for change in self.changes if change.verdict != "same"]
-        same = len(self.changes) - len(told)
+        """All of it as plain JSON values; numbers within noise are only counted."""
+        differing = [asdict(change) for change in self.changes if change.verdict != "same"]
+        same = len(self.changes) - len(differing)
         return {"regressed": self.regressed, "notes": self.notes, "failed": self.failed, "same": same} | {
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
-            "changes": [{k: None if v != v else v for k, v in change.items()} for change in told],
+            "changes": [{k: None if v != v else v for k, v in change.items()} for change in differing],
         }
 
     def __str__(self) -> str:
@@ -87,11 +87,11 @@ class Comparison:
         for v in self.verdicts:
             lines.append(f"{bad if v.worse else plain} verdict: {v.what}: {v.base}, now {v.new} ({v.reason})")
         for kind, mark in (("worse", bad), ("better", good)):
-            found = [change for change in self.changes if change.verdict == kind]
-            for c in found[:LINES_SHOWN]:
+            changes = [change for change in self.changes if change.verdict == kind]
+            for c in changes[:LINES_SHOWN]:
                 spread = f"{c.new - c.base:+.3g} [{c.low:+.3g}, {c.high:+.3g}], n {c.n}, p {c.p:.2g}"
                 lines.append(f"{mark} {kind}: {c.what}: {number(c.base)}, now {number(c.new)}: {spread}")
-            lines += [f"… and {len(found) - LINES_SHOWN} more"] if len(found) > LINES_SHOWN else []
+            lines += [f"… and {len(changes) - LINES_SHOWN} more"] if len(changes) > LINES_SHOWN else []
         plain_ones = pd.Series([f"{c.study}: {as_words(c.metric)}" for c in self.changes if c.verdict == "changed"])
         lines += [f"{plain} changed: {name}, in {count} settings" for name, count in plain_ones.value_counts().items()]
         same = sum(change.verdict == "same" for change in self.changes)
@@ -139,7 +139,7 @@ def compare(base_dir: Path, new_dir: Path) -> Comparison:
 
 
 def _settings_that_differ(base: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs in how the runs were made, a line each."""
+    """Differences in how the runs were made, a line each."""
     keys = ("seed", "commit", "threads", "status")
     notes = [f"{key} {base.get(key)}, now {new.get(key)}" for key in keys if base.get(key) != new.get(key)]
     for key in ("versions", "hardware", "models", "methods"):
@@ -182,8 +182,8 @@ def _compared(study: str) -> Compared:
 
 
 def _compared_rows(rows: pd.DataFrame, study: str, redefined: Collection[tuple[str, str]]) -> pd.DataFrame:
-    """Without metrics that were defined anew, and without what the study leaves out."""
-    skipped = _compared(study).skipped | {metric for of, metric in redefined if of == study}
+    """The rows without metrics that were defined anew, and without those that the study's section leaves out."""
+    skipped = _compared(study).skipped | {metric for owner, metric in redefined if owner == study}
     rows = rows[~rows["metric"].isin(skipped)]
     for column, value in _compared(study).without.items():
         rows = rows[rows[column] != value]
@@ -211,13 +211,13 @@ def _verdicts(base: Tables, new: Tables, studies: Collection[str]) -> Iterator[V
             model, method, measure = key
             worse = line["verdict"] in section.bad and was not in section.bad and not line.get("control", False)
             what = f"{section.study} of {method} on {model}{'' if measure == 'overall' else f', {measure}'}"
-            # One measure among many is no verdict on the method: it is told, and the overall one counts.
+            # One measure among many is no verdict on the method: it is listed, but only the overall one counts.
             counts = measure == "overall" or "overall" not in set(now.index.get_level_values("measure"))
             yield Verdict(what, was, str(line["verdict"]), bool(worse and counts), str(line["reason"]))
 
 
 def _failed_since(base: pd.DataFrame, new: pd.DataFrame) -> Iterator[str]:
-    """What was a number and failed in the new run."""
+    """Values of the base run that failed in the new one."""
     had = ok(base)[["study", "model", "image", "method"]].drop_duplicates()
     failed = new[new["status"] == "failed"].merge(had, on=["study", "model", "image"], suffixes=("", "_had"))
     failed = failed[(failed["method"] == failed["method_had"]) | (failed["method"] == "")]
@@ -227,7 +227,7 @@ def _failed_since(base: pd.DataFrame, new: pd.DataFrame) -> Iterator[str]:
 
 
 def _changes(base: pd.DataFrame, new: pd.DataFrame, study: str) -> tuple[list[Change], list[str]]:
-    """Every number of a study that both runs have, and a note for each kind of which nothing could have been shown."""
+    """Every number of a study that both runs have, and a note for each kind with too few units to show a change."""
     compared = _compared(study)
     own = [name for name in key_of([str(name) for name in base]) if name in new and name not in COMMON]
     number = [*_SHARED, *(name for name in own if name not in (*compared.averaged, *compared.units))]
@@ -236,9 +236,9 @@ def _changes(base: pd.DataFrame, new: pd.DataFrame, study: str) -> tuple[list[Ch
     for frame in (base, new):
         grouped = ok(frame).groupby([*number, *unit], dropna=False)
         means.append(grouped.agg(value=("value", "mean"), control=("control", "any")).reset_index())
-    both = means[0].merge(means[1], on=[*number, *unit], suffixes=("_base", "_new"))
+    paired = means[0].merge(means[1], on=[*number, *unit], suffixes=("_base", "_new"))
     kinds: dict[bool, list[tuple[dict[str, Any], int, float, PairedTest]]] = {}
-    for key, group in both.groupby(number, dropna=False, sort=True):
+    for key, group in paired.groupby(number, dropna=False, sort=True):
         named = dict(zip(number, key, strict=True))
         before, after = (group[f"value_{side}"].to_numpy(float) for side in ("base", "new"))
         finite = np.isfinite(before) & np.isfinite(after)
@@ -265,8 +265,8 @@ def _change(named: dict[str, Any], direction: int, base: float, test: PairedTest
     for name, value in named.items():
         if name not in _SHARED and pd.notna(value) and value != "":
             settings.append(as_words(value) if isinstance(value, str) else f"{name} {value:g}")
-    of = f" of {named['method']}" if named["method"] else ""
-    what = f"{named['study']}: {as_words(named['metric'])}{of} on {named['model']}"
+    method = f" of {named['method']}" if named["method"] else ""
+    what = f"{named['study']}: {as_words(named['metric'])}{method} on {named['model']}"
     what += f" ({', '.join(settings)})" if settings else ""
     ends = base, base + test.mean, test.low, test.high
     return Change(what, named["study"], named["metric"], verdict, *ends, p, test.n)

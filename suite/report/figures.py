@@ -1,4 +1,4 @@
-"""What several studies plot alike: intervals, strips of dots, curves with bands, square tables. No pyplot, no torch."""
+"""Plots that several studies use: intervals, strips of dots, curves with bands, square tables. No pyplot, no torch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ def methods_down(ax: Axes, methods: Sequence[str], length: int = 30) -> None:
 
 
 def legend(figure: Figure, columns: int, ax: Axes | None = None) -> None:
-    """The legend above all axes, of one of them where they would repeat each other."""
+    """A legend above all axes; with `ax` only that one's entries, where all axes have the same."""
     entries = ax.get_legend_handles_labels() if ax is not None else ()
     figure.legend(*entries, loc="outside upper left", ncols=columns)
 
@@ -37,11 +37,17 @@ def log_scale(ax: Axes, along: str = "x") -> None:
 
 
 def draw_intervals(
-    ax: Axes, table: pd.DataFrame, y: Any, text: str, colour: str = COLOURS["own"], marker: str = "o", of: str = "mean"
+    ax: Axes,
+    table: pd.DataFrame,
+    y: Any,
+    text: str,
+    colour: str = COLOURS["own"],
+    marker: str = "o",
+    name: str = "mean",
 ) -> None:
-    """A mark at each line's `of` with its interval."""
-    ax.hlines(y, table[f"{of}_low"], table[f"{of}_high"], color=colour, lw=1.6)
-    ax.scatter(table[of], y, s=30, color=colour, marker=marker, zorder=3, label=text)
+    """A mark at the number `name` of each line, with its interval."""
+    ax.hlines(y, table[f"{name}_low"], table[f"{name}_high"], color=colour, lw=1.6)
+    ax.scatter(table[name], y, s=30, color=colour, marker=marker, zorder=3, label=text)
 
 
 def draw_parts(ax: Axes, methods: Sequence[str], parts: Mapping[str, pd.DataFrame]) -> None:
@@ -108,9 +114,9 @@ def draw_matrix(values: pd.DataFrame, cell: float, fontsize: float, **look: Any)
 
 
 def draw_pairs(pairs: pd.DataFrame, words: str, name: str, length: int) -> Figure:
-    """The most alike first: the mean on one photo with its interval, and what unrelated photos reach.
+    """Pairs, the most alike first: the mean on one photo with its interval, and the level of unrelated photos.
 
-    A pair's `name` is made of its columns, each cut to `length` characters.
+    `name` is a form of a pair's columns, each cut to `length` characters.
     """
     shown = pairs.sort_values("mean", ascending=False).head(PAIRS_SHOWN)
     figure, ax = canvas(1.5 + 0.3 * len(shown))

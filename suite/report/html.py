@@ -24,8 +24,8 @@ PICTURES_SHOWN, ROWS_SHOWN = 24, 400
 PLOTS_BYTES, PICTURES_BYTES = 3_000_000, 4_000_000
 _ELSE = "And besides"
 Plots = dict[str, list[tuple[Path, str]]]
-Part = dict[str, Any]  # what the template shows of one thing: a table, a figure, a study, a photo, a method
-# What the colours of the plots become in the dark.
+Part = dict[str, Any]  # the template's values for one table, figure, study, photo or method
+# The plots' colours and their replacements in the dark.
 _DARK = {INK: "#e4e8eb", GRID: "#3d464d", PAPER: "#171b1f"}
 
 
@@ -37,7 +37,7 @@ def write_html(
     pictures: dict[str, list[Picture]],
     photos: list[Photo],
 ) -> Path:
-    """Writes report.html, under 10 MB whatever the run: what does not fit is linked, and said to be.
+    """Writes report.html, under 10 MB whatever the run: files that do not fit are linked.
 
     Tables are by name, plots and pictures by study, `photos` those with maps; links are relative to `run_dir`.
     """
@@ -77,7 +77,7 @@ def write_html(
 def _chapters(
     run_dir: Path, tables: Tables, shown: dict[str, Part], plots: Plots, pictures: dict[str, list[Picture]]
 ) -> list[Part]:
-    """The studies that left anything, in the order of the page; plots are embedded up to a size, in all."""
+    """The studies that have tables or figures, in the page's order; plots are embedded up to a total size."""
     chapters, size = [], 0
     for section in sections():
         embedded, linked = list[Part](), list[Part]()
@@ -94,7 +94,7 @@ def _chapters(
 
 
 def _on_first_page(section: Section, name: str, tables: Tables) -> bool:
-    """Whether a table of verdicts holds nothing beyond what stands at the top of the page."""
+    """Whether all of a table of verdicts stands at the top of the page already."""
     table = tables[name]
     return name == section.verdicts and len(table.columns) <= 5 and len(table) == len(headline(table))
 
@@ -123,14 +123,14 @@ def _took(manifest: dict[str, Any]) -> str:
 
 
 def _verdicts(section: Section, tables: Tables, shown: list[Part]) -> list[Part]:
-    """What the page says first of a study, and where its evidence is."""
+    """A study's lines at the top of the page, with the names of their evidence."""
     judged = records(headline(tables[section.verdicts])) if section.verdicts in tables else []
     evidence = shown[0]["name"] if shown else f"study-{section.study}"
     lines = []
     for record in (*section.findings(tables), *judged):
         line = {"stability": "", "control": "no", "measure": ""} | {key: number(value) for key, value in record.items()}
         tone = section.tone(line["verdict"])
-        mark = MARKS[tone] if "measure" in record else ""  # a finding judges nothing
+        mark = MARKS[tone] if "measure" in record else ""  # a finding is no verdict
         line |= {"tone": tone, "mark": mark, "sentence": section.sentences.get(line["verdict"], "")}
         lines.append(line | {"study": section.study, "evidence": evidence})
     return lines
@@ -141,9 +141,9 @@ def _questions(chapters: list[Part]) -> list[tuple[str, list[Part]]]:
     answers = {section.question or _ELSE: list[Part]() for section in sections()}
     answers[_ELSE] = answers.pop(_ELSE)
     for chapter in chapters:
-        if chapter["verdicts"] and not chapter["section"].beside:  # which is shown by itself
+        if chapter["verdicts"] and not chapter["section"].beside:  # a section with `beside` stands by itself
             answers[chapter["section"].question or _ELSE].append(chapter)
-    return [(question, some) for question, some in answers.items() if some]
+    return [(question, chapters_of) for question, chapters_of in answers.items() if chapters_of]
 
 
 def _photos(run_dir: Path, photos: list[Photo]) -> list[Part]:
@@ -161,7 +161,7 @@ def _photos(run_dir: Path, photos: list[Photo]) -> list[Part]:
 
 
 def _methods(manifest: dict[str, Any], lines: list[Part], photos: list[Part]) -> list[Part]:
-    """What is gathered of each method; `tiles` are pairs of a photo and the tile's column."""
+    """Verdicts and tiles of each method; `tiles` are pairs of a photo and the tile's column."""
     methods = []
     for i, (label, info) in enumerate(manifest.get("methods", {}).items()):
         columns = [list(shown["photo"].methods) for shown in photos]

@@ -20,7 +20,7 @@ from suite.report.tiles import PAPER, SIDE, Row, Tile, fit, map_tile, sheet
 
 COLUMNS = 6  # methods side by side before the sheet goes on below
 GRID_SIDE, GRID_ROWS, GRID_PAGES = 136, 10, 4
-THUMBNAIL, PICTURE_BYTES = 1300, 80_000  # what the page embeds: pixels across, and bytes
+THUMBNAIL, PICTURE_BYTES = 1300, 80_000  # of a picture in the page: pixels across, and bytes
 SIDES = ("own", "captum", "difference")
 NOTE = (
     "Colour ends at the 99th percentile of the own map's size; own and Captum share that scale, the difference has its "
@@ -74,7 +74,7 @@ class Photo(NamedTuple):
 
 
 def draw_pictures(run_dir: Path, captions: Captions, manifest: dict[str, Any]) -> list[Photo]:
-    """Draws pages of photos by methods, and a sheet and a strip beside each saved .npz; what is newer is kept.
+    """Draws pages of photos by methods, and a sheet and a strip beside each saved .npz; newer files are kept.
 
     Returns:
         Photo by photo, the networks of one photo side by side.
@@ -105,14 +105,14 @@ def newer(path: Path, *sources: Path) -> bool:
 
 
 def saved(run_dir: Path, pattern: str, manifest: dict[str, Any]) -> Iterator[tuple[Path, str, Arrays]]:
-    """What lies under images/: the files of a pattern, each with its network's name and its arrays."""
+    """The files of a pattern under images/, each with its network's name and its arrays."""
     titles = titles_of(manifest)
     for path in sorted((run_dir / "images").glob(f"*/{pattern}")):
         yield path, titles.get(path.parent.name, path.parent.name), load(path)
 
 
 def _sides(arrays: Arrays, label: str, signed: dict[str, bool]) -> Iterator[Tile]:
-    """A method's maps in the order of `SIDES`, with where their colours end; the first has its name."""
+    """A method's maps in the order of `SIDES`, with the values at which colours end; the first has its name."""
     maps = {side: arrays[f"{side}|{label}"] for side in SIDES if f"{side}|{label}" in arrays}
     limit = scale(maps["own"]) or max(map(scale, maps.values()))
     for side, values in maps.items():

@@ -1,4 +1,4 @@
-"""What sections on randomised networks share: words of verdicts, the paper's picture, mean similarities. No torch."""
+"""Shared by sections on randomised networks: verdicts in words, the paper's picture, mean similarities. No torch."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -48,7 +48,7 @@ def figure_style() -> AbstractContextManager[None]:
 
 
 def save(figure: Figure, path: Path, made_of: str) -> None:
-    """Writes `path` as SVG whose text is text and whose crowds of marks are pixels; `made_of` stands inside."""
+    """Writes an SVG with real text, crowds of marks as pixels, and `made_of` as its identifier."""
     from matplotlib.collections import PathCollection
 
     for crowd in figure.findobj(PathCollection):
@@ -73,7 +73,7 @@ def label(text: str, length: int = 30) -> str:
 
 
 def canvas(height: float, rows: int = 1, columns: int = 1, *, width: float = WIDTH, **more: Any) -> tuple[Figure, Any]:
-    """A figure of so many inches, and its axes as `Figure.subplots` gives them: one, or an array of them."""
+    """A figure, `height` by `width` inches, and its axes as `Figure.subplots` gives them: one, or an array of them."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")

@@ -27,7 +27,7 @@ class Tile:
         pixels: (H, W, 3) in 0..255 of a photo; (h, w) of a map, in any unit; words where there is nothing to show.
         kind: photo, map, or signed map (colours diverge around 0). A map lies over the photo that comes before it.
         below: stands under it.
-        limit: where a map's colours end, which a scale below it then says; by default at `scale` of it, unsaid.
+        limit: the value at which a map's colours end, shown by a scale below it; 0 ends them at `scale`, with none.
     """
 
     title: str
@@ -85,7 +85,7 @@ def sheet(
 def _draw_row(
     canvas: Image.Image, y: int, label: str, tiles: Sequence[Tile | None], photo: Image.Image, left: int
 ) -> tuple[int, Image.Image]:
-    """Draws a row at `y`, its tiles from `left`; returns where the next begins, and the photo that came last."""
+    """Draws a row at `y`, its tiles from `left`; returns the next row's `y`, and the last photo."""
     draw, side = ImageDraw.Draw(canvas), max(photo.size)
     top = y + HEAD * any(tile and tile.title for tile in tiles)
     name, _, more = label.partition("\n")
@@ -156,7 +156,7 @@ def _write(
     lines: int = 3,
     bold: bool = False,
 ) -> int:
-    """Text wrapped into a width, quiet unless in bold; returns where it ends."""
+    """Writes text wrapped into a width, in grey unless bold; returns the `y` of its end."""
     font = _font(size, bold)
     parts = wrap(text, font, width, lines)
     for k, part in enumerate(parts):

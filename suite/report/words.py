@@ -1,4 +1,4 @@
-"""Numbers and names as text a reader takes in. No torch, no files, no layout."""
+"""Numbers and names as readable text. No torch, no files, no layout."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 
 def number(value: Any) -> str:
-    """A cell as text: three significant digits, whole numbers exact, a dash for what is not there.
+    """A cell as text: three significant digits, whole numbers exact, a dash for a missing value.
 
     A value that merely rounds to a whole number keeps its point (1.00), so that it cannot pass for the exact one (1).
     """

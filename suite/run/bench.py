@@ -1,4 +1,4 @@
-"""The one LightningModule: hands each item to its study. And the writer that makes an item's shard, atomically."""
+"""The LightningModule that hands each item to its study, and the writer of an item's shard."""
 
 import suite._torchvision  # noqa: F401
 
@@ -39,20 +39,14 @@ HALVED = "out of memory"  # how a row's message begins to say so
 
 def _of_item(item: WorkItem, status: str, message: str) -> Row:
     """The one row of an item that has no other."""
-    where = {"study": item.study, "model": item.model, "metric": "item", "chunk": item.index, "part": item.part}
-    return where | {"status": status, "message": message}
+    key = {"study": item.study, "model": item.model, "metric": "item", "chunk": item.index, "part": item.part}
+    return key | {"status": status, "message": message}
 
 
 class Bench(pl.LightningModule):
-    """Networks, methods and studies of a run; one predict step is one item of work.
+    """Networks (by title), methods and studies of a run; one predict step is one item of work.
 
-    Args:
-        config: the run's.
-        networks: title -> network.
-        methods: label -> method.
-        studies: name -> study.
-        run_dir: where tracebacks of failed items go.
-        threads: torch's, in every process; only the first one's number counts.
+    Tracebacks of failed items go to `run_dir`. Every process uses the first one's number of `threads`.
     """
 
     def __init__(
@@ -86,13 +80,13 @@ class Bench(pl.LightningModule):
         if batch.item is None:
             return batch
         dtype = next((p.dtype for p in self.parameters()), batch.images.dtype)  # a network may have no parameters
-        images = batch.images.to(device, dtype)
+        batch.images = batch.images.to(device, dtype)
         if self.config.memory_format == "channels_last":
-            images = images.contiguous(memory_format=torch.channels_last)
-        return Chunk(batch.item, images, batch.files, batch.notes, batch.faults, batch.ids)
+            batch.images = batch.images.contiguous(memory_format=torch.channels_last)
+        return batch
 
     def predict_step(self, batch: Chunk, batch_idx: int) -> tuple[WorkItem, Outcome] | None:
-        """One item -> its rows; what goes wrong inside becomes a failed row with its traceback beside."""
+        """One item -> its rows; an error becomes a failed row that names the file of its traceback."""
         item = batch.item
         if item is None:
             return None
@@ -147,7 +141,7 @@ class Bench(pl.LightningModule):
             for work in self._works.values():
                 work.others = ()  # they hold each other, and their maps
             self._chunk, self._works = item.images, {}
-        place = dict(zip(batch.ids, item.images, strict=True))
+        position = dict(zip(batch.ids, item.images, strict=True))
         size = self._network(item.model).card.taken
         for title in self._key:
             if title not in self._works and self._network(title).card.taken == size:
@@ -156,7 +150,7 @@ class Bench(pl.LightningModule):
                     methods=self.methods,
                     images=batch.images,
                     files=batch.files,
-                    positions=[place[file.id] for file in batch.files],
+                    positions=[position[file.id] for file in batch.files],
                     notes=batch.notes,
                     faults=batch.faults,
                     config=self.config,
@@ -186,16 +180,16 @@ class ShardWriter(BasePredictionWriter):
         super().__init__(write_interval="batch")
         self.run_dir, self.run = run_dir, run
         self._parent = os.getppid()
-        self.place = {model: i for i, model in enumerate(models)}
+        self.number = {model: i for i, model in enumerate(models)}
         self._all: torch.distributed.ProcessGroup | None = None
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """A group whose processes may wait for each other as long as an item takes; the default's limit is minutes."""
+        """Makes a group whose processes may wait for each other as long as an item takes, not some minutes."""
         if trainer.world_size > 1:
             self._all = torch.distributed.new_group(backend="gloo", timeout=timedelta(days=30))
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """No process goes on to the report before all rows are there."""
+        """Waits for all processes, so that the report sees all rows."""
         if self._all is not None:
             torch.distributed.barrier(self._all)
 
@@ -215,15 +209,15 @@ class ShardWriter(BasePredictionWriter):
         if prediction is None:
             return
         item, outcome = prediction
-        place = self.place[item.model]
-        folder = self.run_dir / "images" / f"{place:02d}"
+        number = self.number[item.model]
+        folder = self.run_dir / "images" / f"{number:02d}"
         for stem, arrays in outcome.pictures.items():
             packed = io.BytesIO()
             np.savez_compressed(packed, **arrays)
             write_bytes(folder / f"{stem}.npz", packed.getvalue())
-            for drawn in folder.glob(f"{stem}*.png"):  # of the arrays before, whatever the clock says
-                drawn.unlink()
-        write_shard(self.run_dir / "rows" / item.shard(place), outcome.rows, self.run)
+            for picture in folder.glob(f"{stem}*.png"):  # drawn from earlier arrays
+                picture.unlink()
+        write_shard(self.run_dir / "rows" / item.shard(number), outcome.rows, self.run)
 
 
 class Progress(TQDMProgressBar):

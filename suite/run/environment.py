@@ -1,4 +1,4 @@
-"""What a run ran on: versions, hardware, commit. Read once, written to run.json, never to rows."""
+"""The environment of a run: versions, hardware, commit. Read once, written to run.json, never to rows."""
 
 import importlib.metadata
 import os
@@ -13,13 +13,13 @@ _PACKAGES = ("torch", "torchvision", "captum", "torchattacks", "pytorch-lightnin
 
 def versions() -> dict[str, str | None]:
     """Installed versions; None where a package is absent."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
+    installed: dict[str, str | None] = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = None
-    return found
+            installed[package] = None
+    return installed
 
 
 def hardware() -> dict[str, str | int | None]:

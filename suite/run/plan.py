@@ -8,7 +8,7 @@ from suite.attribution.base import Attribution
 from suite.attribution.fused import make_method, plan_cost
 from suite.config import RunConfig
 from suite.core.passes import Cost
-from suite.registry import study_part
+from suite.registry import ALWAYS, study_part
 from suite.studies.base import Study
 
 
@@ -29,15 +29,15 @@ class WorkItem:
     images: tuple[int, ...]
     part: int = 0
 
-    def shard(self, place: int) -> str:
-        """The shard's path under `rows/`; `place` is the network's, so that no name can escape the folder."""
+    def shard(self, network: int) -> str:
+        """The shard's path under `rows/`; `network` is the network's number, so that no name can escape the folder."""
         part = f"-{self.part:03d}" if self.part else ""
-        return f"{self.study}/{place:02d}-{self.index:06d}{part}.parquet"
+        return f"{self.study}/{network:02d}-{self.index:06d}{part}.parquet"
 
 
 def studies_of(config: RunConfig) -> dict[str, Study]:
     """The studies of a run by name; predictions always come first."""
-    return {name: study_part(name, "study:STUDY") for name in ("predictions", *config.studies.chosen())}
+    return {name: study_part(name, "study:STUDY") for name in (ALWAYS, *config.studies.chosen())}
 
 
 def methods_of(config: RunConfig) -> dict[str, Attribution]:
@@ -46,18 +46,14 @@ def methods_of(config: RunConfig) -> dict[str, Attribution]:
 
 
 def chunks(count: int, size: int) -> list[tuple[int, ...]]:
-    """Fixed consecutive chunks of positions; they depend on nothing but the number of images and the chunk size."""
+    """Consecutive chunks of positions; they depend on the number of images and the chunk size alone."""
     return [tuple(range(start, min(start + size, count))) for start in range(0, count, size)]
 
 
 def plan(config: RunConfig, models: Sequence[str], count: int, studies: Mapping[str, Study]) -> list[WorkItem]:
     """All items of a run: chunk by chunk, so that studies and networks of a chunk share its maps; single items last.
 
-    Args:
-        config: the run's.
-        models: titles of the networks that could be had.
-        count: number of images.
-        studies: see `studies_of`.
+    `models` are the titles of the networks that could be loaded, `count` is the number of images.
     """
     parts = chunks(count, config.data.batch_size)
     items = [
@@ -65,7 +61,7 @@ def plan(config: RunConfig, models: Sequence[str], count: int, studies: Mapping[
         for index, images in enumerate(parts)
         for model in models
         for name, study in studies.items()
-        if not study.once and model in config.asked(name, models)
+        if not study.once and model in config.networks_of(name, models)
         for part in range(study.parts(config))
     ]
     items += [
@@ -74,30 +70,30 @@ def plan(config: RunConfig, models: Sequence[str], count: int, studies: Mapping[
         if study.once
         for part in range(study.parts(config))
         for model in (models[:1] if study.own_networks else models)
-        if model in config.asked(name, models)
+        if model in config.networks_of(name, models)
     ]
     return items
 
 
 def assign_to_ranks(items: Sequence[WorkItem], processes: int) -> list[WorkItem | None]:
-    """Turns for several processes: turn t is process t % processes'; None keeps step.
+    """Items in turns: turn t belongs to process t % processes; None keeps step.
 
-    A process gets whole chunks, so that their maps are made once; items one by one where chunks are too few to go
-    round. In the order of the plan on one process.
+    A process gets whole chunks, so that their maps are computed once; single items where chunks are too few. One
+    process keeps the plan's order.
     """
     groups = [list(group) for _, group in groupby(items, key=lambda item: item.images)]
     if len(groups) < processes:
         groups = [[item] for item in items]
-    hands: list[list[WorkItem]] = [[] for _ in range(processes)]
+    ranks: list[list[WorkItem]] = [[] for _ in range(processes)]
     for group in groups:
-        min(hands, key=len).extend(group)
-    return list(chain.from_iterable(zip_longest(*hands)))
+        min(ranks, key=len).extend(group)
+    return list(chain.from_iterable(zip_longest(*ranks)))
 
 
 def passes(
     config: RunConfig, networks: int, count: int, studies: Mapping[str, Study], methods: Mapping[str, Attribution]
 ) -> str:
-    """What a run takes, in words: passes an image for the shared maps and for each study beyond them."""
+    """The passes of a run in words: for the shared maps, and for each study beyond them."""
     shared = plan_cost(methods.values())
     lines = [f"maps, shared by all studies: {shared} an image (chunks of {config.data.batch_size})"]
     total = _times(shared, count)

@@ -1,4 +1,4 @@
-"""Which of several processes this one is, by the words of whatever started it. No torch."""
+"""Whether this process is the first of several, by the variables that launchers set. No torch."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""One run, from a configuration to rows on disk: everything before the Trainer bears being done by every process."""
+"""One run, from a configuration to rows on disk. Every process may do all that comes before the Trainer."""
 
 import suite._torchvision  # noqa: F401
 
@@ -26,7 +26,7 @@ from suite.core.classes import ClassNames
 from suite.core.network import Network, zero_input
 from suite.core.passes import Needs, run_pass
 from suite.data.boxes import check_boxes
-from suite.data.datamodule import Size, WorkData, WorkDataset
+from suite.data.datamodule import WorkData, WorkDataset
 from suite.data.sources import ImageList, list_images, write_files_csv
 from suite.errors import ConfigError, NetworkError, SuiteError
 from suite.models.load import load_model
@@ -49,40 +49,37 @@ class Prepared:
     """All that a run needs before its first pass.
 
     Attributes:
-        networks: title -> network, those that could be had.
-        lost: title -> (reason, whether the configuration calls it optional).
-        methods: label -> method.
-        studies: name -> study.
-        images: the list of files.
+        networks: title -> network, those that could be loaded.
+        unavailable: title -> status (skipped where the configuration calls it optional, else failed) and message.
         items: all work, done or not.
     """
 
     config: RunConfig
     networks: dict[str, Network]
-    lost: dict[str, tuple[str, bool]]
+    unavailable: dict[str, dict[str, str]]
     methods: dict[str, Attribution]
     studies: dict[str, Study]
     images: ImageList
     items: list[WorkItem]
 
     @property
-    def places(self) -> list[str]:
-        """Titles of all networks asked for, in the configuration's order: the numbers in file names."""
+    def titles(self) -> list[str]:
+        """Titles of all configured networks; a network's index here is its number in file names."""
         return [m.title for m in self.config.models]
 
     @property
     def run(self) -> str:
-        """Marks the run's shards: what they are of, and that chunks are of the list in the order of `in_run_order`."""
+        """Marks the run's shards: configuration, images, and that chunks follow the order of `in_run_order`."""
         return f"{self.config.digest()}-{self.images.digest}-hashed"
 
     def shard(self, item: WorkItem) -> str:
         """An item's shard under rows/."""
-        return item.shard(self.places.index(item.model))
+        return item.shard(self.titles.index(item.model))
 
 
 def prepare(
     config: RunConfig,
-    given: Mapping[str, Network] | None = None,
+    loaded: Mapping[str, Network] | None = None,
     images: ImageList | None = None,
     *,
     fit: bool = True,
@@ -91,18 +88,18 @@ def prepare(
 
     Args:
         config: the run's.
-        given: networks that are in hand already, by title.
+        loaded: networks that are in hand already, by title.
         images: a list in hand already.
-        fit: whether networks that are trained first are; random weights stand in for them where nothing is run.
+        fit: whether to train networks that need it; they have random weights otherwise, for a dry run.
 
     Raises:
-        SuiteError: in one line, for what no run could survive: an unknown method, parameter or layer, no images.
+        SuiteError: in one line, where no run is possible: an unknown method, parameter or layer, no images.
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     methods = methods_of(config)
     studies = studies_of(config)
-    networks, lost = _networks(config, given or {}, fit)
+    networks, unavailable = _networks(config, loaded or {}, fit)
     classes = [n.card.classes for n in networks.values()] or [_promised_classes(config)]
     if any(len(c) != len(classes[0]) for c in classes):
         raise ConfigError("models: networks of one run must have the same classes; run these one by one")
@@ -116,20 +113,20 @@ def prepare(
     for network in networks.values():
         check_layers(network, methods)
     for study in studies.values():
-        study.cost(methods, config)  # a study's own names and parameters are checked by counting with them
+        study.cost(methods, config)  # counting passes checks a study's own names and parameters
     for name, study in studies.items():
-        for title in config.asked(name, list(networks)):
+        for title in config.networks_of(name, list(networks)):
             if title in networks:
                 study.check(config, networks[title])
     items = plan(config, list(networks), len(images.files), studies)
-    return Prepared(config, networks, lost, methods, studies, images, items)
+    return Prepared(config, networks, unavailable, methods, studies, images, items)
 
 
 def _networks(
-    config: RunConfig, given: Mapping[str, Network], fit: bool
-) -> tuple[dict[str, Network], dict[str, tuple[str, bool]]]:
-    """The networks that could be had, and of the others why not and whether they are optional."""
-    networks, lost = dict(given), {}
+    config: RunConfig, loaded: Mapping[str, Network], fit: bool
+) -> tuple[dict[str, Network], dict[str, dict[str, str]]]:
+    """The networks that could be loaded, and the status and message of the others."""
+    networks, unavailable = dict(loaded), {}
     for part in config.models:
         if part.title in networks:
             continue
@@ -137,16 +134,16 @@ def _networks(
             untrained = part.model_copy(update={"parameters": {**part.parameters, "fit": False}})
             networks[part.title] = _load(part if fit or part.factory != FACTORY else untrained)
         except NetworkError as error:
-            lost[part.title] = (str(error), part.optional)
+            unavailable[part.title] = {"status": "skipped" if part.optional else "failed", "message": str(error)}
             log.log(logging.WARNING if part.optional else logging.ERROR, "%s", error)
-    needed = [reason for reason, optional in lost.values() if not optional]
+    needed = [reason["message"] for reason in unavailable.values() if reason["status"] == "failed"]
     if needed and not networks:
         raise NetworkError(needed[0])
-    return networks, lost
+    return networks, unavailable
 
 
 def _promised_classes(config: RunConfig) -> ClassNames:
-    """What labels are resolved with where no network could be had."""
+    """The classes that labels are resolved with where no network could be loaded."""
     files = [part.classes for part in config.models if part.classes]
     return ClassNames.from_file(files[0]) if files else ClassNames.imagenet()
 
@@ -168,16 +165,12 @@ def _load(part: NetworkConfig) -> Network:
 
 
 def check_layers(network: Network, methods: Mapping[str, Attribution]) -> None:
-    """Every layer that a method names exists, is called once and gives a tensor; says so before the run begins."""
+    """Refuses a method whose layer does not exist, is not called exactly once, or gives no tensor."""
     for label, method in methods.items():
         if method.layer_asked:
+            needs = Needs(layers=frozenset({method.layer_asked}))
             try:
-                run_pass(
-                    network,
-                    zero_input(network, network.card.input_size),
-                    0,
-                    Needs(layers=frozenset({method.layer_asked})),
-                )
+                run_pass(network, zero_input(network, network.card.input_size), 0, needs)
             except NetworkError as error:
                 raise ConfigError(f"method {label!r} on {network.card.name}: {error}") from None
 
@@ -200,7 +193,7 @@ def execute(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
         already = done(run_dir, prepared.run)
         todo = [item for item in prepared.items if prepared.shard(item) not in already]
         if first:
-            _write_lost(prepared, run_dir)
+            _write_unavailable(prepared, run_dir)
             _finish(manifest, run_dir, prepared, "running", len(prepared.items) - len(todo))
         try:
             if todo:
@@ -233,7 +226,7 @@ def execute(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """SIGTERM stops a run as Ctrl-C does. Lightning only notes the one, and leaves the other ignored after it came."""
+    """SIGTERM stops a run as Ctrl-C does. Lightning only notes SIGTERM, and ignores Ctrl-C after the first one."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -266,7 +259,7 @@ def _trainer(prepared: Prepared, run_dir: Path) -> pl.Trainer:
             enable_checkpointing=False,
             enable_model_summary=False,
             inference_mode=False,
-            callbacks=[ShardWriter(run_dir, prepared.places, prepared.run), Progress()],
+            callbacks=[ShardWriter(run_dir, prepared.titles, prepared.run), Progress()],
         )
     except (MisconfigurationException, ImportError, ValueError, TypeError) as error:
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
@@ -276,7 +269,7 @@ def _predict(prepared: Prepared, run_dir: Path, trainer: pl.Trainer, todo: Seque
     config = prepared.config
     for network in prepared.networks.values():
         network.requires_grad_(False)  # pixels need gradients, weights do not
-    sizes = {t: Size(n.card.resize, n.card.input_size) for t, n in prepared.networks.items()}
+    sizes = {title: network.card.taken for title, network in prepared.networks.items()}
     turns = assign_to_ranks(todo, trainer.world_size)
     data = WorkData(WorkDataset(turns, prepared.images, sizes), config.data.workers)
     bench = Bench(config, prepared.networks, prepared.methods, prepared.studies, run_dir, threads)
@@ -304,9 +297,9 @@ def _claim(prepared: Prepared, run_dir: Path, threads: int) -> dict[str, Any]:
             f"{run_dir}: its metrics are of other versions ({before.get('metric_versions', {})}, this one's are "
             f"{METRIC_VERSIONS}); give another --run-dir"
         )
-    for title, about in fresh["models"].items():
-        known = before.get("models", {}).get(title, {}).get("digest")
-        if known is not None and about["digest"] is not None and known != about["digest"]:
+    for title, info in fresh["models"].items():
+        digest = before.get("models", {}).get(title, {}).get("digest")
+        if digest is not None and info["digest"] is not None and digest != info["digest"]:
             raise SuiteError(f"{run_dir}: network {title!r} had other weights there; give another --run-dir")
     mend(run_dir)
     return {**fresh, "started": before.get("started", fresh["started"]), "id": before.get("id", fresh["id"])}
@@ -337,32 +330,25 @@ def _manifest(prepared: Prepared, threads: int) -> dict[str, Any]:
             "digest": images.digest,
             "files": [{"id": f.id, "label": f.label, "sha256": f.sha256} for f in images.files],
         },
-        "models": {title: _about(prepared, title) for title in prepared.places},
+        "models": {title: _network_entry(prepared, title) for title in prepared.titles},
         "methods": {
-            label: {
-                "name": next(m.name for m in config.methods if m.title == label),
-                "parameters": next(m.parameters for m in config.methods if m.title == label),
+            part.title: {
+                "name": part.name,
+                "parameters": part.parameters,
                 "caption": repr(method),
                 "signed": method.signed,
                 "control": method.control,
             }
-            for label, method in prepared.methods.items()
+            for part, method in zip(config.methods, prepared.methods.values(), strict=True)
         },
         "class_names": {str(i): classes.name(i) for i in sorted(labels) if 0 <= i < len(classes)},
     }
 
 
-def _about(prepared: Prepared, title: str) -> dict[str, Any]:
-    folder = f"{prepared.places.index(title):02d}"  # under images/
-    if title in prepared.lost:
-        reason, optional = prepared.lost[title]
-        return {
-            "folder": folder,
-            "digest": None,
-            "provider": None,
-            "status": "skipped" if optional else "failed",
-            "message": reason,
-        }
+def _network_entry(prepared: Prepared, title: str) -> dict[str, Any]:
+    folder = f"{prepared.titles.index(title):02d}"  # under images/
+    if title in prepared.unavailable:
+        return {"folder": folder, "digest": None, "provider": None} | prepared.unavailable[title]
     card = prepared.networks[title].card
     return {
         "folder": folder,
@@ -377,17 +363,15 @@ def _about(prepared: Prepared, title: str) -> dict[str, Any]:
     }
 
 
-def _write_lost(prepared: Prepared, run_dir: Path) -> None:
-    """A row for each network that could not be had; gone again once it can."""
-    for place, title in enumerate(prepared.places):
-        path = run_dir / "rows" / "predictions" / f"{place:02d}-network.parquet"
-        if title not in prepared.lost:
+def _write_unavailable(prepared: Prepared, run_dir: Path) -> None:
+    """Writes a row for each network that could not be loaded; removes it once the network can be."""
+    for number, title in enumerate(prepared.titles):
+        path = run_dir / "rows" / "predictions" / f"{number:02d}-network.parquet"
+        if title not in prepared.unavailable:
             path.unlink(missing_ok=True)
             continue
-        reason, optional = prepared.lost[title]
-        status = "skipped" if optional else "failed"
-        lost = {"study": "predictions", "model": title, "metric": "network", "status": status, "message": reason}
-        write_shard(path, [lost], prepared.run)
+        row = {"study": "predictions", "model": title, "metric": "network"} | prepared.unavailable[title]
+        write_shard(path, [row], prepared.run)
 
 
 def _finish(
@@ -400,9 +384,9 @@ def _finish(
     manifest["items"] = {"total": len(prepared.items), "done": already}
     if status != "running":
         classes = next((n.card.classes for n in prepared.networks.values()), None)
-        seen, manifest["memory"] = _gleaned(run_dir)
+        indices, manifest["memory"] = _gleaned(run_dir)
         if classes is not None:
-            manifest["class_names"] |= {str(i): classes.name(i) for i in seen}
+            manifest["class_names"] |= {str(i): classes.name(i) for i in indices}
     write_manifest(run_dir, manifest)
     if all(file.pixels is None for file in prepared.images.files):
         write_files_csv(prepared.images, run_dir / "files.csv")

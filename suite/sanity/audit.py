@@ -1,8 +1,9 @@
 """Audits by randomisation (Adebayo et al. 2018): how alike are the maps of the intact network and of random ones?
 
-Every method's map of a photo x by the intact network is compared with the maps that the column `other` of the rows
-names. self: its own of a noisy copy x + e; stage: a random network's of x + e; null: a random network's of x' + e, x' a
-photo of another class; other: its own of x' + e; rolled: its own, rolled and flipped. input: x times noise, twice.
+Every method's map of a photo x by the intact network is compared with another map, whose kind is a column of the rows.
+self: the intact network's map of a noisy copy x + e; stage: a random network's of x + e; null: a random network's of
+x' + e, x' a photo of another class; other: the intact network's of x' + e; rolled: its map of x, rolled and flipped.
+input compares x times noise with x times other noise.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -55,8 +56,8 @@ class RandomisationAudit:
     """One chunk of images and one draw: `rows` goes stage by stage and leaves the network as it was.
 
     Args:
-        model: the intact network, (B, 3, H, W) -> (B, K), without a trailing rectifier where that is wanted.
-        stages: the networks beside it.
+        model: the intact network, (B, 3, H, W) -> (B, K), already without a trailing rectifier if that is wanted.
+        stages: the networks that it is compared with.
         images, targets, ids: (B, 3, H, W), (B,) and the images' names.
         methods: label -> method, controls among them.
         settings: see `AuditSettings`.
@@ -179,9 +180,8 @@ class RandomisationAudit:
                 ready[label] = Compared(result, measures_for(signed, self.size, cells), self.size)
             else:
                 nothing = self.images.new_full((len(self.images), 1, *self.size), torch.nan)
-                ready[label] = Compared(
-                    nothing, measures_for(signed, self.size, (CELL,)), self.size, failure=str(result)
-                )
+                measures = measures_for(signed, self.size, (CELL,))
+                ready[label] = Compared(nothing, measures, self.size, failure=str(result))
         return ready
 
     def _compare(self, reference: Ready, others: Ready, stage: Stage, kind: str, noise: float) -> Iterator[Block]:

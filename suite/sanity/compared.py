@@ -1,4 +1,4 @@
-"""Maps made ready to be compared many times: what is measured, and why a pair of maps has no similarity."""
+"""Maps prepared for many comparisons; the measures, and why a pair of maps has no similarity."""
 
 import copy
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def hog_cell(side: int) -> int:
 
 
 def measures_for(signed: bool, size: tuple[int, int], cells: Sequence[int]) -> list[Measure]:
-    """What can be measured on maps of this size."""
+    """The measures that maps of this size allow."""
     signs = ("abs", "signed") if signed else ("abs",)
     measures = [Measure(name, sign, cell) for cell, name, sign in product(cells, LEAST_SIDE, signs)]
     return [m for m in measures if min(size) // m.cell >= LEAST_SIDE[m.name]]
@@ -68,7 +68,7 @@ class Compared:
 
     Args:
         maps: (B, C, h, w).
-        measures: what is to be compared.
+        measures: the similarities to prepare for.
         size: (H, W) of the images, at which maps are compared.
         failure: why there are no maps, which are then NaN.
 
@@ -141,7 +141,7 @@ def _averaged(maps: Tensor, sign: str, cells: Sequence[int], size: tuple[int, in
 
 
 def _features(name: str, maps: Tensor) -> Tensor:
-    """(B, H, W) -> what makes the measure a dot product, or for SSIM the normalised maps."""
+    """(B, H, W) -> vectors whose dot product is the measure, or for SSIM the normalised maps."""
     if name == "ssim":
         return normalise(maps)
     if name == "cosine":

@@ -1,4 +1,4 @@
-"""The score before a trailing rectifier: what is explained where a network's last ReLU would leave exactly 0."""
+"""The score before a trailing rectifier, explained instead of a score that the network's last ReLU sets to 0."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ class _Trace(Rectifying):
 
 
 class _Without(TorchFunctionMode):
-    """One forward pass in which the rectifiers of these numbers, counted from 1, pass on what they get."""
+    """One forward pass in which the rectifiers with these numbers, counted from 1, return their input."""
 
     def __init__(self, numbers: frozenset[int]) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ def before_last_rectifier(network: Network, images: Tensor) -> Network:
         images: (B, 3, H, W); the first is passed through to see.
 
     Raises:
-        NotApplicable: where what follows the last weights may rectify, but cannot be taken away.
+        NotApplicable: something that may rectify follows the last weights and cannot be left out.
     """
     trace, inputs = _Trace({id(p) for p in network.parameters()}), images[:1].clone()
     with in_use(network):

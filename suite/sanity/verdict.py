@@ -117,7 +117,7 @@ class Judgement:
     almost: Sensitivity
 
     def columns(self) -> dict[str, float]:
-        """S at both stages as a table has it; without information it is the ratio of two nothings, and left out."""
+        """S at both stages as table columns; NaN where the map is uninformative, and S a ratio of two nothings."""
         informative = self.verdict != UNINFORMATIVE
         columns: dict[str, float] = {}
         for name, s in (("s_half", self.half), ("s_everything", self.everything)):
@@ -173,7 +173,7 @@ def _unlike_itself(s: Sensitivity) -> str:
 
 
 def _would_decide(s: Sensitivity) -> str:
-    """Photos and draws whose interval would be short enough, by the pilot's two variances."""
+    """How many photos and draws would give a short enough interval, by the variances measured here."""
     half = (s.high - s.low) / 2
     target = (s.by_photo + s.by_draw) * ((s.value - THRESHOLD) / half) ** 2 if half > 0 else 0.0
     if not target > 0:
@@ -191,7 +191,7 @@ def _would_decide(s: Sensitivity) -> str:
 
 
 class Key(NamedTuple):
-    """What similarities are of: columns of the rows, `kind` being what the intact network's map is compared with."""
+    """The columns that name similarities; `kind` says what the intact network's map is compared with."""
 
     method: str
     order: str
@@ -207,9 +207,9 @@ class Similarities:
     """The rows of one network as arrays (photos, draws).
 
     Attributes:
-        arrays: what they are of -> similarities, NaN where undefined.
-        methods: in the rows' order; whether each is a control.
-        blocks: random ones at the stage `last`.
+        arrays: key -> similarities, NaN where undefined.
+        methods: label -> whether it is a control, in the rows' order.
+        blocks: how many blocks are random at the stage `last`.
         noise: the standard deviation that is judged.
         last: the stage with everything random, or the network trained on permuted labels.
     """
@@ -221,7 +221,7 @@ class Similarities:
     last: str
 
     def headline(self, method: str) -> Key:
-        """What is judged, where everything is random."""
+        """The key that is judged, at the stage where everything is random."""
         return Key(method, self.last, self.blocks, "stage", self.noise, CELL, METRIC)
 
     def sensitivity(self, stage: Key) -> Sensitivity | None:
@@ -236,9 +236,8 @@ class Similarities:
         """The verdict of every analysis, by its stage with everything random and the order of the other one."""
         upper, last = -(-self.blocks // 2), (method, self.last, self.blocks, "stage")
         orders = (ORDER, "cascade_bottom") if upper < self.blocks else (ORDER,)
-        keys = sorted(
-            (key for key in self.arrays if key[:4] == last), key=lambda key: (key.metric, key.cell, key.noise)
-        )
+        keys = [key for key in self.arrays if key[:4] == last]
+        keys.sort(key=lambda key: (key.metric, key.cell, key.noise))
         judgements = {}
         for key, order in product(keys, orders):
             stages = (key._replace(order=order, blocks=upper) if upper < self.blocks else key), key
@@ -280,7 +279,7 @@ def verdicts(similarities: Similarities, rows: pd.DataFrame) -> tuple[pd.DataFra
 
     A headline that fewer than half of its own analyses share is UNDECIDED; whether a control came out right is decided
     by the headline itself. A specification is one combination of measure, sign, noise (times the default), cell, order.
-    The rows are the same network's, for the reasons of what was not measured.
+    The rows are of the same network; they give the reasons where a method was not measured.
     """
     overall, measures, curves = [], [], []
     headlines: dict[str, Judgement] = {}
@@ -319,7 +318,7 @@ def _specification_curve(judgements: Mapping[tuple[Key, str], Judgement], noise:
 
 
 def _stable(headline: Judgement, by_measure: Mapping[str, Judgement], curve: pd.DataFrame) -> dict[str, str]:
-    """The verdict that its analyses let stand."""
+    """The verdict, UNDECIDED where too few analyses share it; its reason; and how many share it."""
     agree = int((curve["verdict"] == headline.verdict).sum())
     verdict, reason = headline.verdict, headline.reason + _disagreement(headline.verdict, by_measure)
     if agree < SHARED * len(curve) and verdict != UNDECIDED:
@@ -376,14 +375,12 @@ def _disagreement(verdict: str, by_measure: Mapping[str, Judgement]) -> str:
 
 
 def _turns(curve: pd.DataFrame, verdict: str) -> str:
-    """The choice whose one value agrees least with the headline, and what it says instead."""
+    """The choice that agrees least with the headline, and its most frequent other verdict."""
     agrees = curve["verdict"] == verdict
     shares: dict[tuple[str, Any], float] = {}
     for column in ("measure", "sign", "noise", "cell", "order"):
-        if curve[column].nunique() > 1:
-            shares |= {
-                (column, value): float(agrees[curve[column] == value].mean()) for value in curve[column].unique()
-            }
+        for value in curve[column].unique() if curve[column].nunique() > 1 else ():
+            shares[column, value] = float(agrees[curve[column] == value].mean())
     if not shares:
         return "it rests on one analysis"
     column, value = min(shares, key=lambda key: shares[key])

@@ -1,4 +1,4 @@
-"""What a study is: it turns one item of work into rows, and says what an image costs. Knows nothing of Lightning."""
+"""The base class of studies, and the work that they share: one item of work in, rows out. No Lightning here."""
 
 import traceback
 from abc import ABC, abstractmethod
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass
 class Outcome:
-    """What an item leaves: rows, and arrays for the pictures (file stem -> name -> array)."""
+    """The result of an item: rows, and arrays for the pictures (file stem -> name -> array)."""
 
     rows: Rows | pa.Table
     pictures: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
@@ -43,15 +43,15 @@ class Outcome:
 
 @dataclass
 class Work:
-    """One chunk of images on one network, with what several studies need of it computed once.
+    """One chunk of images on one network. What several studies need is computed once.
 
     Attributes:
-        model: found by every study as it was.
+        model: left by every study as it was.
         methods: label -> method.
         images: (B, 3, H, W) in [0, 1], on the network's device.
         files: the images' files, whose ids name them in rows.
-        positions: the images' places in the run's list of files.
-        notes: what was done to each image on reading.
+        positions: the images' indices in the run's list of files.
+        notes: how each image was converted when it was read.
         faults: files that could not be used, and why.
         config: the run's.
         others: the same chunk on the run's other networks, those that see the same pixels.
@@ -77,7 +77,7 @@ class Work:
         self.at_once = self._maps_at_once = len(self.images)
 
     def begin(self, part: int) -> "Work":
-        """The same work, for the next item: what memory did not hold for the one before is not said of this one."""
+        """This work, ready for the next item: `at_once` counts anew."""
         self.part, self.at_once = part, len(self.images)
         return self
 
@@ -89,10 +89,10 @@ class Work:
         return replace(self, faults=faults, others=others, **cut)
 
     def _fitting(self, make: Callable[[slice], T], join: Callable[[list[T]], T]) -> T:
-        """What `make` makes of all images, or of halves, quarters, ... joined, where memory holds no more."""
+        """The result of `make` for all images, joined of halves, quarters, ... where memory does not hold them all."""
         parts = in_halves(lambda at: (at.stop - at.start, make(at)), slice(0, len(self.images)))
         self.at_once = min(self.at_once, max(size for size, _ in parts))
-        return join([made for _, made in parts])
+        return join([result for _, result in parts])
 
     @cached_property
     def scores(self) -> Tensor:
@@ -109,12 +109,12 @@ class Work:
                 raise DataError(
                     f"{file.id}: label {file.label} is out of range, the network's classes are 0..{classes - 1}"
                 )
-        given = [t if file.label is None else file.label for file, t in zip(self.files, top.tolist(), strict=True)]
-        return torch.tensor(given, device=top.device)
+        chosen = [t if file.label is None else file.label for file, t in zip(self.files, top.tolist(), strict=True)]
+        return torch.tensor(chosen, device=top.device)
 
     @cached_property
     def objects(self) -> Places | None:
-        """Each photo's boxes in the pixels that the network sees, or why it has none; None in a run without boxes."""
+        """Each photo's boxes in the network's pixels, or the reason why it has none; None in a run without boxes."""
         folder, card = self.config.data.objects, self.model.card
         if not folder:
             return None
@@ -128,8 +128,8 @@ class Work:
         return places
 
     @cached_property
-    def found(self) -> dict[str, Tensor | Exception]:
-        """Label -> (B, C, h, w) as the method left it, or what it raised; all methods in the fewest passes."""
+    def map_results(self) -> dict[str, Tensor | Exception]:
+        """Label -> (B, C, h, w) as the method returned it, or its exception; all methods in the fewest passes."""
         maps = self._fitting(
             lambda at: attribute_each(self.model, self.images[at], self.targets[at], self.methods, ids=self.ids[at]),
             _joined,
@@ -139,11 +139,11 @@ class Work:
 
     @cached_property
     def _usable_maps(self) -> dict[str, Tensor | SuiteError]:
-        return {label: self._usable(label, result) for label, result in self.found.items()}
+        return {label: self._usable(label, result) for label, result in self.map_results.items()}
 
     @property
     def maps(self) -> dict[str, Tensor | SuiteError]:
-        """Label -> (B, C, h, w), or why there is none; whoever takes them says where memory held only parts."""
+        """Label -> (B, C, h, w), or why there is none; `at_once` falls to that of the maps."""
         maps = self._usable_maps
         self.at_once = min(self.at_once, self._maps_at_once)
         return maps
@@ -158,18 +158,19 @@ class Work:
         """Label -> |map| at the image's size, of the methods that have one."""
         return self._comparable if self.maps else {}
 
-    def _usable(self, label: str, found: Tensor | Exception) -> Tensor | SuiteError:
-        """The map, or why it cannot be used."""
-        if isinstance(found, Exception):
-            return as_suite_error(f"method {label!r}", found)
-        damaged = [name for name, one in zip(self.ids, found, strict=True) if not bool(torch.isfinite(one).all())]
+    def _usable(self, label: str, result: Tensor | Exception) -> Tensor | SuiteError:
+        """The map, or the reason why it cannot be used."""
+        if isinstance(result, Exception):
+            return as_suite_error(f"method {label!r}", result)
+        sound = torch.isfinite(result).flatten(1).all(1).tolist()
+        damaged = [name for name, is_finite in zip(self.ids, sound, strict=True) if not is_finite]
         if damaged:
             more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
             return SuiteError(f"method {label!r}: its map holds NaN or infinity on {damaged[0]}{more}")
-        return found
+        return result
 
     def pairings(self) -> dict[str, list[int] | None]:
-        """Stage -> which photo a second map is of: the same one, or one of another class."""
+        """Pairing -> for each photo the index of the photo of the second map; None for the same photo."""
         return {"same_photo": None, "unrelated_photos": partners(self.targets.tolist())}
 
     @property
@@ -184,19 +185,19 @@ class Work:
 
     @property
     def first(self) -> bool:
-        """Whether this is the run's first chunk, or a half of it: what concerns no photo is said there once."""
+        """Whether this is the run's first chunk, or a half of it. Rows that are of no photo are written there once."""
         return self.positions[0] < self.config.data.batch_size
 
-    def place(self, study: str, method: str = "") -> Row:
+    def columns(self, study: str, method: str = "") -> Row:
         """The columns that all rows of a method on this network have."""
         control = method in self.methods and self.methods[method].control
         return {"study": study, "model": self.model.card.name, "method": method, "control": control}
 
     def block(self, study: str, method: str, metric: str, values: Tensor | Sequence[float], **more: Any) -> Block:
-        """A number an image; NaN becomes not_applicable with `undefined` (one reason, or one an image)."""
+        """One value for each image; NaN becomes not_applicable with `undefined` (one reason, or one for each image)."""
         undefined = more.pop("undefined", "the value is undefined for this map")
         numbers = values.detach().double().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values, float)
-        fields = self.place(study, method) | {"metric": metric} | more
+        fields = self.columns(study, method) | {"metric": metric} | more
         return Block(self.ids, self.targets.tolist(), numbers, undefined, fields)
 
     def rows(self, study: str, method: str, metric: str, values: Tensor | Sequence[float], **more: Any) -> Rows:
@@ -204,30 +205,30 @@ class Work:
         return [self.block(study, method, metric, values, **more)]
 
     def unavailable_rows(self, study: str, method: str, metric: str, why: SuiteError, **more: Any) -> Rows:
-        """Nothing an image for a method that has no map: not_applicable, or failed where it is a fault."""
+        """A row without a value for each image, of a method without a map: not_applicable, or failed after an error."""
         status = unavailable(why)
         none = [np.nan] * len(self.files)
         return self.rows(study, method, metric, none, undefined=status.pop("message"), **status | more)
 
     @property
     def plotted(self) -> list[int]:
-        """The images of which the report is given pictures: the run's first ones."""
+        """Indices of the images that the report shows: the run's first ones."""
         return [i for i, position in enumerate(self.positions) if position < self.config.pictures]
 
     def pictures(self, *unless: str) -> dict[str, dict[str, np.ndarray]]:
-        """Photo and maps of the images that are drawn; none where one of the studies `unless` runs, which has them."""
+        """Photo and maps of the plotted images; none if one of the studies `unless` runs, which saves them itself."""
         if {*unless} & {*self.config.studies.chosen()}:
             return {}
         return {self.stem(i): self.picture_of(i) for i in self.plotted}
 
     def picture_of(self, index: int) -> dict[str, np.ndarray]:
-        """The photo (H, W, 3) uint8 and the maps (h, w) float32 of one image, as the report draws them."""
+        """The photo (H, W, 3) uint8 and the maps (h, w) float32 of one image, for the report."""
         arrays = {"id": np.array(self.files[index].id), "photo": pixels(self.images[index])}
-        maps = {label: found for label, found in self.maps.items() if isinstance(found, Tensor)}
-        return arrays | {f"own|{label}": drawable(found[index]) for label, found in maps.items()}
+        maps = {label: result for label, result in self.maps.items() if isinstance(result, Tensor)}
+        return arrays | {f"own|{label}": drawable(result[index]) for label, result in maps.items()}
 
     def stem(self, index: int) -> str:
-        """The file name of an image's arrays: its place in the list, so that no name can escape a folder."""
+        """The file name of an image's arrays: its index in the list, so that no name can escape a folder."""
         return f"{self.positions[index]:06d}"
 
 
@@ -235,30 +236,30 @@ def _joined(parts: list[dict[str, Tensor | Exception]]) -> dict[str, Tensor | Ex
     """Each method's maps of all parts, or the first exception."""
     joined: dict[str, Tensor | Exception] = {}
     for label in parts[0]:
-        maps = [found for part in parts if isinstance(found := part[label], Tensor)]
-        errors = [found for part in parts if isinstance(found := part[label], Exception)]
+        maps = [result for part in parts if isinstance(result := part[label], Tensor)]
+        errors = [result for part in parts if isinstance(result := part[label], Exception)]
         joined[label] = errors[0] if errors else torch.cat(maps)
     return joined
 
 
 def as_suite_error(who: str, error: Exception) -> SuiteError:
-    """What went wrong in somebody's code, in one line that says where; the suite's own errors are left as they are."""
+    """An exception of somebody's code as one line that names its file and line; the suite's errors are unchanged."""
     if isinstance(error, SuiteError):
         return error
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return SuiteError(f"{who}: {type(error).__name__}: {' '.join(str(error).split())[:300]}{place}")
+    location = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return SuiteError(f"{who}: {type(error).__name__}: {' '.join(str(error).split())[:300]}{location}")
 
 
-def value_row(value: float, undefined: str, **place: Any) -> Row:
-    """One row; not_applicable, `undefined` being the reason, where the value is NaN."""
+def value_row(value: float, undefined: str, **columns: Any) -> Row:
+    """One row; where the value is NaN it is not_applicable, for the reason `undefined`."""
     if np.isnan(value):
-        return place | {"status": "not_applicable", "message": undefined}
-    return place | {"value": value}
+        return columns | {"status": "not_applicable", "message": undefined}
+    return columns | {"value": value}
 
 
 def unavailable(why: Exception) -> Row:
-    """Status and message of what is not there: not_applicable, or failed where it is a fault."""
+    """Status and message of a missing result: not_applicable, or failed after an error."""
     return {"status": "not_applicable" if isinstance(why, NotApplicable) else "failed", "message": str(why)}
 
 
@@ -267,14 +268,9 @@ def finite(values: Tensor) -> Tensor:
     return values.masked_fill(values.isinf(), torch.nan)
 
 
-def drawable(one: Tensor) -> np.ndarray:
-    """(C, h, w) -> (h, w) float32: a map as the report draws it, its channels summed."""
-    return flat_map(one[None])[0].cpu().numpy().astype(np.float32)
-
-
-def flat_map(maps: Tensor) -> Tensor:
-    """(B, C, h, w) -> (B, h, w): the sum over channels, sign kept."""
-    return maps.sum(1)
+def drawable(channels: Tensor) -> np.ndarray:
+    """(C, h, w) -> (h, w) float32: a map for the report, its channels summed, sign kept."""
+    return channels.sum(0).cpu().numpy().astype(np.float32)
 
 
 def magnitude(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -291,8 +287,8 @@ class Study(ABC):
     Attributes:
         name: in rows, configurations and the registry.
         once: its items are on the first chunk of images, one a network and part, instead of one a chunk.
-        own_networks: brings them itself, so that its items go to the first of the run's networks alone.
-        without_images: works on a chunk of which no image could be read, too.
+        own_networks: brings its own networks, so it has items on the first of the run's networks alone.
+        without_images: also runs on a chunk of which no image could be read.
         keys: the columns of its rows that are its own: name -> str, int or float.
     """
 
@@ -307,14 +303,14 @@ class Study(ABC):
         return 1
 
     def check(self, config: RunConfig, network: Network) -> None:  # noqa: B027 - most have nothing to check
-        """Says what a configuration asks of a network that it does not have, before anything runs."""
+        """Refuses, before anything runs, a configuration that needs something the network lacks."""
 
     def prepare(self, config: RunConfig) -> None:  # noqa: B027 - most have nothing to prepare
-        """What must be there before the first item: networks trained, once."""
+        """Runs once before the first item; trains networks, for example."""
 
-    @abstractmethod
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
         """Passes an image beyond the maps that studies share."""
+        return Cost()
 
     @abstractmethod
     def run(self, work: Work) -> Outcome:

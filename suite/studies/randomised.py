@@ -1,4 +1,4 @@
-"""Rows and the picture of an audit of randomised networks, whichever study asks for it."""
+"""Rows and the picture of an audit of randomised networks, for the studies sanity and labels."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,9 +14,9 @@ KEYS: Keys = {"kind": str, "order": str, "blocks": int, "block": str, "draw": in
 
 
 def outcome_of(study: str, work: Work, audit: RandomisationAudit, names: Sequence[str]) -> Outcome:
-    """The audit's rows as the study's on this network, and the paper's picture of the first photo and draw.
+    """The audit's rows as rows of the study, and the paper's picture of the first photo and draw.
 
-    `names` are those of the stages that are drawn, by their count.
+    `names` are the plotted stages' names, by their count.
     """
     of_network = {"study": study, "model": work.model.card.name}
     rows: Rows = [replace(block, fields={**of_network, **block.fields}) for block in audit.rows()]

@@ -74,7 +74,7 @@ PRESETS: Mapping[str, Recipe] = {
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """One picture asked for: a class, or something of a layer.
+    """The objective of one picture: a class, or something of a layer.
 
     Attributes:
         recipe: how.
@@ -103,13 +103,13 @@ class Objective:
         if (self.position is not None and self.channel is None) or (self.like is not None and self.channel is not None):
             raise ConfigError("a position needs a channel, and a photo's features are those of a whole layer")
 
-    def value(self, scores: Tensor, outputs: Mapping[str, Tensor], wanted: Tensor | None) -> Tensor:
-        """What is made large, of one picture's (K,) scores and its layers' outputs."""
+    def value(self, scores: Tensor, outputs: Mapping[str, Tensor], reference: Tensor | None) -> Tensor:
+        """The value that ascends: a function of one picture's (K,) scores and its layers' outputs."""
         if self.target is not None:
             return scores[self.target]
         output = outputs[self.layer]
-        if wanted is not None:
-            return -(output - wanted).square().sum() / wanted.square().sum()
+        if reference is not None:
+            return -(output - reference).square().sum() / reference.square().sum()
         if self.channel is None:
             return output.square().mean()
         unit = (self.channel, *(self.position or ()))
@@ -122,7 +122,7 @@ class Ascent:
     """A batch on its way up; `advance` takes one step of all that are not done.
 
     Args:
-        model: (B, 3, H, W) in [0, 1] -> (B, K); found as it was after every step.
+        model: (B, 3, H, W) in [0, 1] -> (B, K); left as it was after every step.
         objectives: the batch.
         size: (H, W); the network's own by default.
 
@@ -177,7 +177,7 @@ class Ascent:
 
     @property
     def values(self) -> Tensor:
-        """(steps, B): what is made large, before each step, as jittered; NaN once a picture is done."""
+        """(steps, B): the objective's value of the jittered picture before each step; NaN once a picture is done."""
         return self._curve(0)
 
     @property
@@ -230,9 +230,8 @@ class Ascent:
             self.done[i] += step_is
             if not step_is:
                 what = "gradient" if value_is else "score"
-                self.stopped[i] = (
-                    f"stopped at step {self.step}: its {what} is not finite; the last good picture is kept"
-                )
+                why = f"its {what} is not finite; the last good picture is kept"
+                self.stopped[i] = f"stopped at step {self.step}: {why}"
         self.step += 1
         return bool(self.moving)
 
@@ -245,7 +244,7 @@ class Ascent:
         return torch.tensor([getattr(self.recipes[i], name) == word for i in alive], device=self.free.device)
 
     def _begin(self, objective: Objective, probe: Tensor) -> Tensor:
-        """(1, ...) what moves, as the recipe begins: noise, or a picture."""
+        """(1, ...) the variable at its start: noise, or a picture."""
         if objective.start is not None:
             picture = objective.start.to(probe)[None]
             return fourier_spectrum(picture) if self.fourier else (picture - self.mean) / self.std
@@ -266,7 +265,7 @@ class Ascent:
         return fourier_image(free, self.width) if self.fourier else free * self.std + self.mean
 
     def _shaken(self, pixels: Tensor, alive: Sequence[int]) -> Tensor:
-        """Each picture as this step sees it; moved back by the gradient, so that the step is the recipe's."""
+        """Each picture as this step sees it: jittered and turned by its own draws; the gradient undoes that."""
         offsets, turns = [], []
         for i in alive:
             recipe, draws = self.recipes[i], self._draws[i]

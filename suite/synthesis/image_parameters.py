@@ -1,4 +1,4 @@
-"""A picture as what an optimiser moves, and what keeps it a picture: jitter, blur, small turns. Pure functions.
+"""A picture as an optimiser's variable, and its regularisers: jitter, blur, small turns. Pure functions.
 
 Knows no network, no objective and no step. Everything works on a batch in which each image has its own draws.
 """
@@ -26,8 +26,8 @@ def blur(images: Tensor, sigma: float) -> Tensor:
     """(B, C, H, W) under a Gaussian of `sigma` pixels: scipy's gaussian_filter1d along H, then W, mode reflect."""
     radius = int(4 * sigma + 0.5)
     rows, columns = (_mirrored(n, radius).to(images.device) for n in images.shape[2:])
-    wide = gaussian_blur(images[:, :, rows][..., columns], sigma)
-    return wide[..., radius : wide.shape[2] - radius, radius : wide.shape[3] - radius]
+    blurred = gaussian_blur(images[:, :, rows][..., columns], sigma)
+    return blurred[..., radius : blurred.shape[2] - radius, radius : blurred.shape[3] - radius]
 
 
 def _mirrored(n: int, radius: int) -> Tensor:
@@ -37,7 +37,7 @@ def _mirrored(n: int, radius: int) -> Tensor:
 
 
 def turned(images: Tensor, shift: Tensor, zoom: Tensor, angle: Tensor) -> Tensor:
-    """Moves, enlarges and turns each image about its middle, bilinearly; what comes in from outside is mid grey.
+    """Moves, enlarges and turns each image about its middle, bilinearly; pixels from outside are mid grey.
 
     Args:
         images: (B, C, H, W) in [0, 1].
@@ -67,7 +67,7 @@ def fourier_image(spectrum: Tensor, width: int) -> Tensor:
 
     Args:
         spectrum: (B, 3, H, W//2+1, 2) real and imaginary parts, each divided by 1/frequency; any values.
-        width: W, which the spectrum alone does not tell.
+        width: W, which the spectrum alone leaves open.
 
     Returns:
         (B, 3, H, W) within (0, 1), whatever the spectrum.

@@ -1,4 +1,4 @@
-"""One picture asked for on the command line: made or painted, judged, and written as it is read back."""
+"""One picture for the command line: visualised or painted, judged, and written."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -22,18 +22,18 @@ SHOWN = 6  # pictures of the strip
 
 @dataclass(frozen=True)
 class PictureToMake:
-    """What a picture is to be of, and how it is made.
+    """The objective of a picture, and how it is made.
 
     Attributes:
-        wanted: a class by name, index or synset id; "" where a layer is given.
+        class_name: a class by name, index or synset id; "" where a layer is given.
         layer, channel: instead of a class.
         model: as `load_model` takes it.
-        preset: the recipe; `changes`: fields of it that are to be others.
+        preset: the recipe; `changes`: fields that replace the preset's.
         start: a photo to begin from, instead of noise.
         seed: of noise and jitter.
     """
 
-    wanted: str = ""
+    class_name: str = ""
     layer: str = ""
     channel: int | None = None
     model: str = "squeezenet1_1"
@@ -57,7 +57,7 @@ def recipe_of(preset: str, changes: Mapping[str, Any]) -> Recipe:
 
 
 def make_picture(picture: PictureToMake, out: Path, watch: Callable[[int, int, str], None]) -> PictureResult:
-    """Writes `out/<name>.png`, of the size the network takes; Ctrl-C ends it with what there is.
+    """Writes `out/<name>.png`, of the size the network takes; Ctrl-C ends it and keeps the picture so far.
 
     `watch` is called after every step with the steps done, all steps, and the score in words.
 
@@ -66,7 +66,7 @@ def make_picture(picture: PictureToMake, out: Path, watch: Callable[[int, int, s
     """
     network = load_model(picture.model).requires_grad_(False)
     card, recipe = network.card, recipe_of(picture.preset, picture.changes)
-    target = card.classes.resolve(picture.wanted) if picture.wanted else None
+    target = card.classes.resolve(picture.class_name) if picture.class_name else None
     start, start_note = None, ""
     if picture.start is not None:
         start, start_note = load_image(picture.start, resize=card.resize, crop=card.input_size)
@@ -74,7 +74,7 @@ def make_picture(picture: PictureToMake, out: Path, watch: Callable[[int, int, s
     def note(ascent: Ascent) -> None:
         value, confidence = float(ascent.values[-1][0]), float(ascent.confidences[-1][0])
         share = "" if target is None else f", {confidence:.1%}"
-        watch(ascent.step, recipe.steps, f"{picture.wanted or picture.layer}: score {value:.4g}{share}")
+        watch(ascent.step, recipe.steps, f"{picture.class_name or picture.layer}: score {value:.4g}{share}")
 
     objective = Objective(recipe, target, picture.layer, picture.channel, start=start, seed=picture.seed)
     steps = sorted({round(recipe.steps * (k + 1) / SHOWN) for k in range(SHOWN)} - {0})
@@ -117,13 +117,11 @@ def make_picture(picture: PictureToMake, out: Path, watch: Callable[[int, int, s
 
 @dataclass(frozen=True)
 class PictureToPaint:
-    """What is painted, and how.
+    """A photo, a painting, and how the one is painted as the other.
 
     Attributes:
         content, style: paths, or names of pictures that scikit-image ships.
-        preset: see `style_transfer.PRESETS`.
         parameters: fields of `StyleTransfer` instead of the preset's.
-        model: the network.
         size: pixels of the photo's shorter side.
     """
 
@@ -136,7 +134,7 @@ class PictureToPaint:
 
 
 def stylize(picture: PictureToPaint, out: Path, watch: Callable[[int, int, str], None]) -> PictureResult:
-    """Paints, and writes `out/<content>-<style>.png`. Ctrl-C ends it early and keeps what there is.
+    """Paints, and writes `out/<content>-<style>.png`. Ctrl-C ends it early and keeps the picture so far.
 
     `watch` is called at each step with the pictures so far, all there will be, and the losses in words.
 

@@ -1,4 +1,4 @@
-"""Scores of a made picture, which nobody publishes: pure functions of (B, 3, H, W) in [0, 1]; (B,) float64 each."""
+"""Scores of a visualisation: pure functions of (B, 3, H, W) in [0, 1]; (B,) float64 each."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from suite.metrics.similarity import ssim
 
 
 def seen(model: nn.Module, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """What a network makes of the pictures: the target's `score` and softmax `confidence`, and `top1` (1 or 0)."""
+    """A network's outputs for the pictures: the target's `score` and softmax `confidence`, and `top1` (1 or 0)."""
     scores = predict(model, images).double()
     confidence = score(scores.softmax(1), targets)
     return {"score": score(scores, targets), "confidence": confidence, "top1": (scores.argmax(1) == targets).double()}

@@ -50,7 +50,7 @@ def total_variation(images: Tensor) -> Tensor:
 
 
 class _Enough(Exception):
-    """All layers asked for are there."""
+    """All requested layers have been computed."""
 
 
 def features(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
@@ -253,7 +253,7 @@ class Step:
         size: index of the scale.
         step: steps taken at this size; `taken`: at all sizes up to it.
         image: (1, 3, H, W) in [0, 1], at the photo's size whatever the scale.
-        terms: term -> weighted loss; their sum is what was made small.
+        terms: term -> weighted loss; their sum is minimised.
     """
 
     size: int
@@ -284,13 +284,13 @@ def matched_grey(style: Tensor, content: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def transfer(model: nn.Module, content: Tensor, style: Tensor, settings: StyleTransfer) -> Iterator[Step]:
-    """Paints a photo (1, 3, H, W) as a painting (1, 3, h, w), in [0, 1], on a network that is found as it was.
+    """Paints a photo (1, 3, H, W) as a painting (1, 3, h, w), in [0, 1], on a network that is left as it was.
 
     Yields:
-        steps + 1 pictures a size whose losses are finite, the first one that it begins with; the last is the result.
+        steps + 1 pictures a size, the first as it begins; the last one of all is the result.
 
     Raises:
-        Diverged: where a loss is NaN or infinite; the picture handed over last is the last good one.
+        Diverged: a loss is NaN or infinite; the picture yielded last is the last good one.
     """
     settings = settings.on(model, content)
     raw = settings.form == "raw"
@@ -356,7 +356,7 @@ SNAPSHOTS = (0, 0.02, 0.06, 0.2, 0.5, 1)  # shares of all steps
 
 @dataclass
 class Painting:
-    """What there is of a transfer so far, so that nothing is lost where it is stopped.
+    """A transfer so far, so that nothing is lost where it is stopped.
 
     Attributes:
         settings: of the transfer.
@@ -373,7 +373,7 @@ class Painting:
     stopped: str = ""
 
     def strip(self) -> dict[str, Tensor]:
-        """Name -> picture of the snapshots, and of what there is last."""
+        """Name -> picture of the snapshots, and the last one."""
         steps = self.snapshots if self.last is None else [*self.snapshots, self.last]
         return {f"step {step.taken}": step.image for step in steps}
 
@@ -393,7 +393,7 @@ class Painting:
 
 
 def thinned(curve: Sequence[Any], most: int = 60) -> list[Any]:
-    """At most so many of a curve's points, evenly, with the first and the last."""
+    """At most `most` of a curve's points, evenly, with the first and the last."""
     count = min(most, len(curve))
     return [curve[round(k * (len(curve) - 1) / max(1, count - 1))] for k in range(count)]
 

@@ -27,8 +27,8 @@ log = logging.getLogger("suite")
 class AttributionAudit(pl.Callback):
     """Every `every` epochs: S with everything random, the share of each map in a region, and the maps themselves.
 
-    What is random, the training flags, the gradients and the weights are left as they were, so the training goes on
-    to the same bits as without it. Numbers go through `LightningModule.log` (to any logger), as `audit/<method>/S`
+    Random state, training flags, gradients and weights are left as they were, so the training gives the same bits as
+    without the callback. Numbers go through `LightningModule.log` (to any logger), as `audit/<method>/S`
     and `audit/<method>/mass`; maps, side by side, to loggers that take images (TensorBoard, Weights & Biases).
 
     Args:
@@ -70,7 +70,7 @@ class AttributionAudit(pl.Callback):
         if (trainer.current_epoch + 1) % self.every:
             return
         images, targets = self.images.to(pl_module.device), self.targets.to(pl_module.device)
-        with isolate_rng(include_cuda=images.is_cuda):  # what is random is put back
+        with isolate_rng(include_cuda=images.is_cuda):  # random state is restored
             numbers, maps = self._audit(self.network(pl_module), images, targets)
         pl_module.log_dict(numbers)
         for label, grey in maps.items():

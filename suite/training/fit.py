@@ -41,7 +41,7 @@ VERSION = 2  # counted up when the same recipe would give other weights
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes a trained network; equal recipes, equal bits.
+    """How a network is trained; equal recipes give equal bits.
 
     Attributes:
         architecture: of `suite.training.nets`.
@@ -97,7 +97,7 @@ def training_set(recipe: Recipe) -> tuple[Tensor, Tensor]:
         chosen = torch.cat([torch.nonzero(labels == k)[:each, 0] for k in range(10)])
         images, labels = images[chosen], labels[chosen]
     generator = torch.Generator().manual_seed(seed_of(recipe.seed, "labels"))
-    shuffled = labels.clone()  # every class gets every label equally often: nothing of a class is left to learn
+    shuffled = labels.clone()  # every class gets every label equally often, so that no class can be learned
     for k in range(10):
         members = torch.nonzero(labels == k)[:, 0]
         order = torch.randperm(len(members), generator=generator)
@@ -145,9 +145,10 @@ def accuracy(body: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 def train(recipe: Recipe, callbacks: tuple[pl.Callback, ...] = ()) -> tuple[nn.Module, Mapping[str, float]]:
-    """The trained network, in eval mode, from its file, or trained now, by one process; `callbacks` see the training.
+    """The network in eval mode, read from its file or trained now, and its accuracies.
 
-    And train (accuracy on what it was trained on), test, test_n, epochs.
+    One process trains at a time; `callbacks` are the Trainer's. The accuracies are `train` (on the training pictures)
+    and `test`; `test_n` is the number of test pictures, `epochs` that of epochs.
     """
     path = cache_folder() / "trained" / f"{recipe.architecture}-{recipe.digest}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -206,7 +207,7 @@ def _train_now(recipe: Recipe, body: nn.Module, path: Path, callbacks: tuple[pl.
 def net(fit: bool = True, **recipe: Any) -> nn.Module:
     """A factory for the YAML: `{factory: "suite.training.fit:net", parameters: {architecture: cnn}, input_size: 28}`.
 
-    `recipe` are fields of `Recipe`; without `fit` the weights are random, for who only looks whether all is well.
+    `recipe` are fields of `Recipe`; without `fit` the weights are random, for a dry run.
     """
     checked: Recipe = build("factory", FACTORY, Recipe, recipe)
     if fit:
@@ -215,12 +216,12 @@ def net(fit: bool = True, **recipe: Any) -> nn.Module:
 
 
 def recipe_of(config: RunConfig, title: str) -> Recipe:
-    """How a network of a run was trained; a ConfigError where it was not trained here."""
+    """The recipe of a run's network; a ConfigError where the suite did not train it."""
     for part in config.models:
         if part.title == title and part.factory == FACTORY:
             return Recipe(**part.parameters)
-    how = f"give it the factory {FACTORY!r}, as configs/labels.yaml does"
-    raise ConfigError(f"network {title!r}: not trained here; {how}")
+    remedy = f"give it the factory {FACTORY!r}, as configs/labels.yaml does"
+    raise ConfigError(f"network {title!r}: not trained here; {remedy}")
 
 
 def as_network(body: nn.Module, like: Network) -> Network:

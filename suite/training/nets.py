@@ -1,4 +1,4 @@
-"""Small networks for small pictures: the paper's CNN and MLP, and a VGG-style and a ResNet-style one of one size."""
+"""Small networks for small pictures: the paper's CNN and MLP, and VGG-style and ResNet-style ones of equal size."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -37,7 +37,7 @@ def vgg_style(side: int, classes: int) -> nn.Module:
 
 
 class Residual(nn.Module):
-    """Two convolutions around which the input goes."""
+    """Two convolutions with a skip connection around them."""
 
     def __init__(self, below: int, width: int, stride: int) -> None:
         super().__init__()

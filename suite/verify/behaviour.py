@@ -1,4 +1,4 @@
-"""How an implementation behaves, apart from what it returns: batch, state, a second call, memory, no_grad."""
+"""An implementation's behaviour beside its result: batch, state, a second call, memory, no_grad."""
 
 import gc
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ def fresh(case: Case) -> Case:
 
 
 def observe(run: Run, case: Case) -> tuple[Tensor, list[str]]:
-    """The result on a copy of the case, and what was not left as it had been, in words."""
+    """The result on a copy of the case, and what the call changed, in words."""
     trial = fresh(case)
     before = Snapshot(trial.model)
     try:
@@ -55,7 +55,7 @@ def observe(run: Run, case: Case) -> tuple[Tensor, list[str]]:
 
 @contextmanager
 def few_objects() -> Iterator[None]:
-    """Sets aside all that is alive, so that counting what stays alive takes no time."""
+    """Hides all objects alive now from `_alive`, which would take long to count them."""
     gc.freeze()
     try:
         yield
@@ -93,7 +93,7 @@ def _leaks(run: Run, case: Case, calls: int = 2) -> str:
 
 
 def _fails_without_grad(run: Run, case: Case, index: int, same: Same) -> str:
-    """Whether it depends on the caller having gradients enabled, as Lightning's predict loop has not."""
+    """Whether it fails where the caller has disabled gradients, as Lightning's predict loop does."""
     result, message = run(some(case, [index])), "another result"
     with torch.no_grad():
         try:
@@ -109,22 +109,17 @@ def examine(
 ) -> dict[Defect, str]:
     """The defects of behaviour on one small network, each in words.
 
-    Args:
-        run: the implementation.
-        reference: what it is held against, which may itself couple images by its random draws.
-        case: the network.
-        result: what the implementation gave on it.
-        index: the image whose neighbours are changed.
-        same: whether two results are equal up to rounding.
-        thorough: look for leaks and at no_grad too.
+    `result` is the implementation's on the case, `index` the image whose neighbours are changed, and `same` says
+    whether two results are equal up to rounding. The reference may itself couple images by its random draws. A
+    `thorough` examination also looks for leaks, and at no_grad.
     """
     defects: dict[Defect, str] = {}
     trial = fresh(case)
     before = Snapshot(trial.model)
 
-    def restoring(of: Case) -> Tensor:
+    def restoring(changed: Case) -> Tensor:
         try:
-            return run(of)
+            return run(changed)
         finally:
             before.restore()
 
@@ -137,8 +132,8 @@ def examine(
             defects[Defect.LEAKS] = _leaks(run, some(trial, [index]))
             before.restore()
             defects[Defect.NO_GRAD] = _fails_without_grad(restoring, trial, index, same)
-        whole = list(range(len(case.images)))
-        if not all(same(run(some(trial, whole)), result) for _ in range(1 + thorough)):
+        every_index = list(range(len(case.images)))
+        if not all(same(run(some(trial, every_index)), result) for _ in range(1 + thorough)):
             defects[Defect.CALLED_AGAIN] = "gives another result when called again: it keeps something between calls"
     except WrongResult as error:
         defects[Defect.OTHER_IMAGES] = f"fails on other images of a network: {error}"

@@ -1,7 +1,7 @@
-"""What a wrong implementation may have done: each hypothesis says what its result would then be.
+"""Hypotheses about a wrong implementation: each computes the result of one possible mistake.
 
-A hypothesis is believed where it explains the result on every small network, those included on which it changes
-nothing. Its candidates are computed only when asked for. Nothing is compared or decided here.
+A hypothesis is believed if it explains the result on every small network, including those on which it changes nothing.
+Its candidates are computed on demand. Nothing is compared or decided here.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +26,7 @@ from suite.verify.references import CAPTUM, GUIDED, Reference
 
 Make = Callable[[Case], Tensor]
 Candidates = Iterable[tuple[str, Make]]
-"""(detail, what the result would be); several where the mistake has several forms, or is made on some networks only."""
+"""(detail, the mistaken result); several where a mistake has several forms, or is made on some networks only."""
 Hypothesis = tuple[str, Callable[[Case], Candidates]]
 Relation = tuple[str, Callable[[Case, Tensor, Tensor], tuple[Tensor, Tensor] | None]]
 """(case, result, expected) -> the two as they would be equal; None where the relation says nothing of them."""
@@ -60,7 +60,7 @@ def _fed(case: Case, change: Change | None = None, *, train: bool = False) -> Ca
 
 
 def _cut(case: Case, *names: str, skip: bool = False) -> Case:
-    """No gradient comes back through these layers; a zero one, so that there is one."""
+    """Only a zero gradient comes back through these layers."""
     model = deepcopy(case.model)
     for name in names:
         find_layer(model, name).register_forward_hook(lambda _m, _i, out: out.detach() + 0 * out)
@@ -121,7 +121,7 @@ _CIRCUMSTANCES: tuple[tuple[str, tuple[Callable[[Case], Case], ...]], ...] = (
      (partial(_fed, change=_normalised), lambda c: replace(c, images=_normalised(c.images)))),
     ("computes in half precision", (partial(_lowered, dtype=torch.float16), partial(_lowered, dtype=torch.bfloat16))),
 )  # fmt: skip
-"""What may be wrong around any method: in words, and the case as the implementation saw it."""
+"""Mistakes that any method can make: in words, and the case as the implementation saw it."""
 
 
 def _circumstances(reference: Reference) -> Iterator[Hypothesis]:
@@ -237,7 +237,7 @@ _DEFINITIONS: tuple[tuple[tuple[str, ...], str, Callable[[Case], Candidates]], .
     ),
     (GUIDED[2:], "is guided backpropagation", _forms(_GUIDED)),
 )  # fmt: skip
-"""Neighbouring definitions that are often taken for the reference's: of which methods, in words, and the result."""
+"""Definitions often mistaken for the reference's: the methods that they are confused with, in words, the result."""
 
 
 def _definitions(reference: Reference) -> Iterator[Hypothesis]:
@@ -289,18 +289,18 @@ def _attacks(reference: Reference) -> Iterator[Hypothesis]:
 
 
 def _gathered(reduce: Change, _case: Case, result: Tensor, expected: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Of whichever side has the channels, where the other has one."""
+    """Reduces the channels of one side where the other side has one channel."""
     if result.shape[1] == expected.shape[1]:
         return None
     return (result, reduce(expected)) if result.shape[1] == 1 else (reduce(result), expected)
 
 
-def _resized(_case: Case, result: Tensor, expected: Tensor, **how: Any) -> tuple[Tensor, Tensor] | None:
+def _resized(_case: Case, result: Tensor, expected: Tensor, **options: Any) -> tuple[Tensor, Tensor] | None:
     if result.shape[2:] == expected.shape[2:]:
         return None
     if result.shape[2] < expected.shape[2]:
-        return F.interpolate(result, size=expected.shape[2:], **how), expected
-    return result, F.interpolate(expected, size=result.shape[2:], **how)
+        return F.interpolate(result, size=expected.shape[2:], **options), expected
+    return result, F.interpolate(expected, size=result.shape[2:], **options)
 
 
 def _scaled(_case: Case, result: Tensor, expected: Tensor, *, dims: tuple[int, ...]) -> tuple[Tensor, Tensor] | None:

@@ -1,4 +1,4 @@
-"""Small networks whose right answers are known, on which a wrong implementation has nowhere to hide. And the real one.
+"""Small networks on which a wrong implementation cannot hide, and a real one.
 
 Every pixel of every small network matters: the head is dense over positions, so no pixel's gradient is lost in a mean.
 On all of them `second` is the last convolution and the default target layer.
@@ -24,9 +24,9 @@ class Case:
         model: in eval mode.
         images: (B, 3, H, W) in [0, 1].
         targets: (B,), a class an image.
-        layer: what methods that need a layer are given.
+        layer: the target layer of methods that need one.
         small: compared pixel by pixel; else a real network, on which rounding flips rectifiers.
-        hint: what it tells where an implementation fails on this network alone.
+        hint: the likely cause if an implementation fails on this network alone.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Small(nn.Module):
 
 
 class SkipBranch(Small):
-    """A ReLU whose input also feeds a skip branch; the skip can be cut, to know what a detached one gives."""
+    """A ReLU whose input also feeds a skip branch; the skip can be cut, for the result of a detached one."""
 
     def __init__(self) -> None:
         super().__init__(nn.ReLU())

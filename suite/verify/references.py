@@ -1,4 +1,4 @@
-"""What an implementation is held against: `captum:Saliency`, `suite:grad_cam`, `suite:pgd`, `torchattacks:FGSM`."""
+"""The references of `suite verify`: `captum:Saliency`, `suite:grad_cam`, `suite:pgd`, `torchattacks:FGSM`."""
 
 import warnings
 from collections.abc import Callable, Collection
@@ -42,7 +42,7 @@ class Reference:
     Attributes:
         name: `captum:Saliency`.
         compute: see `Compute`.
-        twin: what has the same definition: the suite's method of a map, torchattacks' class of an attack.
+        twin: the name with the same definition: the suite's method for a map, torchattacks' class for an attack.
         attack: whether it returns adversarial images, not a map.
         still: whether it starts at the image itself, where the library's default has a random start.
     """
@@ -59,7 +59,7 @@ class Reference:
         return self.name.startswith("captum:") and self.twin in GUIDED
 
     def __call__(self, case: Case) -> Tensor:
-        """On a case, the network found as it was.
+        """The reference's result on a case, whose network is left as it was.
 
         Raises:
             NotApplicable: where the method is not defined on this network; Captum then gives the plain gradient.
@@ -72,16 +72,16 @@ class Reference:
             return self.compute(case.model, case.images.clone(), case.targets, case.layer).detach()
 
     def known_deviation(self, case: Case) -> tuple[Tensor, str] | None:
-        """The definition's map and why Captum parts from it, on networks where it is known to."""
+        """The definition's map, and why Captum deviates from it on this network; None where no deviation is known."""
         why = rectifier_report(case.model, case.images).why_captum_deviates() if self.captum_guided else ""
         return (_own(self.twin)(case.model, case.images, case.targets, case.layer), why) if why else None
 
 
 def find_references(name: str) -> tuple[Reference, ...]:
-    """The reference a name stands for; both variants of an attack that may start at the image or beside it.
+    """The reference of a name; both variants of an attack that may start at the image or at random.
 
     Raises:
-        ConfigError: naming the nearest ones.
+        ConfigError: no such reference; the nearest names are listed.
     """
     libraries: dict[str, Collection[str]]
     libraries = {"captum": CAPTUM, "suite": [*attributions(), *_ATTACKS], "torchattacks": _TORCHATTACKS}
@@ -92,9 +92,9 @@ def find_references(name: str) -> tuple[Reference, ...]:
     if item not in libraries[library]:
         every = [f"{home}:{i}" for home, items in libraries.items() for i in items]
         same = [full for full in every if full.casefold().endswith(f":{item.casefold()}")]
-        near = f"; did you mean {' or '.join(same)}?" if same else did_you_mean(f"{library}:{item}", every)
+        hint = f"; did you mean {' or '.join(same)}?" if same else did_you_mean(f"{library}:{item}", every)
         raise ConfigError(
-            f"--against {name!r}: no such reference{near or '; there are ' + ', '.join(libraries[library])}"
+            f"--against {name!r}: no such reference{hint or '; there are ' + ', '.join(libraries[library])}"
         )
     full = f"{library}:{item}"
     if library == "captum":  # imported only here: each library takes seconds

@@ -1,6 +1,6 @@
 """Is my implementation right? A user's function against a reference, on small networks and on a real one.
 
-What was seen has a kind (`Kind`, `Defect`): decisions are made on kinds, and sentences are only shown.
+Each finding has a kind (`Kind`, `Defect`). Decisions are made on kinds; sentences are only shown.
 """
 
 import inspect
@@ -34,12 +34,12 @@ REAL_FLIPS = 1e-3
 
 
 Kind = StrEnum("Kind", "EXACT CLOSE NOT_COMPARED DIFFERENT NO_RESULT")
-"""What was seen on one network; the first three count as equal."""
+"""The outcome of the comparison on one network; the first three count as equal."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was seen on one network.
+    """The comparison on one network.
 
     Attributes:
         network: its name.
@@ -59,10 +59,10 @@ class Verification:
     """The answer.
 
     Attributes:
-        verdict: "equal", or what is wrong, the likeliest first.
+        verdict: "equal", or the mistakes, the likeliest first.
         findings: one a network.
         defects: of behaviour: batch, a second call, state, memory, no_grad.
-        notes: what else helps.
+        notes: further hints.
     """
 
     verdict: str
@@ -86,7 +86,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class Trial:
-    """What the implementation gave on a case: a result, or what went wrong; and what it left changed."""
+    """An implementation's call on a case: its result or its error, and the state that it changed."""
 
     case: Case
     result: Tensor | None
@@ -97,8 +97,8 @@ class Trial:
 def verify(function: Callable[..., Any], against: str, cases: Iterable[Case] | None = None) -> Verification:
     """Compares an implementation with a reference.
 
-    One network on which it differs decides. What differs is explained by the first hypothesis that explains the result
-    on every small network; behaviour is examined on the small networks.
+    One network on which it differs decides. The verdict names the first hypothesis that explains the result on every
+    small network; behaviour is examined on the small networks.
 
     Args:
         function: (model, images, targets) -> a map (B, C, h, w), or adversarial images (B, 3, H, W) for an attack. One
@@ -170,15 +170,15 @@ def _try(run: Run, case: Case) -> Trial:
 
 
 def _defects(run: Run, reference: Reference, trials: Sequence[Trial]) -> dict[Defect, str]:
-    """What is wrong with the behaviour on the small networks, one sentence a kind."""
+    """Defects of behaviour on the small networks, one sentence a kind."""
     texts: dict[Defect, set[str]] = {kind: set() for kind in Defect}
     texts[Defect.CHANGES] = {f"changes {', '.join(t.changed)}" for t in trials if t.changed}
     small = [(t.case, t.result) for t in trials if t.case.small and t.result is not None]
     with few_objects():
         for k, (case, result) in enumerate(small):
             index, thorough = k % len(case.images), k >= len(small) - 2
-            seen = examine(run, reference, case, result, index, partial(close, case), thorough=thorough)
-            for kind, text in seen.items():
+            defects = examine(run, reference, case, result, index, partial(close, case), thorough=thorough)
+            for kind, text in defects.items():
                 texts[kind].add(text)
     return {kind: min(of_kind) for kind, of_kind in texts.items() if of_kind}
 
@@ -236,10 +236,10 @@ def _judge(reference: Reference, trial: Trial) -> Finding:
         return finding(Kind.DIFFERENT, shapes)
     if torch.equal(result, expected):
         return finding(Kind.EXACT, "equal to the bit")
-    gap, far = (result - expected).abs(), float(relative_l2(result, expected).max())
+    gap, distance = (result - expected).abs(), float(relative_l2(result, expected).max())
     if close(case, result, expected):
         allowed = f"{TOLERANCE:g} pixel by pixel" if case.small else f"{REAL_L2:g}"
-        return finding(Kind.CLOSE, f"equal up to rounding (relative L2 {far:.1e}; allowed {allowed})")
+        return finding(Kind.CLOSE, f"equal up to rounding (relative L2 {distance:.1e}; allowed {allowed})")
     if reference.attack and not case.small and _close_attack(case, result, expected, steps=reference.twin != "FGSM"):
         share = float((gap > TOLERANCE).float().mean())
         flips = f"equal up to rounding, which turned the gradient's sign in {share:.2%} of the pixels"
@@ -248,11 +248,11 @@ def _judge(reference: Reference, trial: Trial) -> Finding:
         return finding(Kind.CLOSE, f"equal to the definition, from which {reference.name} parts: {deviation[1]}")
     index = np.unravel_index(int(gap.argmax()), gap.shape)
     where = ", ".join(f"{n} {int(i)}" for n, i in zip(("image", "channel", "row", "column"), index, strict=True))
-    return finding(Kind.DIFFERENT, f"relative L2 {far:.2g}, largest gap {float(gap.max()):.2g} at {where}")
+    return finding(Kind.DIFFERENT, f"relative L2 {distance:.2g}, largest gap {float(gap.max()):.2g} at {where}")
 
 
 def _scope(pairs: Sequence[tuple[Trial, Tensor]]) -> tuple[str, bool]:
-    """What the wrong values have in common, in words, and whether they are a few pixels only."""
+    """In words, the pixels, targets or images that all wrong values share; and whether they are few pixels."""
     images: dict[bool, set[tuple[int, int]]] = {True: set(), False: set()}
     pixels: set[tuple[int, ...]] = set()
     share = 0.0
@@ -331,7 +331,7 @@ def _reasons(
     findings: Sequence[Finding],
     defects: dict[Defect, str],
 ) -> list[str]:
-    """What is wrong, the likeliest first."""
+    """The mistakes, the likeliest first."""
     pairs = list(zip(trials, findings, strict=True))
     broken = [f"{f.text} (on {f.network})" for f in findings if f.kind is Kind.NO_RESULT][:1]
     failure = next((t.error for t, f in pairs if f.kind is Kind.NO_RESULT), None)
@@ -348,18 +348,18 @@ def _reasons(
     if not differing[0].case.small:  # one photo: theories cost passes
         differing, equal = [_one_image(run, references[0], differing[0])], []
     scope, local = _scope([(t, references[0](t.case)) for t, _ in compared])
-    # A fault of a few pixels is a fault of its own: none of the theories is about so few.
+    # No theory is about a fault of a few pixels.
     explained = None if local else _explain(references, differing, equal)
     if explained and explained[1]:
         return [explained[0], *broken, *defects.values()]
     causes = [text for kind, text in defects.items() if kind in (Defect.COUPLES, Defect.CALLED_AGAIN)]
-    rest = [text for kind, text in defects.items() if kind not in (Defect.COUPLES, Defect.CALLED_AGAIN)]
+    others = [text for kind, text in defects.items() if kind not in (Defect.COUPLES, Defect.CALLED_AGAIN)]
     if explained:
-        return [*causes, explained[0], *broken, *rest]
+        return [*causes, explained[0], *broken, *others]
     wrong = [(t.case, f) for t, f in compared if not f.equal]
     only = "only " * (len(wrong) == 1 < len(compared))
     hint = f" ({wrong[0][0].hint})" if only and wrong[0][0].hint else ""
-    return [*broken, *causes, f"differs {only}on {wrong[0][1].network}{hint}: {scope}{wrong[0][1].text}", *rest]
+    return [*broken, *causes, f"differs {only}on {wrong[0][1].network}{hint}: {scope}{wrong[0][1].text}", *others]
 
 
 def _one_image(run: Run, reference: Reference, trial: Trial) -> Trial:

@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 
 from suite.core.classes import ClassNames
-from suite.data.datamodule import Size, WorkData, WorkDataset, read_chunk
+from suite.data.datamodule import WorkData, WorkDataset, read_chunk
 from suite.data.images import load_image
 from suite.data.sources import ImageFile, list_images
 
-SIZE = Size(None, (16, 16))
+SIZE = (None, (16, 16))
 
 
 @pytest.fixture

@@ -33,14 +33,14 @@ def test_one_ulp_on_one_pixel_of_one_image_is_found(tmp_path: Path, monkeypatch:
         return found
 
     from suite.config import load
-    from suite.data.datamodule import Size, read_chunk
+    from suite.data.datamodule import read_chunk
     from suite.data.sources import list_images
     from suite.models.load import load_model
 
     config = load(path)
     network = load_model(config.models[0])
     files = list_images(config.data.source, classes=network.card.classes).files
-    chunk = read_chunk(None, files[3:], Size(network.card.resize, network.card.input_size))
+    chunk = read_chunk(None, files[3:], network.card.taken)
     victim, name = chunk.images[1], files[4].id
     plant(monkeypatch, Saliency, wrong)
     rows = tiny.rows(path, tmp_path / "run")

@@ -28,8 +28,8 @@ def test_every_pair_is_compared_and_twins_agree(
     tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed = []
-    maps = Work.found.func
-    monkeypatch.setattr(Work.found, "func", lambda self: computed.append(self.model.card.name) or maps(self))
+    maps = Work.map_results.func
+    monkeypatch.setattr(Work.map_results, "func", lambda self: computed.append(self.model.card.name) or maps(self))
     models = networks(tmp_path, a={"seed": 0}, twin={"seed": 0}, c={"seed": 1}, wide={"input_size": 24})
     found = tiny.rows(tiny.config(tmp_path, 4, models=models, **settings), tmp_path / "run")
     assert sorted(computed) == sorted(["a", "twin", "c", "wide"] * 2)  # two chunks: no map is made twice

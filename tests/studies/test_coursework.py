@@ -68,6 +68,34 @@ def test_no_batch_is_exponentially_faster(gain: float, verdict: str) -> None:
     assert Answers(dict(speed_batching=batching, speed=speed)).summed_scores()[0] == verdict
 
 
+def test_answers_name_the_other_side_of_a_line() -> None:
+    agreement = pd.DataFrame(
+        {"model": "squeezenet1_1", "method": ["grad_cam"], "verdict": ["equal"], "reason": ["20 of 20 photos: equal"]}
+    )
+    pairs = {"metric": "spearman", "method": ["grad_cam"], "other_method": ["layer_conductance"], "n": [20]}
+    answers = Answers(dict(agreement_verdicts=agreement, comparison=pd.DataFrame(pairs | {"mean": [0.51]})))
+    assert answers.captum_layers()[1].endswith("grad_cam with layer_conductance 0.51")
+
+    numbers = {"success": [1.0], "saved_success": [1.0], "iterations": [5.0], "linf": [0.1], "ssim": [0.99], "n": [14]}
+    targeted = pd.DataFrame({"model": "squeezenet1_1", "method": ["fooling"], "goal": ["bulbul"]} | numbers)
+    verdict, words = Answers(dict(attacks_targeted=targeted)).fooling_images()
+    assert (verdict, words[:24]) == (HELD, "bulbul: 100% of 14 photo")
+
+    elsewhere = pd.DataFrame(
+        {
+            "job": "classes",
+            "model": ["squeezenet1_1", "efficientnet_lite0"],
+            "other_model": ["efficientnet_lite0", "squeezenet1_1"],
+            "n": 3,
+            "confidence_here": [1.0, 0.9],
+            "confidence_there": [0.05, 0.4],
+        }
+    )
+    verdict, words = Answers(dict(visualization_elsewhere=elsewhere)).second_network()
+    assert verdict == HELD
+    assert words.startswith("made for squeezenet1_1: 100.0% there, 5.0% on efficientnet_lite0; ")
+
+
 def test_the_page_of_the_docs_says_what_the_committed_report_says() -> None:
     lines = pd.read_csv(tiny.ROOT / "reports/example_coursework/tables/coursework_verdicts.csv")
     page = " ".join((tiny.ROOT / "docs/coursework.md").read_text(encoding="utf-8").split())

@@ -18,7 +18,7 @@ from suite.core.network import Card, Network
 from suite.core.partners import WHY_NONE
 from suite.core.passes import predict
 from suite.core.pixels import gaussian_blur, luminance
-from suite.data.datamodule import Size, read_chunk
+from suite.data.datamodule import read_chunk
 from suite.data.sources import ImageFile, list_images
 from suite.metrics.cards import PLACEBOS, cards
 from suite.metrics.statistics import paired_test
@@ -311,7 +311,7 @@ def _blind():
 def test_no_map_that_never_sees_the_network_beats_all_controls_in_any_measure():
     model = load_model("squeezenet1_1").requires_grad_(False)
     files = list_images("embedded", classes=model.card.classes).files
-    images = read_chunk(None, files, Size(model.card.resize, model.card.input_size)).images
+    images = read_chunk(None, files, model.card.taken).images
     right = [i for i, top in enumerate(predict(model, images).argmax(1).tolist()) if top == files[i].label]
     files, images = [files[i] for i in right], images[right]
     wanted = ["deletion", "insertion", "road", "fidelity", "grid", "composites", "boxes"]

@@ -54,57 +54,57 @@ def memory_format(rows: pd.DataFrame) -> pd.DataFrame:
 
     def line(group: pd.DataFrame) -> dict[str, Any]:
         values, worst = group["value"], group.iloc[int(group["value"].argmax())]
-        made = {"n": len(group), "median": values.median(), "largest": worst["value"], "worst_photo": worst["image"]}
-        return made | {"above_1e-5": int((values > 1e-5).sum())}
+        numbers = {"n": len(group), "median": values.median(), "largest": worst["value"], "worst_photo": worst["image"]}
+        return numbers | {"above_1e-5": int((values > 1e-5).sum())}
 
     return summarise(ok(rows[rows["implementation"] == OTHER_FORMAT]), ["model", "method"], line)
 
 
-def judge(group: pd.DataFrame, lost: Set[str] = frozenset()) -> Verdict:
+def judge(group: pd.DataFrame, unread: Set[str] = frozenset()) -> Verdict:
     """The verdict on the agreement rows of one method, all of one model.
 
     A bit_equal row beside a difference above 0 counts as differing: one of the two is wrong.
 
     Args:
         group: Rows of the study agreement.
-        lost: Photos that could not be read and so have no row here; they count as failed.
+        unread: photos that could not be read and so have no row here; they count as failed.
     """
     promises = group[group["metric"].isin(PROMISES)]
-    kept = promises[promises["status"] == "ok"]
+    compared = promises[promises["status"] == "ok"]
     others = (promises if len(promises) else group).query("status != 'ok'")
     measure = " and ".join(name for name in PROMISES if name in set(promises["metric"])) or PROMISES[0]
     images = {status: set(others.loc[others["status"] == status, "image"]) - {""} for status in set(others["status"])}
-    failed = images.pop("failed", set()) | lost
-    total = len(set(kept["image"]).union(failed, *images.values()))
-    rest = f"; {len(failed)} failed" if failed else ""
+    failed = images.pop("failed", set()) | unread
+    total = len(set(compared["image"]).union(failed, *images.values()))
+    unavailable = f"; {len(failed)} failed" if failed else ""
     for status, names in images.items():
         messages = others.loc[others["status"] == status, "message"]
-        rest += f"; {len(names) or 'all'} {status.replace('_', ' ')}: {messages.iloc[0]}"
-    if kept.empty:
+        unavailable += f"; {len(names) or 'all'} {status.replace('_', ' ')}: {messages.iloc[0]}"
+    if compared.empty:
         if set(others["status"]) == {"not_applicable"}:
             return Verdict(measure, "not applicable", str(others["message"].iloc[0]))
         message = others["message"].iloc[0] if len(others) else "no photo was compared"
-        return Verdict(measure, "failed", f"0 of {_photos(total)}{rest or '; ' + message}")
+        return Verdict(measure, "failed", f"0 of {_photos(total)}{unavailable or '; ' + message}")
 
     size = group[(group["metric"] == "max_abs_difference") & (group["status"] == "ok")]
-    kept = kept.merge(
+    compared = compared.merge(
         size[["image", "layer", "value", "message"]], on=["image", "layer"], how="left", suffixes=("", "_size")
     )
-    bit = kept["metric"] == "bit_equal"
-    differs = (kept["value"] != 1) | (bit & (kept["value_size"] > 0))
+    bit = compared["metric"] == "bit_equal"
+    differs = (compared["value"] != 1) | (bit & (compared["value_size"] > 0))
+    lines = compared[differs] if differs.any() else compared
     # NaN sorts first: a difference that is no number is worse than any that is one.
-    worst = (kept[differs] if differs.any() else kept).sort_values("value_size", ascending=False, na_position="first")
-    at = worst.iloc[0]
-    why = f": {text}" if (text := at["message"] or (at["message_size"] if pd.notna(at["message_size"]) else "")) else ""
+    worst = lines.sort_values("value_size", ascending=False, na_position="first").iloc[0]
+    has_size, text = pd.notna(worst["value_size"]), worst["message"] or worst["message_size"]
+    why = f": {text}" if text and pd.notna(text) else ""
+    count = f"{lines['image'].nunique()} of {_photos(total)}"
     if differs.any():
-        n = kept.loc[differs, "image"].nunique()
-        by = f" by {at['value_size']:.3g} at most" if pd.notna(at["value_size"]) else ""
-        return Verdict(measure, "differs", f"{n} of {_photos(total)} differ, worst {at['image']}{by}{why}{rest}")
-    n = kept["image"].nunique()
+        size_words = f" by {worst['value_size']:.3g} at most" if has_size else ""
+        return Verdict(measure, "differs", f"{count} differ, worst {worst['image']}{size_words}{why}{unavailable}")
     if bit.all():
-        return Verdict(measure, "equal", f"{n} of {_photos(total)} equal to the last bit{rest}")
-    largest = f", largest difference {at['value_size']:.3g} ({at['image']})" if pd.notna(at["value_size"]) else ""
-    return Verdict(measure, "within tolerance", f"{n} of {_photos(total)} within tolerance{largest}{why}{rest}")
+        return Verdict(measure, "equal", f"{count} equal to the last bit{unavailable}")
+    size_words = f", largest difference {worst['value_size']:.3g} ({worst['image']})" if has_size else ""
+    return Verdict(measure, "within tolerance", f"{count} within tolerance{size_words}{why}{unavailable}")
 
 
 def _photos(n: int) -> str:
@@ -125,22 +125,22 @@ def agreement(rows: pd.DataFrame) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, Any]:
         values = by_metric(ok(group))
         nothing = pd.Series(dtype=float)
-        made: dict[str, Any] = {"n": sum(len(values.get(name, nothing)) for name in PROMISES)}
-        made |= {f"{name}_n": (values[name] == 1).sum() if name in values else None for name in PROMISES}
-        made["max_abs_difference"] = values.get("max_abs_difference", nothing).max()
-        made |= {name: values.get(name, nothing).median() for name in ("relative_l2", "spearman")}
-        return made | {"verdict": judge(group, unreadable(rows, group["model"].iloc[0])).verdict}
+        numbers: dict[str, Any] = {"n": sum(len(values.get(name, nothing)) for name in PROMISES)}
+        numbers |= {f"{name}_n": (values[name] == 1).sum() if name in values else None for name in PROMISES}
+        numbers["max_abs_difference"] = values.get("max_abs_difference", nothing).max()
+        numbers |= {name: values.get(name, nothing).median() for name in ("relative_l2", "spearman")}
+        return numbers | {"verdict": judge(group, unreadable(rows, group["model"].iloc[0])).verdict}
 
     study = study.sort_values(["model", "method", "layer"], kind="stable")
-    made = summarise(study, ["model", "method", "layer"], line)
-    return made.astype({f"{name}_n": "Int64" for name in PROMISES})
+    table = summarise(study, ["model", "method", "layer"], line)
+    return table.astype({f"{name}_n": "Int64" for name in PROMISES})
 
 
 def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
-    mine = rows[rows["implementation"] != OTHER_FORMAT]
+    own = rows[rows["implementation"] != OTHER_FORMAT]
     return {
-        "agreement_verdicts": agreement_verdicts(mine),
-        "agreement": agreement(mine),
+        "agreement_verdicts": agreement_verdicts(own),
+        "agreement": agreement(own),
         "agreement_memory_format": memory_format(rows),
     }
 
@@ -162,7 +162,7 @@ def _difference(rows: pd.DataFrame, methods: list[str]) -> Figure:
     for ax, (metric, unit) in zip(axes, units.items(), strict=True):
         part = rows[rows["metric"] == metric]
         values = {method: part.loc[part["method"] == method, "value"] for method in methods}
-        draw_strips(ax, {method: some[some > 0] for method, some in values.items()}, middle=False)
+        draw_strips(ax, {method: own_values[own_values > 0] for method, own_values in values.items()}, middle=False)
         positive = part.loc[part["value"] > 0, "value"]
         low, high = (positive.min(), positive.max()) if len(positive) else (1e-8, 1e-6)
         decades = max(1.0, np.log10(high / low))
@@ -173,9 +173,9 @@ def _difference(rows: pd.DataFrame, methods: list[str]) -> Figure:
         ax.set_xlim(left, right)
         ax.axvspan(left, edge, color=GRID, alpha=0.55, lw=0)
         middle = np.sqrt(left * edge)
-        for y, some in enumerate(values.values()):
-            if (some == 0).any():
-                ax.text(middle, y, f"{(some == 0).sum()} of {len(some)}", ha="center", va="center")
+        for y, own_values in enumerate(values.values()):
+            if (own_values == 0).any():
+                ax.text(middle, y, f"{(own_values == 0).sum()} of {len(own_values)}", ha="center", va="center")
         ax.annotate("bit-equal", (middle, -0.5), (0, 4), textcoords="offset points", ha="center", fontsize=9)
         ax.set_xlabel(unit)
     return figure

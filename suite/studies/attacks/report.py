@@ -34,14 +34,9 @@ from suite.report.words import class_name, number
 
 
 def strip(photo: NDArray[Any], adversarial: NDArray[Any], before: str, after: str, words: Sequence[str]) -> Image.Image:
-    """Photo, adversarial image, their difference, and the difference magnified ten times, side by side.
+    """Photo, adversarial image (both (H, W, 3) in 0..255), their difference, and ten times it, side by side.
 
-    Args:
-        photo: (H, W, 3) in 0..255.
-        adversarial: likewise.
-        before: what the network sees in the photo.
-        after: what it sees in the other.
-        words: lines below.
+    `before` and `after` are what the network sees in the two, `words` are lines below.
     """
     difference = np.asarray(adversarial, float) - photo
     once, tenfold = (np.clip(127.5 + times * difference, 0, 255).round().astype(np.uint8) for times in (1, 10))
@@ -125,46 +120,42 @@ TEXTS = {
 def _verdicts(rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for line in records(rows[rows["metric"] == "audit"]):
-        about = LINES.get(line["line"])
-        if about is None:
+        audited = LINES.get(line["line"])
+        if audited is None:
             continue
         run = line["status"] == "ok"
-        bound = f"{about.number}: {number(line['value'])}, at most {about.limit:g} ({about.source})"
+        bound = f"{audited.number}: {number(line['value'])}, at most {audited.limit:g} ({audited.source})"
         reason = "; ".join(filter(None, [bound if run else "", line["message"]]))
-        verdict = about.verdict(line["value"]) if run else "not run"
-        lines.append({"model": line["model"], "method": line["method"], "measure": about.title, "verdict": verdict})
-        lines[-1] |= {"reason": reason, "value": line["value"], "limit": about.limit, "source": about.source}
+        verdict = audited.verdict(line["value"]) if run else "not run"
+        lines.append({"model": line["model"], "method": line["method"], "measure": audited.title, "verdict": verdict})
+        lines[-1] |= {"reason": reason, "value": line["value"], "limit": audited.limit, "source": audited.source}
     if not lines:
         return pd.DataFrame()
-    order = {about.title: i for i, about in enumerate(LINES.values())}
-    made = pd.DataFrame(lines).sort_values("measure", key=lambda s: s.map(order), kind="stable")
+    order = {audited.title: i for i, audited in enumerate(LINES.values())}
+    table = pd.DataFrame(lines).sort_values("measure", key=lambda s: s.map(order), kind="stable")
     overall = [
         {"model": model, "method": method, "measure": "overall"} | _in_all(part)
-        for (model, method), part in groups(made, "model", "method")
+        for (model, method), part in groups(table, "model", "method")
     ]
-    return pd.concat([pd.DataFrame(overall), made], ignore_index=True)
+    return pd.concat([pd.DataFrame(overall), table], ignore_index=True)
 
 
 def _in_all(lines: pd.DataFrame) -> dict[str, str]:
     """The worst of an audit's lines, and which did not pass."""
-    named = {
-        verdict: list(lines.loc[lines["verdict"] == verdict, "measure"]) for verdict in ("fail", "warn", "not run")
-    }
-    passed = int((lines["verdict"] == "pass").sum())
+    measures = lines.groupby("verdict")["measure"].agg(list)
+    passed = len(measures.get("pass", ()))
     reason = f"Its own audit: {passed} of {len(lines)} lines pass"
-    reason += "".join(f"; {verdict}: {', '.join(some)}" for verdict, some in named.items() if some)
-    verdict = next((v for v in ("fail", "warn") if named[v]), "pass" if passed else "not run")
+    for verdict in ("fail", "warn", "not run"):
+        reason += f"; {verdict}: {', '.join(measures[verdict])}" if verdict in measures else ""
+    verdict = next((v for v in ("fail", "warn") if v in measures), "pass" if passed else "not run")
     return {"verdict": verdict, "reason": reason}
-
-
-def _bounded(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of attacks within an epsilon."""
-    return rows[rows["question"] == "curve"]
 
 
 def _success(rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
-    for (model, norm, method, x), group in groups(ok(_bounded(rows)), "model", "norm", "method", "epsilon"):
+    for (model, norm, method, x), group in groups(
+        ok(rows[rows["question"] == "curve"]), "model", "norm", "method", "epsilon"
+    ):
         values = by_metric(group)
         line = {"model": model, "norm": norm, "method": method, "control": bool(group["control"].any()), "epsilon": x}
         if norm == "linf":
@@ -185,12 +176,12 @@ def _robust(rows: pd.DataFrame) -> pd.DataFrame:
 
     def line(group: pd.DataFrame) -> dict[str, Any]:
         right = ok(group).groupby("image")["value"].max()  # 1 where some attack fools it
-        photos, kept = group["image"].nunique(), int((right == 0).sum())
-        made = {"photos": photos, "clean_accuracy": len(right) / photos}
-        made |= with_ends("robust_at_most", kept / photos, wilson_interval(kept, photos))
-        return made | {"attacks": ", ".join(sorted(set(group["method"])))}
+        photos, robust = group["image"].nunique(), int((right == 0).sum())
+        numbers = {"photos": photos, "clean_accuracy": len(right) / photos}
+        numbers |= with_ends("robust_at_most", robust / photos, wilson_interval(robust, photos))
+        return numbers | {"attacks": ", ".join(sorted(set(group["method"])))}
 
-    study = _bounded(rows[(rows["metric"] == "success") & ~rows["control"]])
+    study = rows[(rows["question"] == "curve") & (rows["metric"] == "success") & ~rows["control"]]
     return summarise(study, ["model", "norm", "epsilon"], line)
 
 
@@ -206,31 +197,33 @@ def _minimal(rows: pd.DataFrame) -> pd.DataFrame:
 def _targeted(rows: pd.DataFrame) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, Any]:
         values = by_metric(group)
-        made = {"epsilon": group["epsilon"].iloc[0]} | share_with_interval("success", values["success"])
-        made["saved_success"] = values["saved_success"].mean()
+        numbers = {"epsilon": group["epsilon"].iloc[0]} | share_with_interval("success", values["success"])
+        numbers["saved_success"] = values["saved_success"].mean()
         names = [name for name in ("iterations", "l2", "linf", "ssim") if name in values]
-        return made | {name: values[name].median() for name in names}
+        return numbers | {name: values[name].median() for name in names}
 
     return summarise(ok(rows[rows["question"] == "targeted"]), ["model", "method", "goal"], line)
 
 
 def _confusion(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
-    study = ok(_bounded(rows[~rows["control"]]))
+    study = ok(rows[(rows["question"] == "curve") & ~rows["control"]])
     keys = ["model", "method", "image", "epsilon"]
     hit = study[(study["metric"] == "success") & (study["value"] == 1)]
-    seen = study[study["metric"] == "prediction"].merge(hit[keys], on=keys)  # of photos attacked at that epsilon
+    predicted = study[study["metric"] == "prediction"].merge(hit[keys], on=keys)  # of photos attacked at that epsilon
     lines = []
-    for (model, method, target, value), group in groups(seen, "model", "method", "target", "value"):
-        known = manifest if model in manifest.get("models", {}) else {}  # digits have no names
+    for (model, method, target, value), group in groups(predicted, "model", "method", "target", "value"):
+        named = manifest if model in manifest.get("models", {}) else {}  # digits have no names
         line = {"model": model, "method": method, "photos": len(group)}
-        lines.append(line | {"label": class_name(target, known), "prediction": class_name(value, known)})
+        lines.append(line | {"label": class_name(target, named), "prediction": class_name(value, named)})
     return pd.DataFrame(lines)
 
 
 def _transfer(rows: pd.DataFrame) -> pd.DataFrame:
-    by = ["model", "method", "other_model", "epsilon"]
+    keys = ["model", "method", "other_model", "epsilon"]
     return summarise(
-        ok(rows[rows["metric"] == "transfer_success"]), by, lambda group: share_with_interval("success", group["value"])
+        ok(rows[rows["metric"] == "transfer_success"]),
+        keys,
+        lambda group: share_with_interval("success", group["value"]),
     )
 
 
@@ -242,10 +235,13 @@ _OF_MAPS = (
 
 def _maps(rows: pd.DataFrame) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, Any]:
-        wide = group.pivot(index="image", columns="images", values="value").reindex(columns=["attack", "noise"])
-        attacked, noise = wide["attack"].dropna(), wide["noise"].dropna()
-        means = mean_with_interval("attacked", attacked) | mean_with_interval("noise", noise)
-        return means | mean_with_interval("attacked_less_noise", (wide["attack"] - wide["noise"]).dropna())
+        by_images = group.pivot(index="image", columns="images", values="value").reindex(columns=["attack", "noise"])
+        columns = {"attacked": by_images["attack"], "noise": by_images["noise"]}
+        columns["attacked_less_noise"] = by_images["attack"] - by_images["noise"]
+        numbers: dict[str, float] = {}
+        for name, values in columns.items():
+            numbers |= mean_with_interval(name, values.dropna())
+        return numbers
 
     return summarise(ok(rows[rows["metric"].isin(_OF_MAPS)]), ["metric", "model", "attack", "method"], line)
 
@@ -269,9 +265,9 @@ def _limits(rows: pd.DataFrame) -> pd.DataFrame:
 def _agreement(rows: pd.DataFrame) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, Any]:
         values = by_metric(group)
-        made: dict[str, float] = {"n": len(values["bit_equal"])}
-        made |= {f"{name}_n": int(values[name].sum()) for name in ("bit_equal", "verdict_equal", "unequal_pixels")}
-        return made | {name: values[name].median() for name in ("own_l2", "library_l2", "own_linf", "library_linf")}
+        numbers: dict[str, float] = {"n": len(values["bit_equal"])}
+        numbers |= {f"{name}_n": int(values[name].sum()) for name in ("bit_equal", "verdict_equal", "unequal_pixels")}
+        return numbers | {name: values[name].median() for name in ("own_l2", "library_l2", "own_linf", "library_linf")}
 
     study = ok(rows[rows["question"] == "agreement"])
     return summarise(study, ["model", "method", "epsilon"], line)
@@ -282,8 +278,8 @@ def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
         "verdicts": _verdicts, "robust": _robust, "success": _success, "minimal": _minimal, "targeted": _targeted,
         "transfer": _transfer, "maps": _maps, "alignment": _alignment, "limits": _limits, "agreement": _agreement,
     }  # fmt: skip
-    made = {f"attacks_{name}": make(rows) for name, make in makers.items()}
-    return made | {"attacks_confusion": _confusion(rows, manifest)}
+    tables = {f"attacks_{name}": make(rows) for name, make in makers.items()}
+    return tables | {"attacks_confusion": _confusion(rows, manifest)}
 
 
 def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
@@ -311,17 +307,17 @@ def _findings(tables: Tables) -> Iterable[dict[str, Any]]:
         at = (half if len(half) else part.sort_values("epsilon").tail(1)).iloc[0]
         size = f"{at['epsilon'] * 255:.3g}/255" if norm == "linf" else f"{at['epsilon']:.3g}"
         noise = table[(table["model"] == model) & (table["norm"] == norm) & table["control"].astype(bool)]
-        drawn = records(noise[noise["epsilon"] == at["epsilon"]])
+        noise_lines = records(noise[noise["epsilon"] == at["epsilon"]])
         form = "; noise of that size: {success:.0%} of draws fool [{success_low:.0%}, {success_high:.0%}], "
         form += "{photos_fooled} of {n} photos by any draw"
-        beside = form.format(**drawn[0]) if drawn else ""
+        noise_words = form.format(**noise_lines[0]) if noise_lines else ""
         verdict, photos = f"{norm.title()} {size}", f"the {at['n']:.0f} photos that were right"
         share = f"{at['success']:.0%} [{at['success_low']:.0%}, {at['success_high']:.0%}]"
         if len(half):
             reason = f"The smallest epsilon tried that fools half of {photos}: there {share} are fooled"
         else:
             verdict, reason = f"beyond {verdict}", f"Fools {share} of {photos} at the largest tried"
-        yield {"model": model, "method": method, "verdict": verdict, "reason": reason + beside}
+        yield {"model": model, "method": method, "verdict": verdict, "reason": reason + noise_words}
 
 
 _NORMS = {"linf": "the largest change of a pixel (Linf)", "l2": "L2"}
@@ -376,9 +372,9 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
         alt = f"{image}: {before}; after the attack ({title}) {after}."
         pictures.append((path, f"{title} · {model}", alt))
         lines = []
-        for when, words_of, name in (("before", before, "photo"), ("after", after, "adversarial")):
-            maps = {key.replace(when, "own", 1): arrays[key] for key in arrays if key.startswith(f"{when}|")}
-            lines.append((when, words_of, maps | {"photo": arrays[name]}))
+        for moment, words_of, name in (("before", before, "photo"), ("after", after, "adversarial")):
+            maps = {key.replace(moment, "own", 1): arrays[key] for key in arrays if key.startswith(f"{moment}|")}
+            lines.append((moment, words_of, maps | {"photo": arrays[name]}))
         if any(key.startswith("before|") for key in arrays):
             path = path.with_name(f"{path.stem}-maps.png")
             if not newer(path, source):

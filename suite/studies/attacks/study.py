@@ -76,7 +76,7 @@ class Attacks(Study):
 
 @dataclass
 class _Chunk:
-    """What is measured of one chunk of images on one network; each method adds its rows and pictures."""
+    """The study of one chunk of images on one network; each method adds its rows and pictures."""
 
     work: Work
     settings: AttacksConfig
@@ -114,8 +114,8 @@ class _Chunk:
         moved = self._maps(label, result, self._attack(Noise(), at, right, saved=False))
         self._targeted(label, pgd)
         # The coursework's image, towards the class that is nearest: pixels change where it helps most.
-        near = work.scores[right].scatter(1, work.targets[right, None], -torch.inf).argmax(1)
-        fooling = self._attack(Fooling(), None, right, targets=near, saved=False)
+        nearest = work.scores[right].scatter(1, work.targets[right, None], -torch.inf).argmax(1)
+        fooling = self._attack(Fooling(), None, right, targets=nearest, saved=False)
         self._maps("fooling image", fooling, self._attack(Noise(norm="l2"), fooling.l2, right, saved=False))
         self._keep(right, result, f"{label}, epsilon {at * 255:.3g}/255", moved)
 
@@ -131,14 +131,14 @@ class _Chunk:
     def _add(self, index: Tensor, method: str, values: Mapping[str, Tensor], **fields: Any) -> None:
         """Rows of each metric for some images; NaN and infinity become not_applicable."""
         undefined = fields.pop("undefined", "the value is undefined here")
-        targets, fields = self.work.targets[index].tolist(), self.work.place(Attacks.name, method) | fields
+        targets, fields = self.work.targets[index].tolist(), self.work.columns(Attacks.name, method) | fields
         for metric, tensor in values.items():
             numbers = finite(tensor.double()).cpu().numpy()
             named = {"metric": metric, "unit": _UNITS.get(metric, ""), **fields}
             self.rows.append(Block(self._ids(index), targets, numbers, undefined, named))
 
     def _curve(self, label: str, method: Attack) -> None:
-        """Ascending epsilons; what is fooled stays fooled, for its image lies within every larger ball too."""
+        """Ascending epsilons; a fooled photo stays fooled, because its image lies in every larger ball too."""
         left = self.right
         for epsilon in _radii(self.settings, method):
             fields = {"question": "curve", "norm": method.ball, "epsilon": epsilon, "control": method.control}
@@ -148,7 +148,7 @@ class _Chunk:
             self._add(fooled, label, {"success": torch.ones(len(fooled))}, **fields, message=why)
             if not len(left):
                 continue
-            if isinstance(method, Noise):  # of which one draw that fools says nothing of the next
+            if isinstance(method, Noise):  # a draw that fools says nothing about the next one
                 self._add(left, label, _numbers(self._share(method, epsilon, left), _OF_NOISE), **fields)
                 continue
             result = self._attack(method, epsilon, left)
@@ -156,7 +156,7 @@ class _Chunk:
             left = left[~result.success]
 
     def _share(self, noise: Noise, epsilon: float, index: Tensor) -> AttackResult:
-        """Many draws: the first one's result, but for `success`, the share that fools, and the passes of all."""
+        """The first draw's result; `success` is the share of draws that fool, and passes are those of all draws."""
         draws = self.settings.noise_draws
         result = self._attack(noise, epsilon, index, saved=False)
         fooled = result.success.double()
@@ -198,7 +198,7 @@ class _Chunk:
         self._add(self.everyone, label, values, implementation="torchattacks", epsilon=epsilon, question="agreement")
 
     def _transfer(self, label: str, result: AttackResult) -> None:
-        """The adversarial images given to the run's other networks, where these have the photo right."""
+        """The success of the adversarial images on the run's other networks, on photos that these have right."""
         truth, why = self.work.targets[self.right], "the other network has this photo wrong"
         for other in self.work.others:
             before = other.scores[self.right].argmax(1) == truth
@@ -215,23 +215,23 @@ class _Chunk:
         """How far maps move under attack and under noise of its size, and where the perturbation lies; the maps."""
         work, right = self.work, self.right
         images = {"attack": attacked.images, "noise": noise.images}
-        of_label = {by: self._explain(moved, work.targets[right]) for by, moved in images.items()}
+        of_label = {moved_by: self._explain(moved, work.targets[right]) for moved_by, moved in images.items()}
         of_prediction = self._explain(attacked.images, attacked.prediction)
-        pushes = {by: (moved - work.images[right]).abs().sum(1) for by, moved in images.items()}
+        pushes = {moved_by: (moved - work.images[right]).abs().sum(1) for moved_by, moved in images.items()}
         self._in_object(name, pushes)
         for label, intact in work.maps.items():
             results = [intact, of_label["attack"][label], of_label["noise"][label], of_prediction[label]]
             maps = [result for result in results if isinstance(result, Tensor)]
             if len(maps) < len(results):
                 continue
-            before, *after, aimed = (magnitude(m, work.size) for m in (maps[0][right], *maps[1:]))
+            before, *after, target_map = (magnitude(m, work.size) for m in (maps[0][right], *maps[1:]))
             for (moved_by, push), moved in zip(pushes.items(), after, strict=True):
                 values = {
                     "map_spearman": spearman(before, moved),
                     "map_top10_overlap": top_overlap(before, moved),
-                    "shows_perturbation": spearman(aimed, push),
+                    "shows_perturbation": spearman(target_map, push),
                     "energy_in_source_map": _energy_inside(push, _top(before)),
-                    "energy_in_target_map": _energy_inside(push, _top(aimed)),
+                    "energy_in_target_map": _energy_inside(push, _top(target_map)),
                 }
                 self._add(right, label, values, question="maps", attack=name, images=moved_by)
         return of_label["attack"]
@@ -241,7 +241,7 @@ class _Chunk:
         if self.work.objects is None:
             return
         boxes = [self.work.objects[i] for i in self.right.tolist()]
-        masks = [filled([] if isinstance(some, SuiteError) else some, self.work.size) for some in boxes]
+        masks = [filled([] if isinstance(places, SuiteError) else places, self.work.size) for places in boxes]
         inside, why = torch.stack(masks).to(self.work.images.device), "the photo has no box, or one that is all of it"
         for moved_by, push in pushes.items():
             values, fields = {"energy_in_object": _energy_inside(push, inside)}, {"attack": name, "images": moved_by}
@@ -266,19 +266,19 @@ class _Chunk:
                 self._keep(index, result, f"fooling image, aimed at {classes.name(aim)}")
 
     def _limits(self) -> None:
-        """The naive attack: its step swept, and gone on past success until the image is garbage."""
+        """The naive attack: a sweep of its step size, and steps past success until the image is garbage."""
         model, images, everyone = self.work.model, self.work.images, self.everyone
         aim = self.work.scores.argmin(1)
         for eta in (0.1, 0.5, 1.0, 10.0, 100.0):
             result = self._attack(Fooling(recipe="cs231n", eta=eta, steps=20), None, everyone, targets=aim)
             self._add(everyone, "fooling", _numbers(result, _BRIEF), question="swept", step_size=eta)
-        current, scores, taken = images, self.work.scores, 0
+        current, scores, done = images, self.work.scores, 0
         radius, ids = images.new_zeros(len(images)), self._ids(everyone)
         for steps in (0, 1, 3, 10, 20):
             problem = Problem(model, current, Goal(aim, True), scores, radius, ids, self.work.config.seed)
             with in_use(model):
-                here = fooling_image(problem, Fooling(recipe="cs231n", eta=10.0, steps=steps - taken), stop=False)
-            current, scores, taken = here.images, here.scores, steps
+                iterates = fooling_image(problem, Fooling(recipe="cs231n", eta=10.0, steps=steps - done), stop=False)
+            current, scores, done = iterates.images, iterates.scores, steps
             values = {
                 "confidence": scores.double().softmax(1).gather(1, aim[:, None])[:, 0],
                 "outside": ((current < 0) | (current > 1)).flatten(1).double().mean(1),
@@ -293,16 +293,12 @@ class _Chunk:
         images, labels = work.images[right], work.targets[right]
         audit = Audit(work.model, images, labels, self._ids(right), at, pgd, few, work.config.seed)
         for line, (value, note) in audit.run().items():
-            fields = work.place(Attacks.name, label) | {
-                "metric": "audit",
-                "question": "audit",
-                "epsilon": at,
-                "line": line,
-            }
-            fields |= {"control": line.startswith("control"), "message": note}
+            fields = work.columns(Attacks.name, label) | {"metric": "audit", "question": "audit", "epsilon": at}
+            fields |= {"line": line, "control": line.startswith("control")}
             if value is None:
-                fields |= {"status": "not_applicable", "message": f"not run: {note}"}
-            self.rows.append(fields | {"value": np.nan if value is None else value})
+                self.rows.append(fields | {"status": "not_applicable", "message": f"not run: {note}"})
+            else:
+                self.rows.append(fields | {"value": value, "message": note})
 
     def _keep(self, index: Tensor, result: AttackResult, title: str, moved: Maps | None = None) -> None:
         """For the report: photo and adversarial image as saved, what the network sees in these, and maps of both."""
@@ -330,7 +326,7 @@ class _Chunk:
 
 
 def _numbers(result: AttackResult, metrics: Sequence[str]) -> dict[str, Tensor]:
-    """Some of an attack's numbers; none of the SSIM where the images are too small for it."""
+    """Some of an attack's numbers; without the SSIM where the images are too small for it."""
     numbers = {metric: getattr(result, metric) for metric in metrics}
     return {metric: n for metric, n in numbers.items() if metric != "ssim" or bool(torch.isfinite(n).all())}
 

@@ -41,14 +41,14 @@ TEXTS = {
 
 def _agreement(rows: pd.DataFrame, pair: tuple[str, str]) -> Iterable[dict[str, Any]]:
     """How alike the pair's maps of one photo are, and whether more than those of two photos."""
-    mine = rows[rows["model"].isin(pair) & rows["other_model"].isin(pair)]
-    for (metric, method), part in groups(mine, "metric", "method"):
+    own = rows[rows["model"].isin(pair) & rows["other_model"].isin(pair)]
+    for (metric, method), part in groups(own, "metric", "method"):
         same, apart = (
             part[part["pairing"] == pairing].groupby("image")["value"].mean()
             for pairing in ("same_photo", "unrelated_photos")
         )
-        both = same.index.intersection(apart.index)
-        beyond = "yes" if paired_test(same[both], apart[both]).low > 0 else "no"
+        common = same.index.intersection(apart.index)
+        beyond = "yes" if paired_test(same[common], apart[common]).low > 0 else "no"
         line = dict(zip(_KEYS, (*pair, method), strict=True)) | {"metric": metric} | mean_with_interval("mean", same)
         yield line | {"unrelated_mean": apart.mean(), "unrelated_p95": apart.quantile(0.95), "beyond_chance": beyond}
 
@@ -66,30 +66,30 @@ def _sharpness(rows: pd.DataFrame, pair: tuple[str, str]) -> Iterable[dict[str, 
 
 def _verdict(sharper: pd.DataFrame, alike: pd.DataFrame) -> tuple[str, str]:
     """On one method of one pair, from its lines of the two tables: the verdict, and the numbers behind it."""
-    told, says = [], {}
+    words, says = [], {}
     for line in records(sharper):
         metric, mean, low, high = (line[key] for key in ("metric", "mean", "mean_low", "mean_high"))
         says[metric] = SHARPER[metric] * (int(low > 0) - int(high < 0))
-        told.append(f"{as_words(metric)} {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+        words.append(f"{as_words(metric)} {mean:+.3f} [{low:+.3f}, {high:+.3f}]")
     for line in records(alike):
-        told.append(f"Spearman of their maps {line['mean']:.2f}, of unrelated photos' {line['unrelated_mean']:.2f}")
+        words.append(f"Spearman of their maps {line['mean']:.2f}, of unrelated photos' {line['unrelated_mean']:.2f}")
     total = says.get("entropy", 0) + says.get("gini", 0)
-    return {2: "sharper", -2: "less sharp"}.get(total, "unclear"), "; ".join(told)
+    return {2: "sharper", -2: "less sharp"}.get(total, "unclear"), "; ".join(words)
 
 
 def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
-    weights = {model: about.get("weights") or 0 for model, about in manifest["models"].items()}
+    weights = {model: info.get("weights") or 0 for model, info in manifest["models"].items()}
     rows = ok(rows)
-    mine, theirs = (rows[rows["study"] == study] for study in ("between_networks", "sharpness"))
-    known = {*mine["model"], *mine["other_model"]}
-    pairs = list(combinations(sorted(known, key=lambda model: (-weights[model], model)), 2))  # the larger first
-    alike = pd.DataFrame([line for pair in pairs for line in _agreement(mine, pair)])
-    sharper = pd.DataFrame([line for pair in pairs for line in _sharpness(theirs, pair)])
+    similarities, sharpness = (rows[rows["study"] == study] for study in ("between_networks", "sharpness"))
+    models = {*similarities["model"], *similarities["other_model"]}
+    pairs = list(combinations(sorted(models, key=lambda model: (-weights[model], model)), 2))  # the larger first
+    alike = pd.DataFrame([line for pair in pairs for line in _agreement(similarities, pair)])
+    sharper = pd.DataFrame([line for pair in pairs for line in _sharpness(sharpness, pair)])
     verdicts = []
     for key, part in groups(sharper, *_KEYS):
         if not manifest["methods"].get(key[2], {}).get("control"):
-            beside = alike[(alike[_KEYS] == list(key)).all(axis=1) & (alike["metric"] == "spearman")]
-            verdict, reason = _verdict(part[part["metric"].isin(SHARPER)], beside)
+            similarity = alike[(alike[_KEYS] == list(key)).all(axis=1) & (alike["metric"] == "spearman")]
+            verdict, reason = _verdict(part[part["metric"].isin(SHARPER)], similarity)
             line = dict(zip(_KEYS, key, strict=True)) | {"measure": "sharpness", "verdict": verdict}
             verdicts.append(line | {"reason": f"against {key[1]}: {reason}"})
     return {
@@ -145,7 +145,7 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
         lines = []
         for arrays in photos:
             first = arrays[models[0]]
-            maps = {f"own|{m}": some[f"own|{method}"] for m, some in arrays.items() if f"own|{method}" in some}
+            maps = {f"own|{m}": a[f"own|{method}"] for m, a in arrays.items() if f"own|{method}" in a}
             lines.append((str(first["id"]), "", {"photo": first["photo"], **maps}))
         path = run_dir / "plots" / f"between-networks-maps-{slug(method)}.png"
         save_png(photo_grid(lines, dict.fromkeys(models, signed)), path)

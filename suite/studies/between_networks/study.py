@@ -1,28 +1,21 @@
 """Between networks: do two networks look at the same places of a photo?"""
 
-from collections.abc import Mapping
 from typing import ClassVar, cast
 
-from suite.attribution.base import Attribution
-from suite.config import RunConfig
-from suite.core.passes import Cost
 from suite.errors import NotApplicable, SuiteError
 from suite.results.schema import Keys
 from suite.studies.base import Outcome, Rows, Study, Work
 
 
 class BetweenNetworks(Study):
-    """The comparison's measures, of every method's map on this network (`model`) and on each other one (`other`).
+    """The comparison's measures, of every method's maps on this network (`model`) and on another (`other_model`).
 
-    Each network's own items look at all others, so that no pair is missing where a network could be had only later. A
-    photo without a label is explained by each network's own top class.
+    Each network's items cover all other networks, so no pair is missing if a network becomes available later. Each
+    network explains its own top class of a photo without a label.
     """
 
     name: ClassVar[str] = "between_networks"
     keys: ClassVar[Keys] = {"other_model": str, "pairing": str}
-
-    def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
-        return Cost()  # the other networks' maps are those of their own items
 
     def run(self, work: Work) -> Outcome:
         rows: Rows = []
@@ -32,16 +25,15 @@ class BetweenNetworks(Study):
                 missing = [w.maps[label] for w in (work, other) if label not in w.comparable]
                 if missing:
                     why = cast(SuiteError, missing[0])
-                    rows += work.unavailable_rows(
-                        self.name, label, "spearman", why, other_model=name, pairing="same_photo"
-                    )
+                    fields = {"other_model": name, "pairing": "same_photo"}
+                    rows += work.unavailable_rows(self.name, label, "spearman", why, **fields)
                     continue
                 for pairing, partner in work.pairings().items():
                     for metric, values, undefined in work.comparable[label].compare(other.comparable[label], partner):
                         fields = {"other_model": name, "pairing": pairing, "undefined": undefined}
                         rows += work.rows(self.name, label, metric, values, **fields)
-        here = {work.model.card.name, *(other.model.card.name for other in work.others)}
-        for title in (part.title for part in work.config.models if part.title not in here):
+        compared = {work.model.card.name, *(other.model.card.name for other in work.others)}
+        for title in (part.title for part in work.config.models if part.title not in compared):
             apart = NotApplicable(f"{title} takes photos at another size, or could not be had")
             rows += work.unavailable_rows(self.name, "", "spearman", apart, other_model=title, pairing="same_photo")
         return Outcome(rows)

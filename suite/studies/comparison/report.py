@@ -26,7 +26,7 @@ def comparison(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     study = ok(rows)
     if study.empty:
         return pd.DataFrame()
-    rank = {label: place for place, label in enumerate(manifest.get("methods", {}))}
+    rank = {label: position for position, label in enumerate(manifest.get("methods", {}))}
     pairs = [
         sorted(pair, key=lambda name: (rank.get(name, len(rank)), name))
         for pair in zip(study["method"], study["other_method"], strict=True)
@@ -36,8 +36,8 @@ def comparison(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, Any]:
         same = group[group["pairing"] == "same_photo"].groupby("image")["value"].mean()
         apart = group.loc[group["pairing"] == "unrelated_photos", "value"]
-        beside = {"unrelated_n": len(apart), "unrelated_mean": apart.mean(), "unrelated_p95": apart.quantile(0.95)}
-        return mean_with_interval("mean", same) | beside
+        unrelated = {"unrelated_n": len(apart), "unrelated_mean": apart.mean(), "unrelated_p95": apart.quantile(0.95)}
+        return mean_with_interval("mean", same) | unrelated
 
     return summarise(study, ["model", "metric", "method", "other_method"], line)
 

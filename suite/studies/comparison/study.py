@@ -1,14 +1,10 @@
 """Comparison: do two methods say the same? Every pair on the same photo, beside what maps of unrelated photos reach."""
 
-from collections.abc import Mapping
 from itertools import combinations_with_replacement
 from typing import ClassVar
 
 from torch import Tensor
 
-from suite.attribution.base import Attribution
-from suite.config import RunConfig
-from suite.core.passes import Cost
 from suite.results.schema import Keys
 from suite.studies.base import Outcome, Rows, Study, Work
 
@@ -23,9 +19,6 @@ class Comparison(Study):
 
     name: ClassVar[str] = "comparison"
     keys: ClassVar[Keys] = {"other_method": str, "pairing": str}
-
-    def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
-        return Cost()
 
     def run(self, work: Work) -> Outcome:
         maps = work.comparable

@@ -136,10 +136,10 @@ class Answers:
         return judged(parts), in_words(lines.assign(levels=lines["linf"] * 255), form)
 
     def perturbation(self) -> Answer:
-        of = {"attack": "fooling image", **SQUEEZE}
-        lines = [self.find("attacks_maps", metric="energy_in_object", **of).iloc[0]]
+        where = {"attack": "fooling image", **SQUEEZE}
+        lines = [self.find("attacks_maps", metric="energy_in_object", **where).iloc[0]]
         for metric in ("energy_in_source_map", "shows_perturbation"):
-            lines.append(self.find("attacks_maps", metric=metric, method="saliency", **of).iloc[0])
+            lines.append(self.find("attacks_maps", metric=metric, method="saliency", **where).iloc[0])
         words = (
             "{0[attacked]:.0%} of the change's energy lies in the object's boxes, of noise {0[noise]:.0%}; "
             "{1[attacked]:.0%} on the tenth of pixels where the label's saliency is largest, of noise {1[noise]:.0%}; "
@@ -149,15 +149,15 @@ class Answers:
 
     def naive_attack(self) -> Answer:
         success = self.find("attacks_success", norm="linf", **SQUEEZE)
-        wide = success.pivot(index="epsilon_255", columns="method", values="success")
+        rates = success.pivot(index="epsilon_255", columns="method", values="success")
         naive = self.find("attacks_targeted", method="fooling", **SQUEEZE)["linf"].median() * 255
-        if not {"fgsm", "pgd", "control_noise"} <= set(wide):
+        if not {"fgsm", "pgd", "control_noise"} <= set(rates):
             raise Missing("FGSM, PGD and noise")
-        least = float(wide.index[wide["pgd"] >= 0.9].min())  # NaN where there is none: no number is larger
+        least = float(rates.index[rates["pgd"] >= 0.9].min())  # NaN where there is none: no number is larger
         form = "{epsilon_255:g}/255: FGSM {fgsm:.0%}, PGD {pgd:.0%}, {control_noise:.0%} of draws of noise"
-        words = f"fooled at {in_words(wide[wide.index > 0].reset_index(), form)}. "
+        words = f"fooled at {in_words(rates[rates.index > 0].reset_index(), form)}. "
         words += f"The naive image, towards a class, changes a pixel by {naive:.0f}/255 at most (median)"
-        stronger = (wide["pgd"] >= wide["fgsm"]).all() and (wide["pgd"] > wide["fgsm"]).any()
+        stronger = (rates["pgd"] >= rates["fgsm"]).all() and (rates["pgd"] > rates["fgsm"]).any()
         return judged([stronger, least < naive]), words
 
     def adversarial_training(self) -> Answer:
@@ -211,8 +211,8 @@ class Answers:
     def second_network(self) -> Answer:
         lines = self.find("visualization_elsewhere", job="classes")
         form = "made for {model}: {confidence_here:.1%} there, {confidence_there:.1%} on {other_model}"
-        squeeze, there = lines["model"] == SQUEEZE["model"], lines["confidence_there"]
-        gain = there[~squeeze].mean() - there[squeeze].head(1).mean()
+        squeeze, elsewhere = lines["model"] == SQUEEZE["model"], lines["confidence_there"]
+        gain = elsewhere[~squeeze].mean() - elsewhere[squeeze].head(1).mean()
         if gain != gain:
             raise Missing("two networks")
         words = f"{in_words(lines, form)} (means of {lines['n'].max()} classes)"
@@ -228,13 +228,14 @@ class Answers:
         lines = self.find("visualization_variants", job="regularisation")
         form = "{variant}: high frequencies {high_frequency:.3f}, {seen}"
         words = in_words(lines.assign(seen=[_seen(line) for line in records(lines)]), form)
-        both, none = (lines.set_index("variant").loc[name] for name in ("both", "neither"))
-        parts = [none["high_frequency"] > 1.5 * both["high_frequency"]]
-        parts += [none["elsewhere"] < both["elsewhere"]] if both["elsewhere"] == both["elsewhere"] else []
+        with_both, with_none = (lines.set_index("variant").loc[name] for name in ("both", "neither"))
+        parts = [with_none["high_frequency"] > 1.5 * with_both["high_frequency"]]
+        if pd.notna(with_both["elsewhere"]):
+            parts.append(with_none["elsewhere"] < with_both["elsewhere"])
         return judged(parts), words
 
     def _painted(self, course: bool) -> Answer:
-        lines = self.find("style_transfer", asked=False)
+        lines = self.find("style_transfer", painted_on_it=False)
         lines = lines[(lines["photo"] == "tubingen") == course]
         if lines.empty:
             raise Missing("a network that did not paint, to judge these pairs")
@@ -276,8 +277,8 @@ class Answers:
 
 
 def _seen(line: dict[str, Any]) -> str:
-    there = f", elsewhere {line['elsewhere']:.1%}" if line["elsewhere"] == line["elsewhere"] else ""
-    return f"confidence {line['confidence']:.1%}{there}"
+    elsewhere = f", elsewhere {line['elsewhere']:.1%}" if line["elsewhere"] == line["elsewhere"] else ""
+    return f"confidence {line['confidence']:.1%}{elsewhere}"
 
 
 def answer_all(tables: Tables, manifest: dict[str, Any]) -> Tables:
@@ -308,25 +309,25 @@ def _five(run_dir: Path, manifest: dict[str, Any]) -> Iterable[Picture]:
     if not photos:
         return
     signed, models = signed_methods(manifest), list(manifest["models"])
-    names, both = manifest.get("class_names", {}), {"own": "own", "captum": "Captum"}
+    names, sides = manifest.get("class_names", {}), {"own": "own", "captum": "Captum"}
     labels = {file["id"]: names.get(str(file["label"]), file["id"]) for file in manifest["data"]["files"]}
     pages = {
         "Saliency by network": [(model, "own", "saliency", model) for model in models],
-        "Saliency by hand and by Captum": [(m, s, "saliency", f"{both[s]} {m[:12]}") for m in models for s in both],
+        "Saliency by hand and by Captum": [(m, s, "saliency", f"{sides[s]} {m[:12]}") for m in models for s in sides],
         "Saliency and Grad-CAM": [(models[0], "own", m, m) for m in ("saliency", "grad_cam")],
-        "Guided maps": [(models[0], s, m, f"{both[s]} {SHORT[m]}") for m in GUIDED for s in both],
-        "Views of a layer": [(models[0], s, m, f"{both[s]} {SHORT[m]}") for m in LAYERS for s in both],
+        "Guided maps": [(models[0], s, m, f"{sides[s]} {SHORT[m]}") for m in GUIDED for s in sides],
+        "Views of a layer": [(models[0], s, m, f"{sides[s]} {SHORT[m]}") for m in LAYERS for s in sides],
     }
     for name, columns in pages.items():
         lines, is_signed = [], {}
         for arrays in photos.values():
             photo = next(iter(arrays.values()))
-            shown = {"photo": photo["photo"]}
+            row = {"photo": photo["photo"]}
             for model, side, method, words in columns:
                 if f"{side}|{method}" in arrays.get(model, {}):
-                    shown[f"own|{words}"] = arrays[model][f"{side}|{method}"]
+                    row[f"own|{words}"] = arrays[model][f"{side}|{method}"]
                     is_signed[words] = signed.get(method, False)
-            lines.append((labels.get(str(photo["id"]), str(photo["id"])), "", shown))
+            lines.append((labels.get(str(photo["id"]), str(photo["id"])), "", row))
         path = run_dir / "plots" / f"{NAME}-{slug(name)}.png"
         save_png(photo_grid(lines, is_signed), path)
         yield path, name, f"A row a photo, a column a map: {name}."
@@ -337,20 +338,20 @@ def _draw(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     if not _chosen(manifest):
         return []
     needed = {question["study"] for question in QUESTIONS}
-    drawn = {part.study: part.draw(run_dir, manifest) for part in sections() if part.study in needed}
-    drawn["five photos"] = list(_five(run_dir, manifest))
+    by_study = {part.study: part.draw(run_dir, manifest) for part in sections() if part.study in needed}
+    by_study["five photos"] = list(_five(run_dir, manifest))
     jobs = (manifest["config"]["studies"].get("visualization") or {}).get("jobs", ())
     starts = [picture["start"] for job in jobs for picture in job["pictures"] if picture["start"]]
     pictures = []
     for k, question in enumerate(QUESTIONS, start=1):
         study, beginning = question["study"], question["pictures"]
-        shown = [picture for picture in drawn.get(study, []) if picture[1].startswith(beginning)]
+        chosen = [picture for picture in by_study.get(study, []) if picture[1].startswith(beginning)]
         if study == "attacks":  # of each kind the first photo
-            shown = list({picture[1]: picture for picture in reversed(shown)}.values())[::-1]
+            chosen = list({picture[1]: picture for picture in reversed(chosen)}.values())[::-1]
         stands = STANDS * (study in ("five photos", "attacks") and manifest["data"]["source"] == "embedded")
         if question["id"] == "from_photo":
             stands = "".join(f". {name} stands in for hay" for name in starts if "hay" not in name)
-        pictures += [(path, f"{k}. {title}{stands}.", alt) for path, title, alt in shown]
+        pictures += [(path, f"{k}. {title}{stands}.", alt) for path, title, alt in chosen]
     return pictures
 
 

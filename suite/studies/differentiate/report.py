@@ -57,35 +57,35 @@ TEXTS = {
 }
 
 
-def _values(rows: pd.DataFrame, metric: str, *by: str) -> dict[Any, "pd.Series[float]"]:
+def _values(rows: pd.DataFrame, metric: str, *keys: str) -> dict[Any, "pd.Series[float]"]:
     """Value by image for each group of one metric's rows."""
-    found = ok(rows)
-    found = found[found["metric"] == metric]
-    return {key: part.set_index("image")["value"] for key, part in groups(found, *by)}
+    values = ok(rows)
+    values = values[values["metric"] == metric]
+    return {key: part.set_index("image")["value"] for key, part in groups(values, *keys)}
 
 
 def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
-    made: dict[str, list[dict[str, Any]]] = {name: [] for name in TEXTS}
-    for model, mine in groups(rows, "model"):
-        shares, norms = _values(mine, "other_classes", "method"), _values(mine, "relative_norm", "method")
+    lines: dict[str, list[dict[str, Any]]] = {name: [] for name in TEXTS}
+    for model, own in groups(rows, "model"):
+        shares, norms = _values(own, "other_classes", "method"), _values(own, "relative_norm", "method")
         for name in _QUANTITIES:
             if name in shares:
                 line = {"model": model, "method": name} | mean_with_interval("other_classes", shares[name])
                 line |= mean_with_interval("relative_norm", norms[name]) | {"smallest_norm": norms[name].min()}
-                made["differentiate"].append(line)
-        signed, sizes = (_values(mine, name, "method", "other_quantity") for name in ("spearman", "spearman_magnitude"))
+                lines["differentiate"].append(line)
+        signed, sizes = (_values(own, name, "method", "other_quantity") for name in ("spearman", "spearman_magnitude"))
         for (a, b), values in signed.items():
             line = {"model": model, "method": a, "other_quantity": b} | mean_with_interval("spearman", values)
-            made["differentiate_pairs"].append(line | mean_with_interval("spearman_magnitude", sizes[a, b]))
-        for (direction, radius), values in _values(mine, "linear_error", "direction", "radius").items():
+            lines["differentiate_pairs"].append(line | mean_with_interval("spearman_magnitude", sizes[a, b]))
+        for (direction, radius), values in _values(own, "linear_error", "direction", "radius").items():
             line = {"model": model, "directions": _NAMES[direction], "radius": radius * 255, "n": len(values)}
-            made["differentiate_linearity"].append(line | median_with_quartiles("missed", values))
+            lines["differentiate_linearity"].append(line | median_with_quartiles("missed", values))
         for metric in ("share_of_change", "interaction"):
-            for (method, example), values in _values(mine, metric, "method", "example").items():
+            for (method, example), values in _values(own, metric, "method", "example").items():
                 line = {"model": model, "metric": metric, "method": method, "shown_on": example, "n": len(values)}
-                made["differentiate_limits"].append(line | median_with_quartiles("median", values))
-        made["differentiate_verdicts"] += _verdicts(str(model), mine)
-    return {name: pd.DataFrame(lines) for name, lines in made.items()}
+                lines["differentiate_limits"].append(line | median_with_quartiles("median", values))
+        lines["differentiate_verdicts"] += _verdicts(str(model), own)
+    return {name: pd.DataFrame(table) for name, table in lines.items()}
 
 
 def _verdicts(model: str, rows: pd.DataFrame) -> Iterable[dict[str, str]]:
@@ -93,20 +93,20 @@ def _verdicts(model: str, rows: pd.DataFrame) -> Iterable[dict[str, str]]:
         return {"model": model, "method": method, "measure": measure, "verdict": verdict, "reason": reason}
 
     shares, norms = _values(rows, "other_classes", "method"), _values(rows, "relative_norm", "method")
-    alike, besides = _values(rows, "spearman", "method", "other_quantity"), _values(rows, "other_probability", "metric")
-    surest = str(besides["other_probability"].idxmin()) if besides else ""
-    at = f"where p = {1 - besides['other_probability'][surest]:.4f}" if besides else ""
+    alike, others = _values(rows, "spearman", "method", "other_quantity"), _values(rows, "other_probability", "metric")
+    surest = str(others["other_probability"].idxmin()) if others else ""
+    at = f"where p = {1 - others['other_probability'][surest]:.4f}" if others else ""
     for name in filter(shares.__contains__, _QUANTITIES):
-        share, kept = shares[name].median(), norms[name].get(surest, np.nan)
-        words = [word for word, true in (("mixes", share > MIXES), ("vanishes", kept < VANISHES)) if true]
-        reason = f"{share:.0%} of it comes through other classes; {at} its norm is {number(kept)} of the score's"
+        share, norm = shares[name].median(), norms[name].get(surest, np.nan)
+        words = [word for word, true in (("mixes", share > MIXES), ("vanishes", norm < VANISHES)) if true]
+        reason = f"{share:.0%} of it comes through other classes; {at} its norm is {number(norm)} of the score's"
         if ("score", name) in alike:
             reason += f"; Spearman with the score's map {alike['score', name].median():.2f} (medians over photos)"
         yield line(name, "what to differentiate", ", ".join(words) or "own class alone", reason)
     errors = _values(rows, "linear_error", "direction", "radius")
     if errors:
         missed = {key: values.median() for key, values in errors.items()}
-        told = [
+        sentences = [
             f"{_NAMES[stage]} it misses "
             + ", ".join(f"{value:.0%} at {_level(x)}" for (s, x), value in missed.items() if s == stage)
             for stage in dict.fromkeys(stage for stage, _ in missed)
@@ -114,12 +114,12 @@ def _verdicts(model: str, rows: pd.DataFrame) -> Iterable[dict[str, str]]:
         beyond = min((x for (_, x), value in missed.items() if not value <= LIMIT), default=np.inf)
         radii = {x for _, x in missed}
         verdict = "linear" if beyond > max(radii) else "linear nearby" if beyond > min(radii) else "not linear"
-        yield line("score", "linearity", verdict, f"{'; '.join(told)} grey levels (medians over photos)")
+        yield line("score", "linearity", verdict, f"{'; '.join(sentences)} grey levels (medians over photos)")
     parts = _values(rows, "share_of_change", "example", "method")
     if ("photo", "input_x_gradient") in parts:
-        told = [f"{_NAMES[m]} {number(v.median())}" + " (toy)" * (s == "toy") for (s, m), v in parts.items()]
+        sentences = [f"{_NAMES[m]} {number(v.median())}" + " (toy)" * (s == "toy") for (s, m), v in parts.items()]
         saturates = abs(parts["photo", "input_x_gradient"].median() - 1) > LIMIT
-        reason = f"share of f(x) − f(black) that the maps sum to, median photo: {', '.join(told)}"
+        reason = f"share of f(x) − f(black) that the maps sum to, median photo: {', '.join(sentences)}"
         yield line("score", "saturation", "saturates" if saturates else "does not saturate", reason)
     for interaction in _values(rows, "interaction", "metric").values():
         middle = median_with_quartiles("i", interaction)
@@ -169,15 +169,15 @@ def _linearity(table: pd.DataFrame) -> Figure:
 
 def _vanishing(rows: pd.DataFrame) -> Figure:
     figure, ax = _log_log("confidence in the class", "norm of the gradient\nover the score's")
-    norms, besides = _values(rows, "relative_norm", "method"), _values(rows, "other_probability", "metric")
+    norms, others = _values(rows, "relative_norm", "method"), _values(rows, "other_probability", "metric")
     for name, (marker, colour) in _MARKERS.items():
-        both = pd.concat([besides["other_probability"], norms[name]], axis=1, keys=["x", "y"]).query("x > 0 and y > 0")
+        points = pd.concat([others["other_probability"], norms[name]], axis=1, keys=["x", "y"]).query("x > 0 and y > 0")
         zeros = int((norms[name] == 0).sum())
         text = _NAMES[name] + ", cross entropy" * (name == "log_probability") + f" ({zeros} more at 0)" * (zeros > 0)
-        ax.scatter(both["x"], both["y"], s=34, marker=marker, color=colour, alpha=0.8, lw=0, label=text)
+        ax.scatter(points["x"], points["y"], s=34, marker=marker, color=colour, alpha=0.8, lw=0, label=text)
     ax.axhline(1, color=INK, lw=1.4, label="score")
     ax.invert_xaxis()  # surer to the right
-    nines = range(1, 1 + int(-np.log10(besides["other_probability"].clip(lower=1e-12).min())))
+    nines = range(1, 1 + int(-np.log10(others["other_probability"].clip(lower=1e-12).min())))
     ax.set_xticks([1, 0.5, *(0.1**n for n in nines)], ["0", "0.5", *(f"{1 - 0.1**n:.{n}f}" for n in nines)])
     legend(figure, 3)
     return figure

@@ -68,8 +68,8 @@ class Differentiate(Study):
         return Outcome(rows + self._interactions(work, options.grid))
 
     def _quantities(self, work: Work, gradients: Mapping[str, Tensor]) -> Rows:
-        beside = work.scores.double().softmax(1).scatter(1, work.targets[:, None], 0).sum(1)  # 1 - p, precisely
-        rows = work.rows(self.name, "", "other_probability", beside, unit="probability")
+        others = work.scores.double().softmax(1).scatter(1, work.targets[:, None], 0).sum(1)  # 1 - p, precisely
+        rows = work.rows(self.name, "", "other_probability", others, unit="probability")
         norms = {name: torch.linalg.vector_norm(g.double(), dim=(1, 2, 3)) for name, g in gradients.items()}
         through = norms[_OTHERS] / (norms["score"] + norms[_OTHERS])
         zero = "the gradient is zero everywhere: the softmax is saturated at this precision"
@@ -89,12 +89,12 @@ class Differentiate(Study):
         """The root of the summed squares of what is missed over that of the change, over a stage's directions."""
         draws = ImageDraws(work.images, work.ids, work.config.seed, self.name)
         stages = {"sign_of_gradient": gradient.sign()[:, None], "random_signs": draws.normal(_DIRECTIONS).sign()}
-        here, same = _score(work), "the score does not change at this radius"
+        clean, same = _score(work), "the score does not change at this radius"
         rows: Rows = []
         for stage, directions in stages.items():
             predicted = torch.einsum("bchw,bkchw->kb", gradient.double(), directions.double())
             for radius in radii:
-                change = torch.stack([_score(work, work.images + radius * d) - here for d in directions.unbind(1)])
+                change = torch.stack([_score(work, work.images + radius * d) - clean for d in directions.unbind(1)])
                 error = finite((change - radius * predicted).norm(dim=0) / change.norm(dim=0))  # of (k, B)
                 rows += work.rows(
                     self.name, "score", "linear_error", error, direction=stage, radius=radius, undefined=same
@@ -102,10 +102,8 @@ class Differentiate(Study):
         return rows
 
     def _saturation(self, work: Work, gradient: Tensor) -> Rows:
-        change, same = (
-            _score(work) - _score(work, torch.zeros_like(work.images)),
-            "the score of the photo is that of a black one",
-        )
+        change = _score(work) - _score(work, torch.zeros_like(work.images))
+        same = "the score of the photo is that of a black one"
         maps = {
             "input_x_gradient": gradient * work.images,
             "integrated_gradients": _PATH(work.model, work.images, work.targets, work.ids),
@@ -117,7 +115,7 @@ class Differentiate(Study):
         if work.first:
             toy, at = Saturated(), torch.full((1, 1, 1, 1), 2.0)
             for name, method in (("input_x_gradient", InputXGradient()), ("integrated_gradients", _PATH)):
-                fields = work.place(self.name, name) | {"metric": "share_of_change", "example": "toy"}
+                fields = work.columns(self.name, name) | {"metric": "share_of_change", "example": "toy"}
                 rows.append(fields | {"value": abs(float(method(toy, at, 0)))})  # of a change of 1
         return rows
 
@@ -131,13 +129,13 @@ class Differentiate(Study):
             hidden = torch.isin(square, torch.tensor(numbers, device=square.device))
             return _score(work, torch.where(hidden, paint, work.images))
 
-        whole = _score(work)
+        clean = _score(work)
         alone = [without(number) for number in range(grid**2)]
-        together, change = torch.zeros_like(whole), torch.zeros_like(whole)
+        together, change = torch.zeros_like(clean), torch.zeros_like(clean)
         for a, b in _touching(grid):
-            both = without(a, b)
-            together += (whole - alone[a] - alone[b] + both).abs()
-            change += (whole - both).abs()
+            without_both = without(a, b)
+            together += (clean - alone[a] - alone[b] + without_both).abs()
+            change += (clean - without_both).abs()
         same = "no square of the photo changes the score"
         return work.rows(self.name, "score", "interaction", together / change, undefined=same)
 
@@ -157,13 +155,13 @@ def _gradients(work: Work) -> dict[str, Tensor]:
     with in_use(work.model):
         pixels = work.images.detach().clone().requires_grad_()
         scores = scores_of(work.model, pixels.clone())
-        besides = scores.detach().double().scatter(1, work.targets[:, None], -torch.inf).softmax(1).to(scores)
+        weights = scores.detach().double().scatter(1, work.targets[:, None], -torch.inf).softmax(1).to(scores)
         quantities = {
             "score": score(scores, work.targets).sum(),
             "log_probability": score(scores.log_softmax(1), work.targets).sum(),
             "probability": score(scores.softmax(1), work.targets).sum(),
             "cross_entropy": F.cross_entropy(scores, work.targets, reduction="sum"),
-            _OTHERS: (besides * scores).sum(),
+            _OTHERS: (weights * scores).sum(),
         }
         return {name: torch.autograd.grad(q, pixels, retain_graph=True)[0] for name, q in quantities.items()}
 

@@ -11,7 +11,7 @@ from suite.attribution.fused import make_method
 from suite.config import RunConfig, validate
 from suite.core.network import Network
 from suite.core.passes import Cost
-from suite.data.datamodule import Size, read_chunk
+from suite.data.datamodule import read_chunk
 from suite.data.sources import ImageList, list_images
 from suite.errors import ConfigError
 from suite.models.load import load_model
@@ -40,7 +40,7 @@ class Digits(Study):
         for name, study in _studies(inner).items():
             if study.once:
                 raise ConfigError(f"studies.digits: {name!r} is no study of single photos; leave it out")
-            inner.asked(name)
+            inner.networks_of(name)
             study.cost(_methods(inner), inner)
         return Cost()
 
@@ -54,17 +54,16 @@ class Digits(Study):
         for first in range(0, len(images.files), data.batch_size):
             works = _works(inner, networks, images, first, work)
             for name, study in _studies(inner).items():
-                for asked in (w for w in works if w.model.card.name in inner.asked(name)):
+                for chosen in (w for w in works if w.model.card.name in inner.networks_of(name)):
                     for part in range(study.parts(inner)):
-                        tables.append(as_table(study.run(asked.begin(part)).rows, study.keys))
+                        tables.append(as_table(study.run(chosen.begin(part)).rows, study.keys))
         return Outcome(union(tables))
 
 
 def _works(inner: RunConfig, networks: list[Network], images: ImageList, first: int, outer: Work) -> list[Work]:
     """The same chunk on each network."""
     positions = range(first, min(first + inner.data.batch_size, len(images.files)))
-    card = networks[0].card
-    chunk = read_chunk(None, [images.files[i] for i in positions], Size(card.resize, card.input_size))
+    chunk = read_chunk(None, [images.files[i] for i in positions], networks[0].card.taken)
     pixels, methods = chunk.images.to(outer.images), _methods(inner)
     works = [
         Work(network, methods, pixels, chunk.files, list(positions), chunk.notes, chunk.faults, inner)

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from suite.metrics.statistics import wilson_interval
-from suite.report.figures import methods_down
+from suite.report.figures import legend, methods_down
 from suite.report.randomised import BAD, GOOD, HEADERS, SENTENCES, WITHHELD, draw_cascades, stage_similarities
 from suite.report.sections import Plot, Section, Tables, groups, records, with_ends
 from suite.report.style import INK, PALETTE, Figure, canvas
@@ -51,9 +51,9 @@ def gates(rows: pd.DataFrame) -> pd.DataFrame:
         elif pictures == "test":
             least = 0.9 if line["model"].startswith("mlp") else 0.95
             needed, held = f"at least {least}", accuracy >= least
-        shown = {"model": line["model"], "labels": labels, "pictures": pictures, "seed": line["draw"]}
-        shown |= with_ends("accuracy", accuracy, (low, high)) | {"needed": needed, "held": "yes" if held else "no"}
-        lines.append(shown | {"why": f"{labels} labels: {pictures} accuracy {accuracy:.3f}, needed {needed}"})
+        gate = {"model": line["model"], "labels": labels, "pictures": pictures, "seed": line["draw"]}
+        gate |= with_ends("accuracy", accuracy, (low, high)) | {"needed": needed, "held": "yes" if held else "no"}
+        lines.append(gate | {"why": f"{labels} labels: {pictures} accuracy {accuracy:.3f}, needed {needed}"})
     return pd.DataFrame(lines)
 
 
@@ -108,7 +108,7 @@ def _side_by_side(table: pd.DataFrame) -> Figure:
         ax.scatter(table[column], y, s=36, marker="osD"[k], color=PALETTE[k], label=words, zorder=3)
     methods_down(ax, list(table["method"]))
     ax.set_xlabel(f"{as_words('spearman_abs')}: how alike the maps are")
-    figure.legend(loc="outside upper left", ncols=3)
+    legend(figure, 3)
     return figure
 
 

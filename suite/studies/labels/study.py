@@ -22,7 +22,7 @@ TRUE = "true"  # the network trained on true labels
 
 
 class Labels(Study):
-    """Similarities between maps of the network and of its twin; and what each of the two had learned."""
+    """Similarities between maps of the network and of its twin, and the accuracies of both."""
 
     name: ClassVar[str] = "labels"
     keys: ClassVar[Keys] = {**KEYS, "labels": str, "pictures": int}
@@ -32,7 +32,7 @@ class Labels(Study):
         return config.section(LabelsConfig).seeds
 
     def prepare(self, config: RunConfig) -> None:
-        for title in config.asked(self.name):
+        for title in config.networks_of(self.name):
             for seed in range(self.parts(config)):
                 for recipe in self._recipes(config, recipe_of(config, title), seed).values():
                     train(recipe)
@@ -64,8 +64,8 @@ class Labels(Study):
         return outcome
 
     def _gates(self, work: Work, name: str, accuracies: Mapping[str, float]) -> Rows:
-        """Accuracies, and of how many pictures; 0 where that does not matter."""
-        key = work.place(self.name) | {"kind": "gate", "draw": work.part, "labels": name}
+        """Accuracies, with the number of test pictures (0 for the training set, where no interval needs it)."""
+        key = work.columns(self.name) | {"kind": "gate", "draw": work.part, "labels": name}
         sizes = {"train": 0.0, "test": accuracies["test_n"]}
         return [
             key | {"pictures": n, "metric": f"accuracy_{part}", "value": accuracies[part]} for part, n in sizes.items()

@@ -1,4 +1,4 @@
-"""Predictions: what the network makes of each image, and which images could not be used."""
+"""Predictions: the network's classes for each image, and the images that could not be used."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -21,7 +21,7 @@ class Predictions(Study):
         return Cost(1, 0)
 
     def run(self, work: Work) -> Outcome:
-        fields = work.place(self.name)
+        fields = work.columns(self.name)
         rows = [
             fields | {"image": f.id, "metric": "correct", "status": "failed", "message": why} for f, why in work.faults
         ]

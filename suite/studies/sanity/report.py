@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from suite.report.figures import legend
 from suite.report.randomised import BAD, GOOD, HEADERS, SENTENCES, draw_cascades, mean_similarity, stage_similarities
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, with_ends
 from suite.report.style import GRID, INK, MARKERS, PALETTE, Figure, canvas, label
@@ -86,7 +87,7 @@ def tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
             if len(table):
                 table.insert(0, "model", model)
                 tables[name].append(table)
-    return {name: pd.concat(some, ignore_index=True) for name, some in tables.items() if some}
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items() if parts}
 
 
 def _stages(similarities: judging.Similarities, rows: pd.DataFrame) -> pd.DataFrame:
@@ -94,26 +95,21 @@ def _stages(similarities: judging.Similarities, rows: pd.DataFrame) -> pd.DataFr
     for key, block, means in stage_similarities(similarities, rows):
         if key.order != RANDOM_LOGIT:
             s = similarities.sensitivity(key)
-            line = {
-                "method": key.method,
-                "metric": key.metric,
-                "order": key.order,
-                "blocks": key.blocks,
-                "block": block,
-            }
-            lines.append(line | means | (with_ends("s", s.value, (s.low, s.high)) if s else {}))
+            line: dict[str, Any] = {"method": key.method, "metric": key.metric, "order": key.order}
+            line |= {"blocks": key.blocks, "block": block, **means}
+            lines.append(line | with_ends("s", s.value, (s.low, s.high)) if s else line)
     return _sorted(lines, ["metric", "method", "order", "blocks"])
 
 
-def _sorted(lines: list[dict[str, Any]], by: list[str]) -> pd.DataFrame:
-    return pd.DataFrame(lines).sort_values(by, ignore_index=True) if lines else pd.DataFrame()
+def _sorted(lines: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(lines).sort_values(columns, ignore_index=True) if lines else pd.DataFrame()
 
 
 def _nulls(similarities: judging.Similarities) -> pd.DataFrame:
     lines = []
     for key, values in similarities.arrays.items():
-        wanted = key.kind != "stage" and (key.kind != "null" or key.order == judging.EVERYTHING)
-        if wanted and key.cell == judging.CELL and key.noise in (0.0, similarities.noise):
+        is_null = key.kind != "stage" and (key.kind != "null" or key.order == judging.EVERYTHING)
+        if is_null and key.cell == judging.CELL and key.noise in (0.0, similarities.noise):
             valid = values[np.isfinite(values)]
             line: dict[str, Any] = {"method": key.method, "metric": key.metric, "kind": key.kind}
             line |= mean_similarity("similarity", values)
@@ -174,7 +170,7 @@ def _similarity(table: pd.DataFrame, nulls: pd.DataFrame, order: str, words: str
     for ax in axes[max(0, len(metrics) - 2) : len(metrics)]:
         ax.set_xlabel(words)
         ax.tick_params(labelbottom=True)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+    legend(figure, 3, axes[0])
     return figure
 
 
@@ -217,7 +213,7 @@ def _curve(curve: pd.DataFrame) -> Figure:
     lower.set_yticks(range(len(rows)), shown, fontsize=8)
     lower.set_ylim(len(rows) - 0.5, -0.5)
     lower.set_xlabel("analyses, sorted by S")
-    figure.legend(loc="outside upper left", ncols=4)
+    legend(figure, 4)
     return figure
 
 

@@ -1,6 +1,7 @@
 """Sanity: does the map depend on what the network learned? One item is one chunk of images and one draw."""
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import ClassVar
 
 from suite.attribution.base import Attribution
@@ -46,8 +47,8 @@ class Sanity(Study):
                 model = before_last_rectifier(model, work.images)
             except NotApplicable as why:
                 key = {"kind": "self", "order": INTACT, "blocks": 0, "noise": 0.0, "cell": 0, "draw": work.part}
-                rows = [work.unavailable_rows(self.name, label, METRIC, why, **key) for label in work.methods]
-                return Outcome([row for some in rows for row in some])
+                rows = (work.unavailable_rows(self.name, label, METRIC, why, **key) for label in work.methods)
+                return Outcome(list(chain.from_iterable(rows)))
         blocks = blocks_of(model, work.images, settings.unit, settings.blocks)[::-1]
         stages = random_blocks(
             blocks, settings.orders, verdict_only=settings.stages == "verdict", random_logit=settings.random_logit

@@ -1,9 +1,8 @@
-"""The metrics of one chunk of images on one network: what the study `scores` measures.
+"""The metrics of one chunk of images on one network, for the study `scores`.
 
-Each name that a configuration may ask for is a way to measure; whatever metrics take what it gives (`Card.takes`) are
-computed from the same passes. Maps, the clean prediction, perturbed copies that no map decides, and the controls are
-computed once for all methods. Contributions are taken with their sign; of sensitivities (`Attribution.sensitivity`) the
-size counts.
+Each name in the configuration makes one kind of measurement, and all metrics that take it (`Card.takes`) share its
+passes. Maps, clean predictions, controls, and perturbed copies that do not depend on a map are computed once for all
+methods. Contributions keep their sign; of sensitivities (`Attribution.sensitivity`) the size counts.
 """
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -88,12 +87,12 @@ class Scoring:
     settings: ScoresConfig
     objects: Places | None = None  # their boxes, where these do not come from the configuration
     rows: Rows = field(default_factory=list)
-    failed: set[str] = field(default_factory=set)  # methods that failed in the way at work
-    broken: set[tuple[str, str]] = field(default_factory=set)  # methods and metrics that failed on them
+    failed: set[str] = field(default_factory=set)  # methods that failed for the name at work
+    broken: set[tuple[str, str]] = field(default_factory=set)  # (method, metric) where the metric failed
 
     def all_rows(self) -> Rows:
-        """Name by name of the configuration; what fails in one is that one's failed rows alone."""
-        ways: Mapping[str, Callable[[str], None]] = {
+        """All rows, by the names in the configuration; an error gives failed rows of its own name alone."""
+        measurements: Mapping[str, Callable[[str], None]] = {
             "deletion": self._curves,
             "insertion": self._curves,
             "road": self._road,
@@ -105,12 +104,12 @@ class Scoring:
             "boxes": self._boxes,
             "axioms": self._axioms,
         }
-        assert len(self.maps) <= len(self.methods)  # makes the maps, and the rows of those there are not
+        assert len(self.maps) <= len(self.methods)  # computes the maps, and the rows of missing ones
         for asked in self.settings.metrics:
             done = len(self.rows)
             self.failed = set()
             try:
-                ways[asked](asked)
+                measurements[asked](asked)
                 self._everything(asked)
             except torch.OutOfMemoryError:
                 raise
@@ -122,10 +121,10 @@ class Scoring:
 
     @cached_property
     def maps(self) -> dict[str, _Maps]:
-        """Label -> maps; one row a photo for each map that is not there, or not finite."""
+        """Label -> maps; adds a row a photo for each map that is missing or not finite."""
         work = self.work
         own = {label: method for label, method in self.methods.items() if label not in work.methods}
-        results = attribute_each(work.model, work.images, work.targets, own, ids=work.ids) | work.found
+        results = attribute_each(work.model, work.images, work.targets, own, ids=work.ids) | work.map_results
         maps = {}
         for label, method in self.methods.items():
             result = results[label]
@@ -140,15 +139,15 @@ class Scoring:
         return maps
 
     def _judged(self, asked: str) -> dict[str, _Maps]:
-        """The maps that the metrics of a name take: all but those of controls that decide none of them."""
+        """The maps that the metrics of a name judge: without controls that decide none of them."""
         return {label: maps for label, maps in self.maps.items() if self._decides(label, controls_of(asked))}
 
     def _decides(self, label: str, controls: Container[str]) -> bool:
-        """Whether there are numbers of a method: of all but the suite's own controls that are none of these."""
+        """Whether a method is measured: all are, but of the suite's own controls only those in `controls`."""
         return label in controls or self.methods[label] is not CONTROLS.get(label)
 
     def _values(self, asked: str, takes: Takes, label: str, *arguments: Any) -> Iterator[tuple[Metric, Any]]:
-        """What the metrics that take the same give for a method that they judge; failed rows once where one raises."""
+        """The values of all metrics with this input, for a method; a metric that raises adds failed rows, once."""
         for metric in measured(asked, takes):
             key = label, metric.name
             if key in self.broken or not self._decides(label, metric.card.controls):
@@ -169,7 +168,7 @@ class Scoring:
     def _add(
         self, label: str, metric: str, values: Tensor | Sequence[float], reasons: Sequence[str] = (), **more: Any
     ) -> None:
-        """A row a photo; `reasons` are why single photos have no value, "" where the map itself is why."""
+        """Adds a row a photo; `reasons` say why single photos have no value, "" where the map is the reason."""
         if label in self.failed or (label, metric) in self.broken:
             return
         if reasons:
@@ -181,7 +180,7 @@ class Scoring:
         return self.work.unavailable_rows("scores", label, metric, why, control=self.methods[label].control)
 
     def _score(self, asked: str, takes: Takes, label: str, *arguments: Any, defined: Tensor | bool = True) -> None:
-        """All metrics that take the same, of one method's maps; NaN on photos where they are not defined."""
+        """Adds rows of all metrics with this input, for a method; NaN on photos where they are not `defined`."""
         for metric, values in self._values(asked, takes, label, *arguments):
             values = values if defined is True else values.masked_fill(~defined, torch.nan)
             self._add(label, metric.name, values, undefined=metric.card.undefined)
@@ -214,8 +213,8 @@ class Scoring:
 
     def _shuffled(self, pixels: int) -> Tensor:
         """(B, pixels): the order of tied pixels, the same for all methods."""
-        drawn = [torch.randperm(pixels, generator=g) for g in self._generators("ties")]
-        return torch.stack(drawn).to(self.work.images.device)
+        orders = [torch.randperm(pixels, generator=g) for g in self._generators("ties")]
+        return torch.stack(orders).to(self.work.images.device)
 
     @cached_property
     def shuffled(self) -> Tensor:
@@ -234,12 +233,12 @@ class Scoring:
     def _baseline(self, kind: str) -> Tensor:
         images = self.work.images
         if kind == "noise":
-            drawn = [torch.rand(images.shape[1:], generator=g) for g in self._generators("ground")]
-            return torch.stack(drawn).to(images)
+            noise = [torch.rand(images.shape[1:], generator=g) for g in self._generators("ground")]
+            return torch.stack(noise).to(images)
         return baseline(kind, images)
 
     def _forms(self, asked: str, label: str, kind: str, *outputs: TargetOutputs) -> None:
-        """The metrics of outputs, which have several forms each."""
+        """Adds rows of the metrics of outputs, which have several forms each."""
         for metric, forms in self._values(asked, "outputs", label, *outputs):
             for variant, values, why in forms:
                 fields = {"baseline": kind, "variant": variant, "undefined": why or metric.card.undefined}
@@ -265,13 +264,13 @@ class Scoring:
         images, shares = self.work.images, torch.tensor(self.settings.removed)
         steps = len(shares)
         noise = _NOISE * ImageDraws(images, self.work.ids, self.work.config.seed, "scores road").normal(1)
-        of = torch.arange(len(images)).repeat_interleave(steps)
+        index = torch.arange(len(images)).repeat_interleave(steps)
         at_once = 1 if images.device.type == "cpu" else self.room  # one copy's planes stay in the cache
-        chunks = [slice(k, k + at_once) for k in range(0, len(of), at_once)]
+        chunks = [slice(k, k + at_once) for k in range(0, len(index), at_once)]
         for label, ranks in self.ranks.items():
             removed = first_removed(ranks, shares)
             gone = removed.flatten(0, 1).unsqueeze(1)
-            imputed = torch.cat([impute(images[of[part]], gone[part]) for part in chunks])
+            imputed = torch.cat([impute(images[index[part]], gone[part]) for part in chunks])
             outputs = self.evaluate(images, removed, imputed.view(len(images), steps, *images.shape[1:]) + noise)
             self._forms(asked, label, "", outputs, self.clean)
             for share, values in zip(self.settings.removed, outputs.probability.T, strict=True):
@@ -299,7 +298,7 @@ class Scoring:
         for label, maps in self._judged(asked).items():
             sums = predicted = subset_sums(maps.evidence, masks)
             method = self.methods[label]
-            if method.sensitivity and method.signed:  # a sensitivity without its sign predicts by its size, as above
+            if method.sensitivity and method.signed:  # without a sign it predicts by its size, as above
                 change = _upsampled(maps.maps, self.work.size) * (images - replaced)
                 predicted = subset_sums(change.sum(1), masks)
             self._score(asked, "subsets", label, sums, drops, defined=enough)
@@ -308,7 +307,7 @@ class Scoring:
     def _explained(
         self, asked: str, metric: str, model: Network, images: Tensor, targets: Tensor, ids: Sequence[str]
     ) -> Iterator[tuple[str, Tensor]]:
-        """(label, maps) of other pictures or another network; a method that fails here has failed rows of it."""
+        """(label, maps) of other pictures or another network; adds failed rows for a method that raises."""
         methods = {label: self.methods[label] for label in self._judged(asked)}
         for label, result in attribute_each(model, images, targets, methods, ids=ids).items():
             if not isinstance(result, Exception):
@@ -321,8 +320,8 @@ class Scoring:
         work, generators = self.work, self._generators("sensitivity")
         changes: dict[str, list[Tensor]] = {label: [] for label in self._judged(asked)}
         for _ in range(self.settings.perturbations):
-            drawn = torch.stack([torch.rand(work.images.shape[1:], generator=g) for g in generators])
-            noisy = work.images + self.settings.radius * (2 * drawn - 1).to(work.images)
+            noise = torch.stack([torch.rand(work.images.shape[1:], generator=g) for g in generators])
+            noisy = work.images + self.settings.radius * (2 * noise - 1).to(work.images)
             for label, maps in self._explained(asked, asked, work.model, noisy, work.targets, work.ids):
                 changes[label].append(relative_change(self.maps[label].maps, maps))
         for label in [label for label in changes if label not in self.failed]:
@@ -339,7 +338,7 @@ class Scoring:
 
     @cached_property
     def unsure(self) -> list[str]:
-        """A photo why it is in no mosaic and on no composite, "" where its target comes first with confidence."""
+        """Why each photo is in no mosaic and no composite; "" where its target comes first with confidence."""
         sure = (self.clean.top[:, 0] == 1) & (self.clean.probability[:, 0] >= self.settings.confidence)
         why = f"the target does not come first with confidence {self.settings.confidence:g}"
         return ["" if fits else why for fits in sure.tolist()]
@@ -374,7 +373,11 @@ class Scoring:
                 self._add(label, metric.name, values, reasons, variant=f"{side}x{side}", undefined=undefined)
 
     def _predict(self, pictures: Tensor) -> Tensor:
-        """The scores of pictures of another size; not applicable where the network takes no such picture."""
+        """The scores of pictures of another size.
+
+        Raises:
+            NotApplicable: the network takes no such picture.
+        """
         try:
             return predict(self.work.model, pictures)
         except (RuntimeError, ValueError, AssertionError) as error:
@@ -410,14 +413,14 @@ class Scoring:
             return
         boxes = [[] if isinstance(where, SuiteError) else where for where in objects]
         reasons = [str(where) if isinstance(where, SuiteError) else "" for where in objects]
-        truth = torch.stack([filled(each, self.work.size) for each in boxes]).to(self.work.images.device)
+        truth = torch.stack([filled(places, self.work.size) for places in boxes]).to(self.work.images.device)
         evidence = {label: maps.evidence for label, maps in self._judged(asked).items()}
         self._scenes(asked, evidence, truth, boxes, reasons)
 
     def _scenes(
         self, asked: str, evidence: dict[str, Tensor], truth: Tensor, boxes: list[list[Box]], reasons: list[str]
     ) -> None:
-        """The metrics of maps (B, H, W) of a scene a photo; each photo's reason is why it has no truth."""
+        """Adds rows of the metrics of maps (B, H, W) of scenes; `reasons` say why a photo has no true region."""
         unknown = ~truth.flatten(1).any(1)
         for label, maps in evidence.items():
             scene = Scene(maps, truth, boxes, self.shuffled)
@@ -441,7 +444,7 @@ class Scoring:
                     self.rows += self._unavailable(label, metric.name, why)
 
     def _invariance(self, asked: str, metric: Metric) -> None:
-        """How far maps are from those of another network that says the same of its images."""
+        """How far maps change on another network that gives the same scores."""
         work = self.work
         twin, images = metric.compute(work.model, work.images)
         apart = float((predict(twin, images) - work.scores).norm() / work.scores.norm())

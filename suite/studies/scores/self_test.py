@@ -73,9 +73,9 @@ def self_test(work: Work, settings: ScoresConfig, methods: Mapping[str, Attribut
     images = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) + faint + 0.3 * discs.unsqueeze(1) * colours[:, :, None, None]
     card = Card("self-test", "planted", "", (side, side), None, ClassNames.indices(number))
     network = Network(nn.Sequential(convolution, _Mean()), IMAGENET_MEAN, (1.0, 1.0, 1.0), card).eval()
-    files, like = [ImageFile(f"planted {i}", Path(), i, "") for i in range(number)], work.images
-    planted = Work(network.to(like), methods, images.to(like), files, range(number), [""] * number, (), work.config)
-    boxes: Places = [[box] if (box := box_of(disc)) else [] for disc in discs.to(like.device)]
+    files, photos = [ImageFile(f"planted {i}", Path(), i, "") for i in range(number)], work.images
+    planted = Work(network.to(photos), methods, images.to(photos), files, range(number), [""] * number, (), work.config)
+    boxes: Places = [[box] if (box := box_of(disc)) else [] for disc in discs.to(photos.device)]
     metrics = tuple(m for m in settings.metrics if m != "axioms")
     chosen = settings.model_copy(update={"metrics": metrics, "insertion": ("mean",)})  # a blur keeps the colours
     results: dict[tuple[str, str, str, str], list[float]] = {}
@@ -88,7 +88,7 @@ def self_test(work: Work, settings: ScoresConfig, methods: Mapping[str, Attribut
     rows: Rows = []
     for (metric, baseline, variant, label), values in results.items():
         defined = [v for v in values if not np.isnan(v)]
-        columns = work.place("scores", label) | {"role": "self-test", "control": True}
+        columns = work.columns("scores", label) | {"role": "self-test", "control": True}
         columns |= {"metric": metric, "baseline": baseline, "variant": variant}
         undefined = "undefined on all pictures of the self-test"
         rows.append(value_row(float(np.mean(defined)) if defined else np.nan, undefined, **columns))

@@ -15,7 +15,7 @@ from suite.studies.scores.self_test import self_test
 
 
 class Scores(Study):
-    """Rows by metric (see `suite.metrics.cards`), variant (the form of it) and baseline (what replaces pixels)."""
+    """Rows by metric (see `suite.metrics.cards`), variant (its form) and baseline (the pixels' replacement)."""
 
     name: ClassVar[str] = "scores"
     keys: ClassVar[Keys] = {"role": str, "variant": str, "baseline": str, "share": float}
@@ -33,8 +33,8 @@ class Scores(Study):
             "axioms": 2,
         }
         maps = {"sensitivity": settings.perturbations, "composites": 1, "axioms": 2}
-        maps["grid"] = sum(side**2 for side in settings.grids)  # a cell's map is of a picture of that many photos
-        alone, again = (sum(each.get(metric, 0) for metric in settings.metrics) for each in (forwards, maps))
+        maps["grid"] = sum(side**2 for side in settings.grids)  # each cell's map is of a picture of side² photos
+        alone, again = (sum(passes.get(metric, 0) for metric in settings.metrics) for passes in (forwards, maps))
         maps_once = plan_cost(methods.values())
         return Cost(alone + again * maps_once.forwards, again * maps_once.backwards)
 
@@ -45,7 +45,7 @@ class Scores(Study):
             rows += self_test(work, settings)
             for label, method in work.methods.items():
                 passes = method.cost().forwards + method.cost().backwards
-                rows.append(work.place(self.name, label) | {"metric": "passes", "value": passes, "unit": "pass"})
+                rows.append(work.columns(self.name, label) | {"metric": "passes", "value": passes, "unit": "pass"})
         return Outcome(rows, work.pictures("agreement", "comparison", "sharpness"))
 
 

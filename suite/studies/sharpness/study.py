@@ -1,13 +1,9 @@
 """Sharpness: how concentrated a map is, in four numbers that say nothing about whether it is right."""
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 from torch import Tensor
 
-from suite.attribution.base import Attribution
-from suite.config import RunConfig
-from suite.core.passes import Cost
 from suite.metrics.complexity import entropy, gini, largest_component_mass, total_variation
 from suite.studies.base import Outcome, Rows, Study, Work
 
@@ -18,9 +14,6 @@ class Sharpness(Study):
     """Entropy, Gini sparseness, total variation and the largest region's mass, of |maps| at the image's size."""
 
     name: ClassVar[str] = "sharpness"
-
-    def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
-        return Cost()
 
     def run(self, work: Work) -> Outcome:
         rows: Rows = []

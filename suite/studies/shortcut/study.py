@@ -33,7 +33,7 @@ class Shortcut(Study):
         return config.section(ShortcutConfig).seeds
 
     def prepare(self, config: RunConfig) -> None:
-        for title in config.asked(self.name):
+        for title in config.networks_of(self.name):
             for seed in range(self.parts(config)):
                 for recipe in self._recipes(recipe_of(config, title), seed).values():
                     train(recipe)

@@ -30,10 +30,10 @@ def peak_bytes(run: Callable[[], object], device: torch.device) -> int | None:
         run()
         return None
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler greets on stderr otherwise
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         run()
     held = peak = 0
-    for size in allocations(seen):
+    for size in allocations(profiler):
         held += size
         peak = max(peak, held)
     return peak

@@ -45,12 +45,12 @@ def speed(rows: pd.DataFrame) -> pd.DataFrame:
     def line(group: pd.DataFrame) -> dict[str, Any]:
         seconds, passes = (_by_round(group, metric).reindex(columns=_SIDES) for metric in ("seconds", "passes"))
         memory = group[group["metric"] == "peak_memory"].groupby("implementation")["value"].max()
-        made: dict[str, Any] = {"rounds": len(seconds)}
+        numbers: dict[str, Any] = {"rounds": len(seconds)}
         for name in _SIDES:
-            made |= median_with_quartiles(f"{name}_passes", passes[name])
-        made |= median_with_quartiles("captum_over_own", seconds["captum"] / seconds["own"])
-        made |= {f"{name}_seconds": seconds[name].median() for name in _SIDES}
-        return made | {f"{name}_mib": memory.get(name, np.nan) for name in _SIDES}
+            numbers |= median_with_quartiles(f"{name}_passes", passes[name])
+        numbers |= median_with_quartiles("captum_over_own", seconds["captum"] / seconds["own"])
+        numbers |= {f"{name}_seconds": seconds[name].median() for name in _SIDES}
+        return numbers | {f"{name}_mib": memory.get(name, np.nan) for name in _SIDES}
 
     study = ok(rows)
     lines = summarise(study[study["implementation"].isin(_SIDES)], [*_UNIT, "method"], line)
@@ -67,14 +67,14 @@ def speed_floor(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
         if not {"forward", "forward_and_gradient"} <= set(seconds):
             return None
         f = float((seconds["forward"] / seconds["forward_and_gradient"]).median())
-        made: dict[str, Any] = {"rounds": len(seconds)}
-        made |= dict(seconds[["forward", "forward_and_gradient"]].median())
-        made |= {"f": f, "floor": 2 - f}
+        numbers: dict[str, Any] = {"rounds": len(seconds)}
+        numbers |= dict(seconds[["forward", "forward_and_gradient"]].median())
+        numbers |= {"f": f, "floor": 2 - f}
         together = group[(group["method"] == "all methods") & (group["implementation"] == "own")]
         if names == FOUR_MAPS and len(together):
             passes = float(together.loc[together["metric"] == "passes", "value"].median())
-            made |= {"four_maps_passes": passes, "over_floor": passes / (2 - f)}
-        return made
+            numbers |= {"four_maps_passes": passes, "over_floor": passes / (2 - f)}
+        return numbers
 
     return summarise(ok(rows), _UNIT, line)
 
@@ -84,13 +84,13 @@ def speed_batching(rows: pd.DataFrame) -> pd.DataFrame:
     study = ok(rows)
     study = study[study["metric"] == "seconds"]
     study = study.assign(each=study["value"] / study["photos"].fillna(1))
-    each = study.pivot_table(
+    seconds = study.pivot_table(
         index=["model", "method", "implementation"], columns="job", values="each", aggfunc="median", sort=False
     )
-    if not {"batch", "one_by_one"} <= set(each.columns):
+    if not {"batch", "one_by_one"} <= set(seconds.columns):
         return pd.DataFrame()
-    each["gain"] = each["one_by_one"] / each["batch"]
-    return each[["batch", "one_by_one", "gain"]].dropna().reset_index()
+    seconds["gain"] = seconds["one_by_one"] / seconds["batch"]
+    return seconds[["batch", "one_by_one", "gain"]].dropna().reset_index()
 
 
 def _by_round(group: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -148,7 +148,7 @@ def _cost(table: pd.DataFrame, floor: float | None) -> Figure:
     ax.set_xlabel("bare passes (forward and gradient at the input); fewer is cheaper; dotted: one")
     ax.margins(x=0.12)
     ax.set_xlim(left=0)
-    least, most = (of(table[list(sides)].to_numpy(float)) for of in (np.nanmin, np.nanmax))
+    least, most = (end(table[list(sides)].to_numpy(float)) for end in (np.nanmin, np.nanmax))
     if most > 25 * least:
         log_scale(ax)
         ax.set_xlim(0.6 * min(1, least), 2 * most)

@@ -92,11 +92,11 @@ class Speed(Study):
         """Why a method is not timed."""
         fields = {"implementation": "own", "job": "batch", "photos": len(work.images), "metric": "seconds"}
         missing = {label: why for label, why in work.maps.items() if not isinstance(why, Tensor)}
-        return [work.place(self.name, label) | fields | unavailable(why) for label, why in missing.items()]
+        return [work.columns(self.name, label) | fields | unavailable(why) for label, why in missing.items()]
 
     def _row(self, work: Work, job: _Job, metric: str, value: float, unit: str, draw: int | None = None) -> Row:
         fields = {"implementation": job.implementation, "job": job.stage, "photos": len(work.images), "round": draw}
-        return work.place(self.name, job.method) | fields | {"metric": metric, "value": value, "unit": unit}
+        return work.columns(self.name, job.method) | fields | {"metric": metric, "value": value, "unit": unit}
 
     def _jobs(self, work: Work, *, one_by_one: bool) -> list[_Job]:
         model, images, targets = work.model, work.images, work.targets

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from suite.report.figures import draw_sides
+from suite.report.figures import draw_sides, legend
 from suite.report.pictures import Picture, newer, save_png, saved
 from suite.report.sections import Plot, Section, Tables, groups, mean_with_interval, ok, summarise
 from suite.report.style import COLOURS, PALETTE, Figure, canvas, label
@@ -26,7 +26,7 @@ def strip(
     """
     *_, result = snapshots.values()
     pictures = {"photo": content, "painting": style, "result": result}
-    rows = [("", [Tile(name, pixels) for name, pixels in some.items()]) for some in (pictures, snapshots)]
+    rows = [("", [Tile(name, pixels) for name, pixels in tiles.items()]) for tiles in (pictures, snapshots)]
     return sheet(rows, notes=words, side=round(1.5 * SIDE))
 
 
@@ -61,12 +61,12 @@ def _pictures(rows: pd.DataFrame) -> pd.DataFrame:
     names = ["content_distance", "style_distance"]
 
     def line(group: pd.DataFrame) -> dict[str, Any]:
-        judge = {"asked": group["judge"].iloc[0] == group["model"].iloc[0]}
+        judge = {"painted_on_it": group["judge"].iloc[0] == group["model"].iloc[0]}
         return judge | dict(group.set_index("metric")["value"].reindex(names)) | {"note": group["message"].iloc[0]}
 
     study = ok(rows[rows["metric"].isin(names)])
     table = summarise(study, [*_PAIR, "judge"], line)
-    return table.sort_values("asked", ascending=False, kind="stable") if len(table) else table
+    return table.sort_values("painted_on_it", ascending=False, kind="stable") if len(table) else table
 
 
 def _terms(rows: pd.DataFrame) -> pd.DataFrame:
@@ -135,7 +135,7 @@ def _curves(table: pd.DataFrame) -> Figure:
         ax.minorticks_off()
         ax.set_title(label(f"{photo} as {painting}", 70))
     axes[-1].set_xlabel("step; a line where the next size begins")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+    legend(figure, 3, axes[0])
     return figure
 
 
@@ -173,7 +173,6 @@ SECTION = Section(
     draw=_draw,
     headers={
         "judge": "judged by",
-        "asked": "painted on it",
         "stylised": "painted",
         "noise": "with noise",
         "stylised_kept": "kept",

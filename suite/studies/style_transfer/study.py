@@ -1,7 +1,7 @@
 """Style transfer: does the picture hold on held-out networks, and what does style do to maps?
 
-One job is a photo, a painting and a network. Rows: image is the photo, other the painting, as the configuration names
-them; where another picture stands in, the message says so.
+One job is a photo, a painting and a network. In rows `image` is the photo and `painting` the painting, as the
+configuration names them; the message says where another picture stands in.
 """
 
 from collections.abc import Mapping
@@ -32,13 +32,13 @@ class StyleTransferStudy(Study):
 
     name: ClassVar[str] = "style_transfer"
     keys: ClassVar[Keys] = {"painting": str, "judge": str, "picture": str, "layer": str, "size": int, "iterations": int}
-    once: ClassVar[bool] = True  # the chunk's photos are only there for maps of unrelated photos
+    once: ClassVar[bool] = True  # the chunk's photos only serve as unrelated photos
 
     def parts(self, config: RunConfig) -> int:
         return len(config.section(StyleTransferConfig).pairs)
 
     def cost(self, methods: Mapping[str, Attribution], config: RunConfig) -> Cost:
-        """Of a job: the network's share below the deepest layer, a step; and the maps of three pictures."""
+        """A pass a step of each job, and the maps of three pictures."""
         section = config.section(StyleTransferConfig)
         settings = [_settings(pair) for pair in section.pairs]
         for pair in section.pairs:
@@ -73,8 +73,8 @@ class StyleTransferStudy(Study):
         rows += _curve(result, key)
         for judge in (work, *work.others):
             for metric, value in judged(judge.model, photo, painting, result.last.image).items():
-                of = key | {"judge": judge.model.card.name, "metric": f"{metric}_distance"}
-                rows.append(value_row(value, "photo and painting do not differ there", **of))
+                columns = key | {"judge": judge.model.card.name, "metric": f"{metric}_distance"}
+                rows.append(value_row(value, "photo and painting do not differ there", **columns))
         rows += _maps(work, pair, photo, result.last.image, key)
         words = {"id": pair.content, "style": pair.style, "note": key["message"], "model": work.model.card.name}
         words |= {"form": settings.form, "steps": "\n".join(result.strip())}
@@ -113,7 +113,7 @@ def as_taken(image: Tensor, card: Card) -> Tensor:
 
 
 def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, key: dict[str, Any]) -> Rows:
-    """The photo's class and map in the picture; beside noise of the same size, and maps of photos of other classes."""
+    """The photo's class and map in the picture, beside noise of the same size and maps of photos of other classes."""
     before, after = (as_taken(image, work.model.card) for image in (photo, picture))
     change = (after - before).norm()
     generator = generator_for(work.config.seed, f"{pair.content} {pair.style}", "style")
@@ -126,15 +126,15 @@ def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, key
     rows: Rows = []
     confidences = scores.double().softmax(1)[:, target].tolist()
     for name, top, confidence in zip(names, scores.argmax(1).tolist(), confidences, strict=True):
-        of = key | {"picture": name}
-        rows.append(of | {"metric": "confidence", "value": confidence, "unit": "probability"})
-        rows.append(of | {"metric": "class_kept", "value": top == target, "control": name == "noise"})
+        columns = key | {"picture": name}
+        rows.append(columns | {"metric": "confidence", "value": confidence, "unit": "probability"})
+        rows.append(columns | {"metric": "class_kept", "value": top == target, "control": name == "noise"})
     size = (images.shape[2], images.shape[3])
     ids = [f"{pair.content} {pair.style} {name}" for name in names]
     for label, result in attribute_each(work.model, images, target, work.methods, ids=ids).items():
-        of = key | {"method": label, "metric": "map_spearman"}
+        columns = key | {"method": label, "metric": "map_spearman"}
         if not isinstance(result, Tensor):
-            rows.append(of | unavailable(as_suite_error(f"method {label!r}", result)))
+            rows.append(columns | unavailable(as_suite_error(f"method {label!r}", result)))
             continue
         maps = magnitude(result, size)
         values = dict(zip(names[1:], spearman(maps[:1].expand(2, *size), maps[1:]).tolist(), strict=True))
@@ -142,8 +142,8 @@ def _maps(work: Work, pair: StylePairConfig, photo: Tensor, picture: Tensor, key
             others = work.comparable[label].maps[work.targets != target]
             values["unrelated"] = float(spearman(maps[:1].expand_as(others), others).nanmean())
         for name, value in values.items():
-            of |= {"picture": name, "control": work.methods[label].control}
-            rows.append(value_row(value, "a map is constant, or no photo is of another class", **of))
+            columns |= {"picture": name, "control": work.methods[label].control}
+            rows.append(value_row(value, "a map is constant, or no photo is of another class", **columns))
     return rows
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from suite.report import tiles
+from suite.report.figures import legend
 from suite.report.pictures import Picture, load, newer, save_png, titles_of
 from suite.report.sections import Plot, Section, Tables, groups, ok, summarise
 from suite.report.style import PALETTE, Figure, canvas, label
@@ -21,14 +22,14 @@ Shown = tuple[NDArray[Any], str]  # (H, W, 3) uint8, and what stands below it
 
 
 def sheet(title: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Shown | None]]]) -> Image.Image:
-    """Pictures under their columns' names, beside their rows', each with a line below.
+    """Pictures under their columns' names, beside their rows' names, each with a line below.
 
-    Args:
-        title: above all.
-        columns: names.
-        rows: name and a picture a column, None where there is none.
+    A row has a picture for each column, None where there is none.
     """
-    lines = [(name, [one and tiles.Tile("", one[0], below=one[1]) for one in pictures]) for name, pictures in rows]
+    lines = [
+        (name, [picture and tiles.Tile("", picture[0], below=picture[1]) for picture in pictures])
+        for name, pictures in rows
+    ]
     return tiles.sheet(lines, title=title, columns=columns)
 
 
@@ -110,13 +111,13 @@ def _pictures(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _elsewhere(rows: pd.DataFrame) -> pd.DataFrame:
     ended = ok(rows[rows["iterations"].isna() & rows["metric"].isin(["confidence", "top1"])])
-    here = ended[ended["other_model"] == ""].groupby([*_JOB, "metric"])["value"].mean()
+    own_means = ended[ended["other_model"] == ""].groupby([*_JOB, "metric"])["value"].mean()
 
     def line(group: pd.DataFrame) -> dict[str, Any]:
-        own, there = here[tuple(group[_JOB].iloc[0])], group.groupby("metric")["value"].mean()
+        own_mean, means = own_means[tuple(group[_JOB].iloc[0])], group.groupby("metric")["value"].mean()
         numbers: dict[str, Any] = {"n": len(group) // 2}
         for name in ("confidence", "top1"):
-            numbers |= {f"{name}_here": float(own[name]), f"{name}_there": float(there[name])}
+            numbers |= {f"{name}_here": float(own_mean[name]), f"{name}_there": float(means[name])}
         return numbers
 
     return summarise(ended[ended["other_model"] != ""], [*_JOB, "other_model"], line)
@@ -156,7 +157,7 @@ def _curves(along: pd.DataFrame, methods: Sequence[str]) -> Figure:
         ax.set_xlabel("iteration")
         ax.set_ylabel(name)
     axes[1].set_ylim(-0.03, 1.03)
-    figure.legend(loc="outside upper left", ncols=5)
+    legend(figure, 5)
     return figure
 
 
@@ -194,7 +195,7 @@ def _sheet(job: str, arrays_of: dict[str, dict[str, NDArray[Any]]]) -> Image.Ima
     down = [(row, model) for row in rows for model in ([""] if across or len(models) == 1 else models)]
     lines = []
     for row, model in down:
-        line = [tiles.get((row, column, model or beside or models[0])) for column, beside in over]
+        line = [tiles.get((row, column, model or other or models[0])) for column, other in over]
         lines.append((" · ".join(filter(None, (row, model))), line))
     return sheet(title, [" · ".join(filter(None, pair)) for pair in over], lines)
 

@@ -85,7 +85,7 @@ class Visualization(Study):
         objectives = [Objective(recipes[label], seed=seed, **fields[p.title]) for p, label, seed in pictures]
         ascent = visualize(work.model, objectives, snapshots=job.snapshots)
         keys = [
-            work.place(self.name) | {"job": job.name, "method": label, "image": p.title, "seed": seed}
+            work.columns(self.name) | {"job": job.name, "method": label, "image": p.title, "seed": seed}
             | {"target": objective.target, "layer": objective.layer}
             for (p, label, seed), objective in zip(pictures, objectives, strict=True)
         ]  # fmt: skip
@@ -96,11 +96,8 @@ class Visualization(Study):
             if iterations is None and ascent.snapshots:
                 continue  # the snapshots are shown instead
             for (p, label, seed), image, share, why in zip(pictures, images, confidences, ascent.stopped, strict=True):
-                column = (
-                    label
-                    + (f", seed {seed}" if job.seeds > 1 else "")
-                    + (f", {iterations} iterations" if iterations else "")
-                )
+                column = label + (f", seed {seed}" if job.seeds > 1 else "")
+                column += f", {iterations} iterations" if iterations else ""
                 confidence = "" if np.isnan(share) else f"confidence {share:.1%}"
                 below = "; ".join(filter(None, [confidence, why.partition(":")[0].partition(",")[0]]))
                 tiles.append((pixels(image), p.title, column, below))
@@ -122,26 +119,26 @@ def _scored(work: Work, keys: Sequence[Row], images: Tensor, iterations: int | N
     """Rows of all pictures after some iterations (None: as they ended); the confidences, NaN without a class."""
     columns = {("", name): measure(images) for name, measure in scores.PICTURE_SCORES.items()}
     confidences = torch.full((len(keys),), torch.nan)
-    aimed = torch.tensor([key["target"] is not None for key in keys], device=images.device)
-    if bool(aimed.any()):
+    has_target = torch.tensor([key["target"] is not None for key in keys], device=images.device)
+    if bool(has_target.any()):
         targets = torch.tensor([key["target"] or 0 for key in keys], device=images.device)
         values = {("", name): value for name, value in scores.seen(work.model, images, targets).items()}
         values["", "saved_confidence"] = scores.seen(work.model, as_saved(images), targets)["confidence"]
         for held_out in work.others:
-            there = scores.seen(held_out.model, images, targets)
-            values |= {(held_out.model.card.name, name): there[name] for name in ("confidence", "top1")}
-        columns |= {column: value.masked_fill(~aimed, torch.nan) for column, value in values.items()}
+            judgement = scores.seen(held_out.model, images, targets)
+            values |= {(held_out.model.card.name, name): judgement[name] for name in ("confidence", "top1")}
+        columns |= {column: value.masked_fill(~has_target, torch.nan) for column, value in values.items()}
         confidences = columns["", "confidence"]
     rows: Rows = []
     for (other, metric), column in columns.items():
         unit = _UNITS.get(metric, "")
-        of = {"other_model": other, "metric": metric, "unit": unit, "iterations": iterations}
+        fields = {"other_model": other, "metric": metric, "unit": unit, "iterations": iterations}
         for key, value in zip(keys, column.tolist(), strict=True):
             if np.isfinite(value):
-                rows.append(key | of | {"value": value})
+                rows.append(key | fields | {"value": value})
             elif key["target"] is not None:
                 why = "the network's scores of this picture are not finite, or it is of one colour"
-                rows.append(key | of | {"status": "not_applicable", "message": why})
+                rows.append(key | fields | {"status": "not_applicable", "message": why})
     return rows, confidences.tolist()
 
 

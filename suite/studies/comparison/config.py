@@ -1,5 +1,0 @@
-"""The study has no settings of its own."""
-
-from suite.settings import StudySettings
-
-CONFIG = StudySettings
