@@ -64,3 +64,7 @@ def test_the_architecture_page_names_every_folder_in_the_order_that_the_linter_k
     homes = {path.name for path in (ROOT / "suite").iterdir() if path.is_dir() and not path.name.startswith("__")}
     assert homes <= set().union(*told)
     assert not [name for name in re.findall(r"`(\w+/\w+\.py)`", page) if not (ROOT / "suite" / name).exists()]
+    core = page.partition("| file |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`(\w+\.py)`", core)) == {p.name for p in (ROOT / "suite/core").glob("*.py")} - {
+        "__init__.py"
+    }

@@ -291,9 +291,9 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
     for (model, norm), table in groups(least, "model", "norm"):
         text = f"The smallest epsilon that fools, an upper bound, on {model}, in {_NORMS[norm]}; a dot a photo."
         yield Plot(f"attacks-minimal-{model}-{norm}", text, partial(_least, table, norm))
-    for (model, attack), table in groups(tables.get("attacks_maps", pd.DataFrame()), "model", "attack"):
+    maps = tables.get("attacks_maps", pd.DataFrame({"metric": []}))  # an attack may have numbers of boxes alone
+    for (model, attack), left in groups(maps[maps["metric"] == "map_spearman"], "model", "attack"):
         text = f"How much of each map is left on {model} ({attack}), and under noise of the same size; 1 is all."
-        left = table[table["metric"] == "map_spearman"]
         yield Plot(f"attacks-maps-{model}-{attack}", text, partial(_moved, left))
 
 
