@@ -1,7 +1,9 @@
 """Errors that a user reads: one line that names the thing, what was expected, and what to do. No torch here."""
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class SuiteError(Exception):
@@ -29,6 +31,20 @@ class ImageError(SuiteError):
 
 class NotApplicable(SuiteError):
     """What was asked for is undefined here; it becomes a not_applicable row with this reason."""
+
+
+def as_suite_error(who: str, error: Exception) -> SuiteError:
+    """An exception of somebody's code as one line that names its file and line; the suite's errors are unchanged."""
+    if isinstance(error, SuiteError):
+        return error
+    frames = traceback.extract_tb(error.__traceback__)
+    location = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return SuiteError(f"{who}: {type(error).__name__}: {' '.join(str(error).split())[:300]}{location}")
+
+
+def unavailable(why: Exception) -> dict[str, str]:
+    """Status and message of a missing result: not_applicable, or failed after an error."""
+    return {"status": "not_applicable" if isinstance(why, NotApplicable) else "failed", "message": str(why)}
 
 
 def one_line(error: BaseException, length: int = 160) -> str:

@@ -11,11 +11,12 @@ from suite.attribution.fused import as_methods, attribute_each
 from suite.core.passes import predict
 from suite.core.pixels import pixels
 from suite.data.images import load_image
+from suite.errors import as_suite_error, unavailable
 from suite.metrics.complexity import entropy, gini
 from suite.metrics.localisation import box_of, object_masks
 from suite.models.load import load_model
 from suite.report.explained import Explanation
-from suite.studies.base import as_suite_error, drawable, magnitude, unavailable
+from suite.studies.base import drawable, magnitude
 from suite.studies.scores.scoring import prepared
 
 

@@ -28,7 +28,7 @@ from suite.core.passes import Needs, run_pass
 from suite.data.boxes import check_boxes
 from suite.data.datamodule import WorkData, WorkDataset
 from suite.data.sources import ImageList, list_images, write_files_csv
-from suite.errors import ConfigError, NetworkError, SuiteError
+from suite.errors import ConfigError, NetworkError, SuiteError, as_suite_error
 from suite.models.load import load_model
 from suite.quiet import quiet
 from suite.results.manifest import RunLock, read_manifest, write_manifest
@@ -38,7 +38,7 @@ from suite.run.bench import HALVED, Bench, Progress, ShardWriter
 from suite.run.environment import commit, hardware, versions
 from suite.run.plan import WorkItem, assign_to_ranks, methods_of, plan, studies_of
 from suite.run.process import is_first
-from suite.studies.base import Study, as_suite_error
+from suite.studies.base import Study
 from suite.training.fit import FACTORY
 
 log = logging.getLogger("suite")

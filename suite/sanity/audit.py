@@ -24,6 +24,7 @@ from suite.core.draws import ImageDraws, generator_for
 from suite.core.network import scores_of
 from suite.core.partners import NO_PARTNER, partners
 from suite.core.state import in_use
+from suite.errors import SuiteError, as_suite_error, unavailable
 from suite.models.blocks import randomised
 from suite.results.columns import Block
 from suite.sanity.compared import Compared, Measure, measures_for
@@ -88,13 +89,14 @@ class RandomisationAudit:
         self.noise = torch.randn(images.shape[1:], generator=generator).to(images) * settings.noise
         self.partner = partners(targets.tolist(), draw)
         self.pictures: dict[int, dict[str, Tensor]] = {}
+        self._intact_factors: Maps = {}  # of the frozen maps; `rows` begins with them
 
     def rows(self) -> Iterator[Block]:
         """All similarities of this draw, and the other tests' numbers; without the columns study and model."""
-        maps, self._factors = self.maps(self.model, self.images, self.targets, f"draw {self.draw}")
+        maps, self._intact_factors = self.maps(self.model, self.images, self.targets, f"draw {self.draw}")
         self._keep(UNCHANGED, maps)
-        reference = self._ready(maps | self.frozen_maps(self._factors), self.settings.cells)
-        yield from self._nulls(reference)
+        reference = self._ready(maps | self.frozen_maps(self._intact_factors), self.settings.cells)
+        yield from self._rolled_and_input(reference)
         for factor in self.settings.noise_factors:
             yield from self._noisy(reference, factor)
         if self.settings.smoothed:
@@ -113,10 +115,13 @@ class RandomisationAudit:
         return {label: results[label] for label in methods}, {name: results[name] for name in factors}
 
     def frozen_maps(self, factors: Maps, partner: Sequence[int] | slice = slice(None)) -> Maps:
-        """Guided Grad-CAM with the intact network's Grad-CAM of the photo, and the guided factor of its partner."""
+        """Guided Grad-CAM of some factors' guided map and the intact network's Grad-CAM.
+
+        The Grad-CAM is always of the photo itself; `partner` says whose guided map it is multiplied by.
+        """
         maps: Maps = {}
         for label, method in self.frozen.items():
-            guided, cam = factors[_GUIDED + label], self._factors[_CAM + label]
+            guided, cam = factors[_GUIDED + label], self._intact_factors[_CAM + label]
             if isinstance(guided, Exception) or isinstance(cam, Exception):
                 maps[label] = guided if isinstance(guided, Exception) else cam
             else:
@@ -128,7 +133,7 @@ class RandomisationAudit:
         settings, noise = self.settings, factor * self.settings.noise
         images, purpose = self.images + factor * self.noise, f"draw {self.draw} noise {noise:g}"
         intact, factors = self.maps(self.model, images, self.targets, purpose)
-        own, others = self._own_and_others(intact, factors, settings.cells)
+        own, others = self._of_photos_and_partners(intact, factors, settings.cells)
         yield from self._compare(reference, own, UNCHANGED, "self", noise)
         yield from self._compare(reference, others, UNCHANGED, "other", noise)
         for stages in self._by_network(judged_only=factor != 1):
@@ -138,7 +143,7 @@ class RandomisationAudit:
                 maps, factors = self.maps(network, images, targets, purpose, controls=first.judged)
                 if first.order == EVERYTHING and factor == 1:
                     yield from self._entropies(first, network, images, intact, maps)
-            own, others = self._own_and_others(maps, factors, settings.cells if first.judged else (CELL,))
+            own, others = self._of_photos_and_partners(maps, factors, settings.cells if first.judged else (CELL,))
             for stage in stages:
                 if factor == 1 and stage.order in _PLOTTED:
                     self._keep(stage, maps)
@@ -147,7 +152,10 @@ class RandomisationAudit:
                     yield from self._compare(reference, others, stage, "null", noise)
 
     def _by_network(self, *, judged_only: bool) -> list[list[Stage]]:
-        """Stages that look at the same network together, those that are judged first."""
+        """Stages that look at the same network together.
+
+        Judged stages come first: the first of a network says whether controls and all cell sizes are measured.
+        """
         networks: dict[Hashable, list[Stage]] = {}
         for stage in sorted(self.stages, key=lambda stage: not stage.judged):
             if stage.judged or not judged_only:
@@ -164,11 +172,12 @@ class RandomisationAudit:
         with randomised(self.model, stage.blocks, seed=seed, draw=self.draw, statistics=statistics, jitter=jitter):
             yield self.model
 
-    def _own_and_others(self, maps: Maps, factors: Maps, cells: Sequence[int]) -> tuple[Ready, Ready]:
+    def _of_photos_and_partners(self, maps: Maps, factors: Maps, cells: Sequence[int]) -> tuple[Ready, Ready]:
         """The maps of the photos themselves, and of their partners."""
         own = self._ready(maps | self.frozen_maps(factors), cells)
         others = {label: ready.at(self.partner) for label, ready in own.items()}
         if self.frozen and NO_PARTNER not in self.partner:
+            # A finished map's Grad-CAM would move to the partner too, so the product is made again.
             others |= self._ready(self.frozen_maps(factors, self.partner), cells)
         return own, others
 
@@ -181,19 +190,20 @@ class RandomisationAudit:
             else:
                 nothing = self.images.new_full((len(self.images), 1, *self.size), torch.nan)
                 measures = measures_for(signed, self.size, (CELL,))
-                ready[label] = Compared(nothing, measures, self.size, failure=str(result))
+                failure = as_suite_error(f"method {label!r}", result)
+                ready[label] = Compared(nothing, measures, self.size, failure)
         return ready
 
-    def _compare(self, reference: Ready, others: Ready, stage: Stage, kind: str, noise: float) -> Iterator[Block]:
-        for label, other in others.items():
-            own = reference[label]
-            why = own.reasons(other)
-            for measure in other.features:
-                values = own.similarity(measure, other)
-                yield self._block(label, stage, kind, measure.metric, noise, measure.cell, values, why)
+    def _compare(self, reference: Ready, compared: Ready, stage: Stage, kind: str, noise: float) -> Iterator[Block]:
+        for label, candidate in compared.items():
+            intact = reference[label]
+            why, failure = intact.reasons(candidate), intact.failure or candidate.failure
+            for measure in candidate.features:
+                values = intact.similarity(measure, candidate)
+                yield self._block(label, stage, kind, measure.metric, noise, measure.cell, values, why, failure)
 
-    def _nulls(self, reference: Ready) -> Iterator[Block]:
-        """Maps of the same smoothness that share nothing, and maps that share the photo alone."""
+    def _rolled_and_input(self, reference: Ready) -> Iterator[Block]:
+        """What others are judged by: a map and itself, flipped and moved; the photo times one noise and another."""
         rolled: Maps = {}
         for label, own in reference.items():
             if not own.maps.isnan().any():
@@ -230,12 +240,17 @@ class RandomisationAudit:
 
         def smooth(model: nn.Module) -> dict[str, Compared]:
             sums: dict[str, Tensor] = {}
+            failed: set[str] = set()
             for k, e in enumerate(noise):
                 copies = self.images + SMOOTHING * e
                 results, _ = self.maps(model, copies, self.targets, f"smprt {k}", controls=False)
-                maps = {label: m for label, m in results.items() if isinstance(m, Tensor) and (not k or label in sums)}
-                sums = {label: sums[label] + m if k else m for label, m in maps.items()}
-            return {label: Compared(total, [measure], self.size) for label, total in sums.items()}
+                for label, result in results.items():
+                    if isinstance(result, Exception):
+                        failed.add(label)
+                    else:
+                        sums[label] = sums[label] + result if label in sums else result
+            # The sum serves as the mean: ranks do not change with scale.
+            return {label: Compared(maps, [measure], self.size) for label, maps in sums.items() if label not in failed}
 
         reference = smooth(self.model)
         similarities: dict[str, list[Tensor]] = {label: [] for label in reference}
@@ -261,14 +276,15 @@ class RandomisationAudit:
             steps.append(int(torch.randint(1, max(2, classes), (1,), generator=generator)))
         return (self.targets + torch.tensor(steps, device=self.targets.device)) % classes
 
-    def _block(
+    def _block(  # noqa: PLR0913 - the columns of a row
         self, method: str, stage: Stage, kind: str, metric: str, noise: float, cell: int | None, values: Tensor,
-        why: Sequence[str],
+        why: Sequence[str], failure: SuiteError | None = None,
     ) -> Block:  # fmt: skip
         fields = {
             "method": method, "metric": metric, "kind": kind, "block": stage.block, "order": stage.order,
             "blocks": stage.count, "draw": self.draw, "noise": noise, "cell": cell,
             "control": method in self.methods and self.methods[method].control,
+            "status": unavailable(failure)["status"] if failure else "not_applicable",
         }  # fmt: skip
         undefined = [reason or "the similarity is undefined for these maps" for reason in why]
         return Block(self.ids, self.targets.tolist(), values.double().cpu().numpy(), undefined, fields)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from suite.core.partners import NO_PARTNER, WHY_NONE
-from suite.errors import ConfigError
+from suite.errors import ConfigError, SuiteError
 from suite.metrics.similarity import hog_features, normalise, ranks, ssim, units
 
 LEAST_SIDE = {"spearman": 3, "cosine": 3, "ssim": 11, "hog": 6}  # of a map; SSIM's window, HOG's three cells
@@ -70,13 +70,16 @@ class Compared:
         maps: (B, C, h, w).
         measures: the similarities to prepare for.
         size: (H, W) of the images, at which maps are compared.
-        failure: why there are no maps, which are then NaN.
+        failure: why there are no maps, which are then NaN: NotApplicable, or what the method raised.
 
     Raises:
         ConfigError: cells that do not divide one another.
     """
 
-    def __init__(self, maps: Tensor, measures: Sequence[Measure], size: tuple[int, int], failure: str = "") -> None:
+    def __init__(
+        self, maps: Tensor, measures: Sequence[Measure], size: tuple[int, int],
+        failure: SuiteError | None = None,
+    ) -> None:  # fmt: skip
         self.maps, self.flaws, self.failure = maps, flaws_of(maps), failure
         flawed = torch.tensor([flaw is not Flaw.NONE for flaw in self.flaws], device=maps.device)
         averaged: dict[tuple[str, int], Tensor] = {}
@@ -107,7 +110,7 @@ class Compared:
     def reasons(self, other: "Compared") -> list[str]:
         """(B,): why there is no similarity of the intact network's map, which is this one, and the other."""
         if failure := self.failure or other.failure:
-            return [failure] * len(self.flaws)
+            return [str(failure)] * len(self.flaws)
         sentences = []
         for own, others in zip(self.flaws, other.flaws, strict=True):
             if others is Flaw.NO_PARTNER:

@@ -1,11 +1,9 @@
 """The base class of studies, and the work that they share: one item of work in, rows out. No Lightning here."""
 
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -23,7 +21,7 @@ from suite.core.passes import Cost, predict
 from suite.core.pixels import pixels
 from suite.data.boxes import Places, boxes_for
 from suite.data.sources import ImageFile
-from suite.errors import DataError, NotApplicable, SuiteError
+from suite.errors import DataError, SuiteError, as_suite_error, unavailable
 from suite.metrics.similarity import Comparable
 from suite.results.columns import Block
 from suite.results.schema import Keys
@@ -242,25 +240,11 @@ def _joined(parts: list[dict[str, Tensor | Exception]]) -> dict[str, Tensor | Ex
     return joined
 
 
-def as_suite_error(who: str, error: Exception) -> SuiteError:
-    """An exception of somebody's code as one line that names its file and line; the suite's errors are unchanged."""
-    if isinstance(error, SuiteError):
-        return error
-    frames = traceback.extract_tb(error.__traceback__)
-    location = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return SuiteError(f"{who}: {type(error).__name__}: {' '.join(str(error).split())[:300]}{location}")
-
-
 def value_row(value: float, undefined: str, **columns: Any) -> Row:
     """One row; where the value is NaN it is not_applicable, for the reason `undefined`."""
     if np.isnan(value):
         return columns | {"status": "not_applicable", "message": undefined}
     return columns | {"value": value}
-
-
-def unavailable(why: Exception) -> Row:
-    """Status and message of a missing result: not_applicable, or failed after an error."""
-    return {"status": "not_applicable" if isinstance(why, NotApplicable) else "failed", "message": str(why)}
 
 
 def finite(values: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def test_the_frozen_factor_is_upsampled_as_the_method_does(upsample):
     run = audited.audit(net, {"guided": GuidedGradCam(layer="second", upsample=upsample)}, images)
     maps, factors = run.maps(net, images, targets, "test")
     assert list(maps) == ["guided"]  # the factors stand apart
-    run._factors = factors
+    run._intact_factors = factors
     (frozen,) = run.frozen_maps(factors).values()
     torch.testing.assert_close(frozen, maps["guided"])
     (swapped,) = run.frozen_maps(factors, [1, 0, 3, 2]).values()
@@ -85,8 +85,8 @@ def test_a_method_that_fails_costs_its_own_rows_alone_and_says_why():
     net, images = networks.seeded(Linear), smooth_pictures(4)
     rows = audited.frame([audited.audit(net, {"fails": fails, "gradient": "gradient"}, images, cells=(1, 4))])
     bad = rows[rows["method"] == "fails"]
-    assert set(bad["status"]) == {"not_applicable"}
-    assert set(bad["message"]) == {"boom"}
+    assert set(bad["status"]) == {"failed"}
+    assert {text.partition(" (")[0] for text in bad["message"]} == {"method 'fails': RuntimeError: boom"}
     assert set(bad["cell"]) == {4}
     assert set(bad["kind"]) == {"self", "other", "stage", "null"}
     good = rows[rows["method"] == "gradient"]

@@ -12,11 +12,11 @@ from suite.attribution.gradient import Gradient
 from suite.config import RunConfig
 from suite.core.passes import Cost, resolve_layer
 from suite.core.rectifiers import RectifierReport, rectifier_report
-from suite.errors import NotApplicable
+from suite.errors import NotApplicable, as_suite_error
 from suite.metrics.similarity import max_abs_difference, relative_l2, spearman
 from suite.reference.captum import Counterpart, LibraryDraws, counterpart
 from suite.results.schema import Keys
-from suite.studies.base import Outcome, Rows, Study, Work, as_suite_error, drawable, finite
+from suite.studies.base import Outcome, Rows, Study, Work, drawable, finite
 
 _OFF_CPU = 1e-3  # relative L2; kernels off the CPU choose their own order of summation
 _UNPROMISED = 1e-6  # relative L2 of what would count as agreeing where Captum is known to part

@@ -27,14 +27,14 @@ from suite.core.network import Network
 from suite.core.partners import NO_PARTNER, WHY_NONE, distinct_groups, partners
 from suite.core.passes import predict
 from suite.data.boxes import Places
-from suite.errors import NotApplicable, SuiteError
+from suite.errors import NotApplicable, SuiteError, as_suite_error
 from suite.metrics.cards import Metric, Takes, cards, measured
 from suite.metrics.fidelity import subset_sums
 from suite.metrics.imputation import impute
 from suite.metrics.localisation import Box, Scene, box_of, cells, composite, filled, mosaic
 from suite.metrics.perturbed import TargetOutputs, evaluate_perturbed, first_removed, removal_ranks, target_outputs
 from suite.metrics.sensitivity import relative_change
-from suite.studies.base import Rows, Work, as_suite_error, magnitude
+from suite.studies.base import Rows, Work, magnitude
 from suite.studies.scores.config import ScoresConfig
 
 CONTROLS: Mapping[str, Attribution] = {

@@ -13,10 +13,11 @@ from suite.config import RunConfig
 from suite.core.draws import generator_for
 from suite.core.network import Network
 from suite.core.passes import Cost
+from suite.errors import as_suite_error
 from suite.metrics import localisation
 from suite.results.schema import Keys
 from suite.sanity.audit import with_controls
-from suite.studies.base import Outcome, Rows, Study, Work, as_suite_error, magnitude
+from suite.studies.base import Outcome, Rows, Study, Work, magnitude
 from suite.studies.shortcut.config import ShortcutConfig
 from suite.training.fit import Recipe, as_network, recipe_of, train
 from suite.training.shortcut import plant, regions

@@ -17,9 +17,10 @@ from suite.config import RunConfig
 from suite.core.network import scores_of
 from suite.core.passes import Cost, predict
 from suite.core.state import in_use
+from suite.errors import unavailable
 from suite.reference.captum import counterpart
 from suite.results.schema import Keys
-from suite.studies.base import Outcome, Row, Rows, Study, Work, unavailable
+from suite.studies.base import Outcome, Row, Rows, Study, Work
 from suite.studies.speed.clock import peak_bytes, synchronise
 from suite.studies.speed.config import SpeedConfig
 

@@ -20,9 +20,10 @@ from suite.core.network import Card
 from suite.core.passes import Cost, predict
 from suite.core.pixels import pixels
 from suite.data.pictures import load_picture, picture_or_stand_in
+from suite.errors import as_suite_error, unavailable
 from suite.metrics.similarity import spearman
 from suite.results.schema import Keys
-from suite.studies.base import Outcome, Row, Rows, Study, Work, as_suite_error, magnitude, unavailable, value_row
+from suite.studies.base import Outcome, Row, Rows, Study, Work, magnitude, value_row
 from suite.studies.style_transfer.config import StylePairConfig, StyleTransferConfig
 from suite.synthesis.style_transfer import PRESETS, Painting, StyleTransfer, judged, make_settings, thinned, transfer
 
