@@ -6,6 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from suite.metrics.statistics import paired_test
@@ -48,7 +49,8 @@ def _agreement(rows: pd.DataFrame, pair: tuple[str, str]) -> Iterable[dict[str, 
             for pairing in ("same_photo", "unrelated_photos")
         )
         common = same.index.intersection(apart.index)
-        beyond = "yes" if paired_test(same[common], apart[common]).low > 0 else "no"
+        low = paired_test(same[common], apart[common]).low  # NaN without a photo that has both
+        beyond = "" if np.isnan(low) else "yes" if low > 0 else "no"
         line = dict(zip(_KEYS, (*pair, method), strict=True)) | {"metric": metric} | mean_with_interval("mean", same)
         yield line | {"unrelated_mean": apart.mean(), "unrelated_p95": apart.quantile(0.95), "beyond_chance": beyond}
 
@@ -101,7 +103,8 @@ def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
 
 def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
     if "between_networks_sharpness" in tables:
-        text = "Sharpness of the larger network's maps less the smaller one's: mean and 95% interval; sharper is right."
+        text = "Sharpness of the larger network's maps minus the smaller one's: mean and 95% interval; right of 0 the "
+        text += "larger network's map is sharper."
         yield Plot("between-networks-sharpness", text, partial(_differences, tables["between_networks_sharpness"]))
     for metric, table in groups(tables.get("between_networks", pd.DataFrame()), "metric"):
         text = f"{MEASURES[metric]} of networks' maps of one photo: mean and 95% interval, beside unrelated photos."

@@ -47,9 +47,9 @@ CONTROLS: Mapping[str, Attribution] = {
     "control_center_point": Center(spread=0.02),
 }
 _NOISE = 0.01  # of ROAD's imputation, standard deviation in pixel units, as its authors have it
-_FIFTH = 5  # a subset removes one superpixel in five, as Xplique's mu-fidelity
-_ON_CPU = 8  # copies in one forward pass: more only leave the cache
-_ELSEWHERE = 4  # times the images of a pass with gradients: a forward pass keeps nothing for a backward one
+_SUPERPIXELS_A_REMOVED_ONE = 5  # a subset removes one superpixel in five, as Xplique's mu-fidelity
+_COPIES_ON_CPU = 8  # copies in one forward pass: more only leave the cache
+_FORWARD_ONLY = 4  # times the images of a pass with gradients: a forward pass keeps nothing for a backward one
 
 
 @cache
@@ -104,7 +104,7 @@ class Scoring:
             "boxes": self._boxes,
             "axioms": self._axioms,
         }
-        assert len(self.maps) <= len(self.methods)  # computes the maps, and the rows of missing ones
+        _ = self.maps  # the rows of missing maps must stand before the loop, which removes what a metric began
         for asked in self.settings.metrics:
             done = len(self.rows)
             self.failed = set()
@@ -188,8 +188,8 @@ class Scoring:
     @cached_property
     def room(self) -> int:
         """Copies in one forward pass."""
-        fit = _ELSEWHERE * images_per_pass(self.work.model, self.work.images)
-        return min(_ON_CPU, fit) if self.work.images.device.type == "cpu" else fit
+        fit = _FORWARD_ONLY * images_per_pass(self.work.model, self.work.images)
+        return min(_COPIES_ON_CPU, fit) if self.work.images.device.type == "cpu" else fit
 
     @cached_property
     def layout(self) -> torch.memory_format:
@@ -223,8 +223,10 @@ class Scoring:
 
     @cached_property
     def ranks(self) -> dict[str, Tensor]:
-        """Label -> (B, H, W), the order in which a map's pixels go."""
-        return {label: removal_ranks(m.evidence, self.shuffled) for label, m in self._judged("deletion").items()}
+        """Label -> (B, H, W), the order in which a map's pixels go; of all methods that some removal judges."""
+        removals = [self._judged(asked) for asked in ("deletion", "insertion", "road")]
+        judged = {label: maps for methods in removals for label, maps in methods.items()}
+        return {label: removal_ranks(maps.evidence, self.shuffled) for label, maps in judged.items()}
 
     def evaluate(self, images: Tensor, masks: Tensor, others: Tensor) -> TargetOutputs:
         """`evaluate_perturbed` of this network and these targets."""
@@ -253,7 +255,8 @@ class Scoring:
             gone = self.evaluate(images, everywhere, replaced)
             start, end = (images, replaced) if deletes else (replaced, images)
             first, last = (self.clean, gone) if deletes else (gone, self.clean)
-            for label, ranks in self.ranks.items():
+            for label in self._judged(asked):
+                ranks = self.ranks[label]
                 inner = self.evaluate(start, first_removed(ranks, shares[1:-1]), end)
                 curves = TargetOutputs(*(torch.cat(parts, 1) for parts in zip(first, inner, last, strict=True)))
                 self._forms(asked, label, kind, curves, self.clean, gone)
@@ -267,8 +270,8 @@ class Scoring:
         index = torch.arange(len(images)).repeat_interleave(steps)
         at_once = 1 if images.device.type == "cpu" else self.room  # one copy's planes stay in the cache
         chunks = [slice(k, k + at_once) for k in range(0, len(index), at_once)]
-        for label, ranks in self.ranks.items():
-            removed = first_removed(ranks, shares)
+        for label in self._judged(asked):
+            removed = first_removed(self.ranks[label], shares)
             gone = removed.flatten(0, 1).unsqueeze(1)
             imputed = torch.cat([impute(images[index[part]], gone[part]) for part in chunks])
             outputs = self.evaluate(images, removed, imputed.view(len(images), steps, *images.shape[1:]) + noise)
@@ -285,9 +288,9 @@ class Scoring:
             parts = slic(pixels, n_segments=self.settings.superpixels, start_label=0, channel_axis=-1)
             count = int(parts.max()) + 1
             order = torch.rand(self.settings.samples, count, generator=generator).argsort(1).argsort(1)
-            chosen = order < max(1, count // _FIFTH)  # (S, count)
+            chosen = order < max(1, count // _SUPERPIXELS_A_REMOVED_ONE)  # (S, count)
             masks.append(chosen[:, torch.from_numpy(parts.astype(np.int64))])
-            enough.append(count >= _FIFTH)
+            enough.append(count >= _SUPERPIXELS_A_REMOVED_ONE)
         device = self.work.images.device
         return torch.stack(masks).to(device), torch.tensor(enough, device=device)
 
@@ -436,12 +439,15 @@ class Scoring:
                 base = torch.stack([s.gather(1, work.targets[:, None])[:, 0] for s in scores]).mean(0)
                 self._score(asked, "scores", label, maps.maps, self.clean.score[:, 0], base)
         for metric in measured(asked, "network"):
-            self.failed = set()
+            self.failed, done = set(), len(self.rows)
             try:
                 self._invariance(asked, metric)
-            except NotApplicable as why:
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:
+                del self.rows[done:]
                 for label in self._judged(asked):
-                    self.rows += self._unavailable(label, metric.name, why)
+                    self.rows += self._unavailable(label, metric.name, as_suite_error(f"metric {metric.name!r}", error))
 
     def _invariance(self, asked: str, metric: Metric) -> None:
         """How far maps change on another network that gives the same scores."""
