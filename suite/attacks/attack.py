@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from suite.attacks.result import AttackResult, Goal, Iterates, Norm, as_radii, check_pixels, judge
 from suite.core.draws import generator_for, image_ids
 from suite.core.network import scores_of
+from suite.core.numerics import numerics
 from suite.core.passes import Targets, as_targets, check_images, score
 from suite.core.state import in_use
 from suite.core.torch_private import cpu_computes_bf16
@@ -85,6 +86,7 @@ def make_attack(name: str, parameters: Mapping[str, Any] | None = None) -> Attac
     return method
 
 
+@numerics()
 def attack(
     model: nn.Module,
     images: Tensor,

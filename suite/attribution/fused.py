@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from suite.attribution.base import Attribution, SharedPass
 from suite.core.network import Network
+from suite.core.numerics import numerics
 from suite.core.passes import Cost, Targets, as_targets, check_images, cost_of, run_pass
 from suite.core.state import guarded, in_use
 from suite.errors import ConfigError, DataError, NetworkError
@@ -109,6 +110,7 @@ def plan_cost(methods: Iterable[Attribution]) -> Cost:
     return sum((m.cost() for m in methods if not isinstance(m, SharedPass)), shared)
 
 
+@numerics()
 def attribute(
     model: nn.Module,
     images: Tensor,
