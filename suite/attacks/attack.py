@@ -32,7 +32,7 @@ class Problem:
         goal: what counts as fooled.
         clean: (B, K) scores on the images.
         epsilon: (B,) radii.
-        ids, seed: of the images' randomness.
+        ids, seed: of the images' randomness; digests of pixels are hashed only where something draws.
     """
 
     model: nn.Module
@@ -40,7 +40,7 @@ class Problem:
     goal: Goal
     clean: Tensor
     epsilon: Tensor
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     seed: int
 
     def of(self, index: Tensor) -> "Problem":
@@ -134,11 +134,10 @@ def attack(
     with in_use(model):
         with torch.no_grad():
             clean = scores_of(model, images) if scores is None else _as_scores(scores, images)
-        damaged = clean.isnan().any(1).nonzero()[:, 0]
-        if len(damaged):
-            raise NetworkError(
-                f"the network's scores are NaN on image {damaged[0]}: no attack can be judged; check its weights"
-            )
+        damaged = clean.isnan().any(1).tolist()
+        if True in damaged:
+            where = f"on image {damaged.index(True)}"
+            raise NetworkError(f"the network's scores are NaN {where}: no attack can be judged; check its weights")
         score(clean, truth)  # refuses labels out of range
         names = image_ids(images, ids)
         aim = None if targets is None else choose_targets(targets, clean, images, truth, names, seed)

@@ -13,7 +13,17 @@ from torch import Tensor, nn
 from suite.attribution.base import Attribution, SharedPass
 from suite.core.network import Network
 from suite.core.numerics import numerics
-from suite.core.passes import Cost, Targets, as_targets, check_images, cost_of, run_pass
+from suite.core.passes import (
+    Cost,
+    Targets,
+    as_targets,
+    check_images,
+    checked,
+    cost_of,
+    pixel_range,
+    run_pass,
+    unchecked,
+)
 from suite.core.state import guarded, in_use
 from suite.errors import ConfigError, DataError, NetworkError
 from suite.registry import attributions, build, check_parameters, find, refuse_not_finite
@@ -35,7 +45,7 @@ class Custom(Attribution):
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Targets, ids: Sequence[str] | None = None) -> Tensor:
         images = check_images(images)
-        with in_use(model), guarded(model, f"method {self._name!r}"):
+        with in_use(model), unchecked(), guarded(model, f"method {self._name!r}"):
             result = self.function(model, images.clone(), as_targets(targets, images).clone(), **self.parameters)
         return check_map(result, images, self._name)
 
@@ -135,17 +145,17 @@ def attribute(
         DataError: images that are not finite or, for the suite's networks, far outside [0, 1]; a target out of range.
         NotApplicable: where a method is undefined on this network; `attribute_each` returns these instead.
     """
-    if isinstance(model, Network):
-        least, most = (float(v) for v in check_images(images).aminmax())
-        if least < -_BEYOND or most > 1 + _BEYOND:
+    labelled, maps = as_methods(methods), {}
+    with unchecked(), checked(images, targets) as (images, targets):
+        least, most = pixel_range()
+        if isinstance(model, Network) and (least < -_BEYOND or most > 1 + _BEYOND):
             raise DataError(
                 f"images: values from {least:.3g} to {most:.3g}; this network takes RGB in [0, 1] and normalises itself"
             )
-    maps = {}
-    for label, result in attribute_each(model, images, targets, as_methods(methods), ids=ids).items():
-        if isinstance(result, Exception):
-            raise result
-        maps[label] = result
+        for label, result in attribute_each(model, images, targets, labelled, ids=ids).items():
+            if isinstance(result, Exception):
+                raise result
+            maps[label] = result
     return maps
 
 
@@ -162,13 +172,14 @@ def attribute_each(
     What concerns all of them (the images, the shared pass, memory) is raised.
     """
     needs = [method.needs() for method in methods.values() if isinstance(method, SharedPass)]
-    shared = run_pass(model, images, targets, reduce(or_, needs)) if needs else None
     results = {}
-    for label, method in methods.items():
-        if shared is not None and isinstance(method, SharedPass):
-            results[label] = _attempt(partial(method.from_pass, shared))
-        else:
-            results[label] = _attempt(partial(method, model, images, targets, ids))
+    with checked(images, targets) as (images, targets):
+        shared = run_pass(model, images, targets, reduce(or_, needs)) if needs else None
+        for label, method in methods.items():
+            if shared is not None and isinstance(method, SharedPass):
+                results[label] = _attempt(partial(method.from_pass, shared))
+            else:
+                results[label] = _attempt(partial(method, model, images, targets, ids))
     return results
 
 

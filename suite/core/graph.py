@@ -99,7 +99,7 @@ def rectifies(node: Any) -> str:
 
 def relu_between(low: Any, high: Any) -> str:
     """What a clamp between a floor and a ceiling is (number, tensor, or None): ReLU, ReLU6, ...; "" for no ReLU."""
-    if low is None or not bool((torch.as_tensor(low) == 0).all()):
+    if low is None or not (bool((low == 0).all()) if isinstance(low, Tensor) else low == 0):
         return ""
     if high is None:
         return "ReLU"
@@ -125,7 +125,8 @@ def unruled(node: Any, path: Path, *, compared: bool = False) -> str:
         attention = kind in ("Where", "MaskedFill") and all(operation(above) == "Softmax" for above in path[node])
         return "" if attention else _KINKS[kind]
     if kind in _CLAMPS:
-        at_zero = [b for b in _bounds(node, kind) if b is not None and bool((torch.as_tensor(b) == 0).any())]
+        bounds = [b for b in _bounds(node, kind) if b is not None]
+        at_zero = [b for b in bounds if (bool((b == 0).any()) if isinstance(b, Tensor) else b == 0)]
         return "a clamp at 0" if at_zero else ""
     if kind in _PRODUCTS:
         return _product(node, kind, path, compared)
