@@ -237,6 +237,8 @@ def check_parameters(
     Raises:
         ConfigError: a name that it does not take, a value of another type, NaN or infinity.
     """
+    if not parameters:
+        return {}
     signature = _signature(maker)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in signature)
     taken = {p.name: p.annotation for p in signature[skip:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
