@@ -1,6 +1,7 @@
 """Several maps for the price of the fewest passes: gradient methods share one pass, sampled ones come after."""
 
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from suite.attribution.base import Attribution, SharedPass
+from suite.core.draws import image_ids
+from suite.core.memory import in_halves
 from suite.core.network import Network
 from suite.core.numerics import numerics
 from suite.core.passes import (
@@ -20,6 +23,7 @@ from suite.core.passes import (
     check_images,
     checked,
     cost_of,
+    digests,
     pixel_range,
     run_pass,
     unchecked,
@@ -27,6 +31,8 @@ from suite.core.passes import (
 from suite.core.state import guarded, in_use
 from suite.errors import ConfigError, DataError, NetworkError
 from suite.registry import attributions, build, check_parameters, find, refuse_not_finite
+
+log = logging.getLogger("suite")
 
 Method = Attribution | Callable[..., Tensor]
 _BEYOND = 0.1  # of [0, 1]: noise may lead that far, a second normalisation leads further
@@ -141,21 +147,43 @@ def attribute(
     Returns:
         label -> (B, C, h, w), detached, in the order asked.
 
+    A device whose memory does not hold all images is given halves of them, and a warning says so.
+
     Raises:
         DataError: images that are not finite or, for the suite's networks, far outside [0, 1]; a target out of range.
         NotApplicable: where a method is undefined on this network; `attribute_each` returns these instead.
     """
-    labelled, maps = as_methods(methods), {}
+    labelled = as_methods(methods)
     with unchecked(), checked(images, targets) as (images, targets):
         least, most = pixel_range()
         if isinstance(model, Network) and (least < -_BEYOND or most > 1 + _BEYOND):
             raise DataError(
                 f"images: values from {least:.3g} to {most:.3g}; this network takes RGB in [0, 1] and normalises itself"
             )
-        for label, result in attribute_each(model, images, targets, labelled, ids=ids).items():
-            if isinstance(result, Exception):
-                raise result
-            maps[label] = result
+        if not labelled:
+            return {}
+        names = image_ids(images, ids if ids is not None else digests())
+
+        def of_part(at: slice) -> dict[str, Tensor]:
+            part = (images, targets, names) if at == whole else (images[at], targets[at], names[at])
+            return _all_maps(model, *part, labelled)
+
+        whole = slice(0, len(images))
+        parts = in_halves(of_part, whole)
+    if len(parts) > 1:
+        largest = max(len(next(iter(part.values()))) for part in parts)
+        log.warning("out of memory with %d images at once, done %d at a time", len(images), largest)
+    return {label: torch.cat([part[label] for part in parts]) for label in labelled} if len(parts) > 1 else parts[0]
+
+
+def _all_maps(
+    model: nn.Module, images: Tensor, targets: Tensor, ids: Sequence[str], methods: Mapping[str, Attribution]
+) -> dict[str, Tensor]:
+    maps = {}
+    for label, result in attribute_each(model, images, targets, methods, ids=ids).items():
+        if isinstance(result, Exception):
+            raise result
+        maps[label] = result
     return maps
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import cached_property
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -43,8 +43,8 @@ class Digests(Sequence[str]):
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, index: int) -> str:  # type: ignore[override]
-        return self._names[index]
+    def __getitem__(self, index: Any) -> Any:
+        return Digests(self._images[index]) if isinstance(index, slice) else self._names[index]
 
 
 def image_ids(images: Tensor, ids: Sequence[str] | None) -> Sequence[str]:

@@ -39,7 +39,7 @@ from suite.attribution.base import Attribution
 from suite.attribution.baselines import baseline
 from suite.core.draws import ImageDraws
 from suite.core.layers import find_layer
-from suite.core.memory import images_per_pass
+from suite.core.memory import images_per_forward, images_per_pass
 from suite.core.numerics import numerics
 from suite.core.passes import resolve_layer
 from suite.core.state import in_use
@@ -186,7 +186,7 @@ def _occlusion(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -
         strides=(images.shape[1], method.stride, method.stride),
         baselines=baseline(method.baseline, images),
         target=targets,
-        perturbations_per_eval=max(1, occlusion._IMAGES_PER_FORWARD // len(images)),
+        perturbations_per_eval=max(1, images_per_forward(images) // len(images)),
     )
     return maps[:, :1]
 

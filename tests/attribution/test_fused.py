@@ -1,5 +1,6 @@
 """Shared passes: the same bits as alone, the passes promised, images independent of each other; chunks."""
 
+import time
 from contextlib import contextmanager
 
 import networks as nets
@@ -378,3 +379,47 @@ def test_a_baseline_that_is_not_finite_is_refused():
     bad = torch.full((3, 8, 8), torch.nan)
     with pytest.raises(DataError, match="baseline"):
         attribute(seeded(nets.Conv), pictures(), TARGETS, {"ig": IntegratedGradients(baseline=bad)})
+
+
+def test_memory_that_holds_no_batch_is_given_halves_and_a_line_says_so(caplog):
+    net, x = seeded(nets.Conv), pictures(5)
+    whole = attribute(net, x, torch.arange(5), ["saliency", "smoothgrad"])
+
+    def hungry(model, images, targets):
+        if len(images) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return Gradient()(model, images, targets)
+
+    maps = attribute(net, x, torch.arange(5), {"saliency": "saliency", "own": hungry, "smoothgrad": "smoothgrad"})
+    assert [r.message for r in caplog.records] == ["out of memory with 5 images at once, done 2 at a time"]
+    assert list(maps) == ["saliency", "own", "smoothgrad"]
+    assert all(len(m) == 5 for m in maps.values())
+    for name, of_whole in whole.items():
+        assert torch.allclose(maps[name], of_whole, atol=1e-6)
+
+    def starving(model, images, targets):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        attribute(net, x, 0, [starving])
+
+
+def test_names_cost_a_tiny_network_at_most_a_millisecond_over_its_passes():
+    net, x = seeded(nets.Conv), pictures(2, (16, 16))
+    targets = torch.tensor([0, 1])
+
+    def passes():
+        pixels = x.detach().requires_grad_()
+        total = net(pixels).gather(1, targets[:, None]).sum()
+        torch.autograd.grad(total, pixels, retain_graph=True)
+        torch.autograd.grad(total, pixels)
+
+    def least(job):
+        seconds = []
+        for _ in range(30):
+            begun = time.process_time()
+            job()
+            seconds.append(time.process_time() - begun)
+        return min(seconds)
+
+    assert least(lambda: attribute(net, x, targets, FOUR)) - least(passes) < 1e-3
