@@ -171,8 +171,10 @@ def load_object(target: str) -> Any:
     if not colon or not module_name or not attribute:
         raise ConfigError(f"{target!r}: expected package.module:function")
     try:
-        with _current_folder_importable():
-            item: Any = importlib.import_module(module_name)
+        item: Any = sys.modules.get(module_name)
+        if item is None:
+            with _current_folder_importable():
+                item = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{target!r}: no module named {error.name!r}; install it or run from its folder") from None
     except Exception as error:

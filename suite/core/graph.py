@@ -7,6 +7,7 @@ the graph and runs no pass. It knows no method: what a node means for a rule sta
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -87,7 +88,12 @@ def gradient_path(top: Tensor, pixels: Tensor) -> Path:
 
 def operation(node: Any) -> str:
     """Relu for ReluBackward0; "" for what is none of torch's own operations."""
-    match = re.fullmatch(r"(\w+)Backward\d+", node.name())
+    return _operation(node.name())
+
+
+@cache
+def _operation(name: str) -> str:
+    match = re.fullmatch(r"(\w+)Backward\d+", name)
     return match[1] if match else ""
 
 

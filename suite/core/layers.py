@@ -30,6 +30,11 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
     Raises:
         NetworkError: naming the nearest layers.
     """
+    try:
+        if name:
+            return body_of(model).get_submodule(name)
+    except AttributeError:
+        pass
     layers: dict[str, nn.Module] = dict(body_of(model).named_modules())
     if not name or name not in layers:
         hint = did_you_mean(name, layers) or f"; it has {', '.join([n for n in layers if n][:12])}, ..."
