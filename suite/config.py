@@ -98,6 +98,15 @@ class TrainerConfig(Part):
     precision: Literal["32-true", "64-true", "16-mixed", "bf16-mixed"] = "32-true"
 
 
+class NumericsConfig(Part):
+    """How a device computes; what it means is said in `suite.core.numerics`."""
+
+    tf32: bool = Field(False, description="cards may round the inputs of convolutions and matrix products to 10 bits")
+    deterministic: bool = Field(True, description="the same bits twice on a card, where its operators have such a form")
+    draws: Literal["device", "cpu"] = Field("device", description="cpu gives a card the random numbers of a CPU")
+    memory: float = Field(0.6, gt=0, le=1, description="share of a card's free memory that many passes may fill")
+
+
 class RunConfig(Part):
     """One run. Two runs with equal digests compute the same rows."""
 
@@ -116,6 +125,7 @@ class RunConfig(Part):
     pictures: int = Field(40, ge=0, description="photos a network whose maps are kept and drawn")
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
     trainer: TrainerConfig = TrainerConfig()
+    numerics: NumericsConfig = NumericsConfig()
 
     @model_validator(mode="before")
     @classmethod

@@ -173,8 +173,10 @@ def load_object(target: str) -> Any:
     if not colon or not module_name or not attribute:
         raise ConfigError(f"{target!r}: expected package.module:function")
     try:
-        with _current_folder_importable():
-            item: Any = importlib.import_module(module_name)
+        item: Any = sys.modules.get(module_name)
+        if item is None:
+            with _current_folder_importable():
+                item = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{target!r}: no module named {error.name!r}; install it or run from its folder") from None
     except Exception as error:
@@ -239,6 +241,8 @@ def check_parameters(
     Raises:
         ConfigError: a name that it does not take, a value of another type, NaN or infinity.
     """
+    if not parameters:
+        return {}
     signature = _signature(maker)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in signature)
     accepted = {p.name: p.annotation for p in signature[skip:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from suite.attacks.result import AttackResult, Goal, Iterates, Norm, as_radii, check_pixels, judge
 from suite.core.draws import generator_for, image_ids
 from suite.core.network import scores_of
+from suite.core.numerics import numerics
 from suite.core.passes import Targets, as_targets, check_images, score
 from suite.core.state import in_use
 from suite.core.torch_private import cpu_computes_bf16
@@ -31,7 +32,7 @@ class Problem:
         goal: what counts as fooled.
         clean: (B, K) scores on the images.
         epsilon: (B,) radii.
-        ids, seed: of the images' randomness.
+        ids, seed: of the images' randomness; digests of pixels are hashed only where something draws.
     """
 
     model: nn.Module
@@ -39,7 +40,7 @@ class Problem:
     goal: Goal
     clean: Tensor
     epsilon: Tensor
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     seed: int
 
     def of(self, index: Tensor) -> "Problem":
@@ -85,6 +86,7 @@ def make_attack(name: str, parameters: Mapping[str, Any] | None = None) -> Attac
     return method
 
 
+@numerics()
 def attack(
     model: nn.Module,
     images: Tensor,
@@ -132,11 +134,10 @@ def attack(
     with in_use(model):
         with torch.no_grad():
             clean = scores_of(model, images) if scores is None else _as_scores(scores, images)
-        damaged = clean.isnan().any(1).nonzero()[:, 0]
-        if len(damaged):
-            raise NetworkError(
-                f"the network's scores are NaN on image {damaged[0]}: no attack can be judged; check its weights"
-            )
+        damaged = clean.isnan().any(1).tolist()
+        if True in damaged:
+            where = f"on image {damaged.index(True)}"
+            raise NetworkError(f"the network's scores are NaN {where}: no attack can be judged; check its weights")
         score(clean, truth)  # refuses labels out of range
         names = image_ids(images, ids)
         aim = None if targets is None else choose_targets(targets, clean, images, truth, names, seed)

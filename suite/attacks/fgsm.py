@@ -57,7 +57,7 @@ class Noise(Attack):
     def find(self, problem: Problem) -> Iterates:
         p = problem
         result = Iterates.begin(p.images, p.clean)
-        radius = per_image(p.epsilon, p.images)
+        radius, every = per_image(p.epsilon, p.images), torch.arange(len(p.images), device=p.images.device)
         for draw in range(self.first, self.first + self.draws):
             noise = draw_start(p.images, radius, self.norm, p.ids, p.seed, f"noise {draw}")
             if self.norm == "l2":
@@ -68,8 +68,8 @@ class Noise(Attack):
             with torch.no_grad():
                 scores = scores_of(p.model, moved)
             taken = ~result.ever
-            result.put(taken, moved[taken], scores[taken])
-            result.iterations[taken] += 1
+            result.put(every, moved, scores, taken)
+            result.iterations += taken
             result.ever |= p.goal.reached(scores)
             result.forwards += 1
         return result

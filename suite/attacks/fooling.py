@@ -61,11 +61,13 @@ def fooling_image(problem: Problem, settings: Fooling, *, stop: bool = True) -> 
         fooled = goal.of(alive).reached(scores)
         if after and step == 0:
             fooled = torch.zeros_like(fooled)
-        result.iterations[alive[~result.ever[alive]]] = step
+        result.iterations[alive] = result.iterations[alive].where(result.ever[alive], step)
         result.ever[alive] |= fooled
         result.put(alive, moved, scores)
-        stay = ~fooled if stop else torch.ones_like(fooled)
-        if step == settings.steps or not bool(stay.any()):
+        if step == settings.steps:
+            break
+        stay = (~fooled if stop else torch.ones_like(fooled)).nonzero()[:, 0]
+        if not len(stay):
             break
         direction = gradient()[stay] * unit
         result.backwards[alive] += 1

@@ -106,9 +106,8 @@ class PGD(Attack):
         part = problem.of(index)
         other = self._once(part, restart)
         better = outranks(other.scores, result.scores[index], part.goal, self.loss)
-        taken = index[better]
-        result.put(taken, other.images[better], other.scores[better])
-        result.iterations[taken] = other.iterations[better]
+        result.put(index, other.images, other.scores, better)
+        result.iterations[index] = torch.where(better, other.iterations, result.iterations[index])
         result.ever[index] |= other.ever
         for name in ("zero_gradients", "forwards", "backwards"):
             getattr(result, name)[index] += getattr(other, name)
@@ -128,45 +127,103 @@ def pgd(
     It begins from the images, or from `start` (B, C, H, W) added to these and clamped to [0, 1]; `mean` and `bf16` are
     those of `step_gradient`.
     """
-    images, goal = problem.images, problem.goal
+    images = problem.images
     result = Iterates.begin(images, problem.clean)
-    if settings.early_stop:
-        result.ever |= goal.reached(problem.clean)
-    alive = (~result.ever).nonzero()[:, 0]
     radius, length = (per_image(value, images) for value in (problem.epsilon, settings.length(problem.epsilon)))
-    moved = (images if start is None else (images + start).clamp(0, 1))[alive]
-    accumulated = torch.zeros_like(moved)
+    moved = images if start is None else (images + start).clamp(0, 1)
+    search = _search if settings.early_stop else _all_steps
+    search(problem, settings, result, _Ball(images, radius, length), moved, {"mean": mean, "bf16": bf16})
+    return result
 
-    def forward() -> tuple[Tensor, Callable[[], Tensor]]:
-        result.forwards[alive] += 1
-        return step_gradient(problem.model, moved, goal.of(alive), settings.loss, mean=mean, bf16=bf16)
 
+@dataclass(frozen=True)
+class _Ball:
+    """Where images may move: `center` (b, C, H, W), `radius` and step `length` (b, 1, 1, 1)."""
+
+    center: Tensor
+    radius: Tensor
+    length: Tensor
+
+    def of(self, index: Tensor) -> "_Ball":
+        return _Ball(self.center[index], self.radius[index], self.length[index])
+
+    def step(self, settings: PGD, step: int, moved: Tensor, direction: Tensor) -> Tensor:
+        reach = self.length * _factor(settings.schedule, step, settings.steps)
+        return _stepped(moved, direction, self.center, self.radius, reach, settings.norm)
+
+
+def _all_steps(
+    problem: Problem, settings: PGD, result: Iterates, ball: _Ball, moved: Tensor, kind: dict[str, bool]
+) -> None:
+    """Without early stop: a pass and an update a step, and no value read back."""
+    goal, accumulated, predictions = problem.goal, torch.zeros_like(moved), []
+    for step in range(settings.steps + 1):
+        scores, gradient = step_gradient(problem.model, moved, goal, settings.loss, **kind)
+        predictions.append(scores.argmax(1))
+        if settings.best and step:
+            keep = outranks(scores, result.scores, goal, settings.loss)
+            result.images = torch.where(keep.view(-1, 1, 1, 1), moved, result.images)
+            result.scores = torch.where(keep[:, None], scores, result.scores)
+        else:
+            result.images, result.scores = moved, scores
+        if step < settings.steps:
+            direction = gradient()
+            result.zero_gradients += ~direction.flatten(1).any(1)
+            direction, accumulated = _with_momentum(direction, accumulated, settings)
+            moved = ball.step(settings, step, moved, direction)
+    fooled = (torch.stack(predictions) == goal.classes) == goal.targeted  # (steps + 1, B)
+    result.ever |= fooled.any(0)
+    result.iterations = torch.where(result.ever, fooled.int().argmax(0), settings.steps)
+    result.forwards += settings.steps + 1
+    result.backwards += settings.steps
+
+
+def _search(
+    problem: Problem, settings: PGD, result: Iterates, ball: _Ball, moved: Tensor, kind: dict[str, bool]
+) -> None:
+    """With early stop: an image that is fooled leaves the batch; one value a step is read back, who stays."""
+    goal, accumulated = problem.goal, torch.zeros_like(moved)
+    result.ever |= goal.reached(problem.clean)
+    alive = (~result.ever).nonzero()[:, 0]
+    ball, moved, accumulated, goal = ball.of(alive), moved[alive], accumulated[alive], goal.of(alive)
     for step in range(settings.steps + 1):
         if not len(alive):
             break
-        scores, gradient = forward()
-        fooled = goal.of(alive).reached(scores)
-        result.iterations[alive[~result.ever[alive]]] = step
-        result.ever[alive] |= fooled
-        keep = torch.ones_like(fooled)
+        result.forwards[alive] += 1
+        scores, gradient = step_gradient(problem.model, moved, goal, settings.loss, **kind)
+        fooled = goal.reached(scores)
+        result.iterations[alive] = step
+        result.ever[alive] = fooled
+        keep = None
         if settings.best and step:
-            keep = outranks(scores, result.scores[alive], goal.of(alive), settings.loss)
-        result.put(alive[keep], moved[keep], scores[keep])
-        stay = ~fooled if settings.early_stop else torch.ones_like(fooled)
-        if step == settings.steps or not bool(stay.any()):
+            keep = outranks(scores, result.scores[alive], goal, settings.loss)
+        result.put(alive, moved, scores, keep)
+        if step == settings.steps:
             break
-        few = int(stay.sum()) * 2 <= len(stay)  # a new forward of few costs less than a backward of all
-        whole = None if few else gradient()
-        alive, moved, accumulated = alive[stay], moved[stay], accumulated[stay]
-        direction = forward()[1]() if whole is None else whole[stay]
+        stay = (~fooled).nonzero()[:, 0]
+        if not len(stay):
+            break
+        few = len(stay) * 2 <= len(alive)  # a new forward of few costs less than a backward of all
+        direction = None if few else gradient()[stay]
+        if len(stay) < len(alive):
+            alive, goal, ball = alive[stay], goal.of(stay), ball.of(stay)
+            moved, accumulated = moved[stay], accumulated[stay]
+        if direction is None:
+            result.forwards[alive] += 1
+            direction = step_gradient(problem.model, moved, goal, settings.loss, **kind)[1]()
         result.backwards[alive] += 1
-        result.zero_gradients[alive] += direction.flatten(1).eq(0).all(1)
-        if settings.momentum is not None:
-            size = direction.abs().mean((1, 2, 3), keepdim=True)
-            direction = accumulated = direction / size.masked_fill(size == 0, 1) + accumulated * settings.momentum
-        reach = length[alive] * _factor(settings.schedule, step, settings.steps)
-        moved = _stepped(moved.detach(), direction, images[alive], radius[alive], reach, settings.norm)
-    return result
+        result.zero_gradients[alive] += ~direction.flatten(1).any(1)
+        direction, accumulated = _with_momentum(direction, accumulated, settings)
+        moved = ball.step(settings, step, moved, direction)
+
+
+def _with_momentum(direction: Tensor, accumulated: Tensor, settings: PGD) -> tuple[Tensor, Tensor]:
+    """The direction of the step, and what the next one adds to."""
+    if settings.momentum is None:
+        return direction, accumulated
+    size = direction.abs().mean((1, 2, 3), keepdim=True)
+    direction = direction / size.masked_fill(size == 0, 1) + accumulated * settings.momentum
+    return direction, direction
 
 
 def _stepped(moved: Tensor, direction: Tensor, center: Tensor, radius: Tensor, reach: Tensor, norm: Norm) -> Tensor:

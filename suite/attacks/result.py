@@ -3,7 +3,7 @@
 Images are in [0, 1]; epsilon, step sizes and norms are in these units. All losses are to be made large.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from suite.core.draws import generator_for
+from suite.core.draws import draws_on_device, generator_for, hashed, stream_keys
 from suite.core.network import scores_of
 from suite.core.pixels import as_saved, luminance
 from suite.errors import ConfigError, DataError, NetworkError
@@ -65,8 +65,11 @@ class Iterates:
         none = [torch.zeros(len(images), dtype=torch.int64, device=images.device) for _ in range(4)]
         return cls(images.clone(), scores.clone(), none[0], none[0] > 0, *none[1:])
 
-    def put(self, index: Tensor, images: Tensor, scores: Tensor) -> None:
-        """What is returned for some of the images."""
+    def put(self, index: Tensor, images: Tensor, scores: Tensor, keep: Tensor | None = None) -> None:
+        """What is returned for some of the images, by number; of these only where `keep` says so."""
+        if keep is not None:
+            images = torch.where(keep.view(-1, 1, 1, 1), images, self.images[index])
+            scores = torch.where(keep[:, None], scores, self.scores[index])
         self.images[index], self.scores[index] = images, scores
 
 
@@ -183,7 +186,7 @@ def step_gradient(
 
 def check_pixels(images: Tensor) -> None:
     """Refuses what is not in [0, 1]; libraries clamp it without a word, and attack another image."""
-    low, high = float(images.min()), float(images.max())
+    low, high = torch.stack(images.aminmax()).tolist()
     if not (low >= -1e-6 and high <= 1 + 1e-6):
         raise DataError(
             f"images: expected pixels in [0, 1], got {low:.3g} to {high:.3g}: divide 0..255 by 255, and put the "
@@ -206,14 +209,15 @@ def as_radii(epsilon: object, images: Tensor, norm: Norm) -> Tensor:
         value = torch.as_tensor(epsilon)
         if value.is_complex() or value.dtype == torch.bool:
             raise TypeError
-        value = value.to(images)
+        value = value.to(images.dtype)
+        ends = torch.stack(value.aminmax()).tolist() if value.numel() else []
     except (TypeError, ValueError, RuntimeError):
         raise ConfigError(f"{expected}; got {' '.join(repr(epsilon).split()):.60}") from None
     if value.shape not in ((), (len(images),)):
         raise ConfigError(f"{expected}; got {value.numel()} of them, of shape {tuple(value.shape)}")
-    for end in (value.min(), value.max()):
-        check_epsilon(float(end), norm)
-    return value.expand(len(images))
+    for end in ends:
+        check_epsilon(end, norm)
+    return value.to(images.device).expand(len(images))
 
 
 def per_image(value: float | Tensor, images: Tensor) -> Tensor:
@@ -221,13 +225,25 @@ def per_image(value: float | Tensor, images: Tensor) -> Tensor:
     return torch.as_tensor(value, dtype=images.dtype, device=images.device).expand(len(images)).reshape(-1, 1, 1, 1)
 
 
-def draw_start(images: Tensor, epsilon: Tensor, norm: Norm, ids: tuple[str, ...], seed: int, purpose: str) -> Tensor:
+def draw_start(images: Tensor, epsilon: Tensor, norm: Norm, ids: Sequence[str], seed: int, purpose: str) -> Tensor:
     """Each image's own perturbation: uniform in the box, or a random direction with a uniform radius."""
-    generators = [generator_for(seed, name, purpose) for name in ids]
+    draw = _draws_for(images, ids, seed, purpose)
     shape = images.shape[1:]
     if norm == "linf":
-        return (torch.stack([torch.rand(shape, generator=g) for g in generators]).to(images) * 2 - 1) * epsilon
-    normal = torch.stack([torch.randn(shape, generator=g) for g in generators]).to(images)
-    radius = torch.stack([torch.rand(1, generator=g) for g in generators]).to(images).reshape(-1, 1, 1, 1)
+        return (draw("uniform", shape) * 2 - 1) * epsilon
+    normal, radius = draw("normal", shape), draw("uniform", (1, 1, 1))
     unit: Tensor = normal / normal.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
     return unit * radius * epsilon
+
+
+def _draws_for(
+    images: Tensor, ids: Sequence[str], seed: int, purpose: str
+) -> Callable[[Literal["normal", "uniform"], Sequence[int]], Tensor]:
+    """What draws (B, *shape) from the images' streams, one after the other."""
+    if not draws_on_device(images.device):
+        generators = [generator_for(seed, name, purpose) for name in ids]
+        functions = {"normal": torch.randn, "uniform": torch.rand}
+        return lambda kind, shape: torch.stack([functions[kind](*shape, generator=g) for g in generators]).to(images)
+    return lambda kind, shape: hashed(kind, stream_keys(seed, ids, f"{purpose} {kind}", images.device), 0, shape).to(
+        images
+    )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.core.draws import ImageDraws
-from suite.core.passes import Cost, Needs, Pass, Targets, as_targets, check_images, cost_of, run_pass
+from suite.core.passes import Cost, Needs, Pass, Targets, checked, cost_of, digests, run_pass
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,13 @@ class SampledPass(Attribution):
 
     @abstractmethod
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
-        """The map, with its randomness as an argument; images and targets are checked already."""
+        """The map, with its randomness as an argument.
+
+        Images and targets are checked already; passes made in here take what they are given as checked.
+        """
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Targets, ids: Sequence[str] | None = None) -> Tensor:
-        with torch.inference_mode(False), torch.no_grad():
-            images = check_images(images)
+        with torch.inference_mode(False), torch.no_grad(), checked(images, targets) as (images, targets):
+            ids = digests() if ids is None else ids
             draws = ImageDraws(images, ids, seed=getattr(self, "seed", 0), purpose=type(self).__name__)
-            return self.compute(model, images, as_targets(targets, images), draws)
+            return self.compute(model, images, targets, draws)

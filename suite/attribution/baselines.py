@@ -7,7 +7,7 @@ from torch import Tensor
 
 from suite.core.pixels import gaussian_blur
 from suite.data.images import load_image
-from suite.errors import ConfigError, did_you_mean
+from suite.errors import ConfigError, DataError, did_you_mean
 from suite.models.embedded import IMAGENET_MEAN
 
 KINDS = ("zeros", "white", "mean", "blurred")
@@ -32,6 +32,8 @@ def baseline(kind: str | Tensor, images: Tensor) -> Tensor:
         (B, 3, H, W).
     """
     if isinstance(kind, Tensor):
+        if not bool(torch.isfinite(kind).all()):
+            raise DataError("baseline: the tensor holds NaN or infinity")
         return kind.to(images).expand_as(images)
     check_baseline(kind)
     if kind == "zeros":

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from suite.attribution.base import SampledPass
 from suite.core.draws import ImageDraws
 from suite.core.partners import NO_PARTNER, WHY_NONE, partners
-from suite.core.passes import Cost, pixel_gradient
+from suite.core.passes import Cost, classes_of, pixel_gradient
 from suite.core.pixels import gaussian_blur, luminance
 from suite.errors import NotApplicable
 
@@ -116,7 +116,7 @@ class OtherImage(Control):
     """The saliency of the next image of another class: a real map of something else; a batch of one class has none."""
 
     def compute(self, model: nn.Module, images: Tensor, targets: Tensor, draws: ImageDraws) -> Tensor:
-        partner = partners(targets.tolist())
+        partner = partners(classes_of(targets))
         if NO_PARTNER in partner:
             raise NotApplicable(WHY_NONE)
         return pixel_gradient(model, images[partner], targets[partner]).abs().amax(1, keepdim=True)

@@ -1,6 +1,7 @@
 """Several maps for the price of the fewest passes: gradient methods share one pass, sampled ones come after."""
 
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
@@ -11,11 +12,27 @@ import torch
 from torch import Tensor, nn
 
 from suite.attribution.base import Attribution, SharedPass
+from suite.core.draws import image_ids
+from suite.core.memory import in_halves
 from suite.core.network import Network
-from suite.core.passes import Cost, Targets, as_targets, check_images, cost_of, run_pass
+from suite.core.numerics import numerics
+from suite.core.passes import (
+    Cost,
+    Targets,
+    as_targets,
+    check_images,
+    checked,
+    cost_of,
+    digests,
+    pixel_range,
+    run_pass,
+    unchecked,
+)
 from suite.core.state import guarded, in_use
 from suite.errors import ConfigError, DataError, NetworkError
 from suite.registry import attributions, build, check_parameters, find, refuse_not_finite
+
+log = logging.getLogger("suite")
 
 Method = Attribution | Callable[..., Tensor]
 _BEYOND = 0.1  # of [0, 1]: noise may lead that far, a second normalisation leads further
@@ -34,7 +51,7 @@ class Custom(Attribution):
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Targets, ids: Sequence[str] | None = None) -> Tensor:
         images = check_images(images)
-        with in_use(model), guarded(model, f"method {self._name!r}"):
+        with in_use(model), unchecked(), guarded(model, f"method {self._name!r}"):
             result = self.function(model, images.clone(), as_targets(targets, images).clone(), **self.parameters)
         return check_map(result, images, self._name)
 
@@ -109,6 +126,7 @@ def plan_cost(methods: Iterable[Attribution]) -> Cost:
     return sum((m.cost() for m in methods if not isinstance(m, SharedPass)), shared)
 
 
+@numerics()
 def attribute(
     model: nn.Module,
     images: Tensor,
@@ -129,18 +147,40 @@ def attribute(
     Returns:
         label -> (B, C, h, w), detached, in the order asked.
 
+    A device whose memory does not hold all images is given halves of them, and a warning says so.
+
     Raises:
         DataError: images that are not finite or, for the suite's networks, far outside [0, 1]; a target out of range.
         NotApplicable: where a method is undefined on this network; `attribute_each` returns these instead.
     """
-    if isinstance(model, Network):
-        least, most = (float(v) for v in check_images(images).aminmax())
-        if least < -_BEYOND or most > 1 + _BEYOND:
+    labelled = as_methods(methods)
+    with unchecked(), checked(images, targets) as (images, targets):
+        least, most = pixel_range()
+        if isinstance(model, Network) and (least < -_BEYOND or most > 1 + _BEYOND):
             raise DataError(
                 f"images: values from {least:.3g} to {most:.3g}; this network takes RGB in [0, 1] and normalises itself"
             )
+        if not labelled:
+            return {}
+        names = image_ids(images, ids if ids is not None else digests())
+
+        def of_part(at: slice) -> dict[str, Tensor]:
+            part = (images, targets, names) if at == whole else (images[at], targets[at], names[at])
+            return _all_maps(model, *part, labelled)
+
+        whole = slice(0, len(images))
+        parts = in_halves(of_part, whole)
+    if len(parts) > 1:
+        largest = max(len(next(iter(part.values()))) for part in parts)
+        log.warning("out of memory with %d images at once, done %d at a time", len(images), largest)
+    return {label: torch.cat([part[label] for part in parts]) for label in labelled} if len(parts) > 1 else parts[0]
+
+
+def _all_maps(
+    model: nn.Module, images: Tensor, targets: Tensor, ids: Sequence[str], methods: Mapping[str, Attribution]
+) -> dict[str, Tensor]:
     maps = {}
-    for label, result in attribute_each(model, images, targets, as_methods(methods), ids=ids).items():
+    for label, result in attribute_each(model, images, targets, methods, ids=ids).items():
         if isinstance(result, Exception):
             raise result
         maps[label] = result
@@ -160,13 +200,14 @@ def attribute_each(
     What concerns all of them (the images, the shared pass, memory) is raised.
     """
     needs = [method.needs() for method in methods.values() if isinstance(method, SharedPass)]
-    shared = run_pass(model, images, targets, reduce(or_, needs)) if needs else None
     results = {}
-    for label, method in methods.items():
-        if shared is not None and isinstance(method, SharedPass):
-            results[label] = _attempt(partial(method.from_pass, shared))
-        else:
-            results[label] = _attempt(partial(method, model, images, targets, ids))
+    with checked(images, targets) as (images, targets):
+        shared = run_pass(model, images, targets, reduce(or_, needs)) if needs else None
+        for label, method in methods.items():
+            if shared is not None and isinstance(method, SharedPass):
+                results[label] = _attempt(partial(method.from_pass, shared))
+            else:
+                results[label] = _attempt(partial(method, model, images, targets, ids))
     return results
 
 

@@ -1,7 +1,8 @@
 """Integrated gradients: the gradient averaged along the straight path from a baseline, times the way gone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 
 import numpy as np
 import torch
@@ -14,10 +15,17 @@ from suite.core.memory import parts_that_fit
 from suite.core.passes import Cost, pixel_gradient
 
 
-def gauss_legendre(steps: int) -> tuple[list[float], list[float]]:
+@cache
+def gauss_legendre(steps: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Weights and nodes of Gauss-Legendre quadrature on (0, 1)."""
     nodes, weights = np.polynomial.legendre.leggauss(steps)
-    return list(0.5 * weights), list(0.5 * (1 + nodes))
+    return tuple((0.5 * weights).tolist()), tuple((0.5 * (1 + nodes)).tolist())
+
+
+def points_between(start: Tensor, end: Tensor, alphas: Sequence[float]) -> Tensor:
+    """(k B, C, H, W): start + alpha (end - start) for each of k alphas; all images at the first come first."""
+    steps = torch.tensor(alphas, dtype=torch.float64).to(end).view(-1, 1, 1, 1, 1)
+    return (start + steps * (end - start)).flatten(0, 1)
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class IntegratedGradients(SampledPass):
         weights, alphas = gauss_legendre(self.steps)
 
         def summed(chunk: slice) -> Tensor:
-            points = torch.cat([start + alpha * (images - start) for alpha in alphas[chunk]])  # (k B, 3, H, W)
+            points = points_between(start, images, alphas[chunk])
             count = len(alphas[chunk])
             gradients = pixel_gradient(model, points, targets.repeat(count))
             weighted = gradients.reshape(count, -1) * torch.tensor(weights[chunk]).float().view(count, 1).to(gradients)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from suite.attribution.base import SampledPass
 from suite.attribution.baselines import baseline, check_baseline
-from suite.attribution.integrated_gradients import gauss_legendre
+from suite.attribution.integrated_gradients import gauss_legendre, points_between
 from suite.attribution.layer_activation import as_map, pick_channel
 from suite.core.draws import ImageDraws
 from suite.core.memory import parts_that_fit
@@ -59,7 +59,7 @@ class LayerConductance(SampledPass):
         size, last = len(images), None
         for first in range(0, self.steps + 1, per_pass):
             chunk = alphas[first : first + per_pass]
-            points = torch.cat([start + alpha * (images - start) for alpha in chunk])  # (k B, 3, H, W)
+            points = points_between(start, images, chunk)
             needs = Needs(layers=frozenset({layer}))
             activation, gradient = run_pass(model, points, targets.repeat(len(chunk)), needs).layer(layer)
             summed = None if last is None else (activation[:size] - last[0]) * last[1]

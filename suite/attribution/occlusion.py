@@ -8,11 +8,10 @@ from torch import Tensor, nn
 from suite.attribution.base import SampledPass
 from suite.attribution.baselines import baseline, check_baseline
 from suite.core.draws import ImageDraws
+from suite.core.memory import images_per_forward
 from suite.core.network import scores_of
 from suite.core.passes import Cost, score
 from suite.core.state import in_use
-
-_IMAGES_PER_FORWARD = 32
 
 
 def windows(height: int, width: int, window: int, stride: int) -> list[tuple[slice, slice]]:
@@ -27,6 +26,16 @@ def windows(height: int, width: int, window: int, stride: int) -> list[tuple[sli
         for left in starts(width)
         for top in starts(height)
     ]
+
+
+def masks_of(positions: list[tuple[slice, slice]], images: Tensor) -> Tensor:
+    """(n, 1, 1, H, W) of the images' kind: 1 inside each window."""
+    ends = torch.tensor([[(s.start, s.stop) for s in window] for window in positions]).to(images.device)
+    inside = []
+    for axis, length in enumerate(images.shape[2:]):
+        at = torch.arange(length, device=images.device)
+        inside.append((at >= ends[:, axis, :1]) & (at < ends[:, axis, 1:]))  # (n, length)
+    return (inside[0][:, :, None] & inside[1][:, None, :]).to(images.dtype)[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -54,21 +63,16 @@ class Occlusion(SampledPass):
         cover = baseline(self.baseline, images)
         height, width = images.shape[2:]
         positions = windows(height, width, self.window, self.stride)
-        per_pass = max(1, _IMAGES_PER_FORWARD // len(images))
+        per_pass = max(1, images_per_forward(images) // len(images))
         total = images.new_zeros(len(images), 1, height, width)
         weight = images.new_zeros(height, width)
         with in_use(model), torch.no_grad():
             clean = score(scores_of(model, images), targets)  # (B,)
             for first in range(0, len(positions), per_pass):
                 chunk = positions[first : first + per_pass]
-                covered = images.repeat(len(chunk), 1, 1, 1)  # (n B, 3, H, W), window-major
-                for index, (rows, columns) in enumerate(chunk):
-                    block = slice(index * len(images), (index + 1) * len(images))
-                    covered[block, :, rows, columns] = cover[:, :, rows, columns]
+                masks = masks_of(chunk, images)
+                covered = torch.where(masks.bool(), cover, images).flatten(0, 1)  # (n B, 3, H, W), window-major
                 drop = clean.repeat(len(chunk)) - score(scores_of(model, covered), targets.repeat(len(chunk)))
-                masks = images.new_zeros(len(chunk), 1, 1, height, width)
-                for mask, (rows, columns) in zip(masks, chunk, strict=True):
-                    mask[..., rows, columns] = 1
                 total += (drop.view(len(chunk), -1, 1, 1, 1) * masks).sum(0)  # one sum a chunk, in Captum's order
                 weight += masks.sum(0)[0, 0]
         return total / weight

@@ -7,6 +7,7 @@ the graph and runs no pass. It knows no method: what a node means for a rule sta
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -87,7 +88,12 @@ def gradient_path(top: Tensor, pixels: Tensor) -> Path:
 
 def operation(node: Any) -> str:
     """Relu for ReluBackward0; "" for what is none of torch's own operations."""
-    match = re.fullmatch(r"(\w+)Backward\d+", node.name())
+    return _operation(node.name())
+
+
+@cache
+def _operation(name: str) -> str:
+    match = re.fullmatch(r"(\w+)Backward\d+", name)
     return match[1] if match else ""
 
 
@@ -99,7 +105,7 @@ def rectifies(node: Any) -> str:
 
 def relu_between(low: Any, high: Any) -> str:
     """What a clamp between a floor and a ceiling is (number, tensor, or None): ReLU, ReLU6, ...; "" for no ReLU."""
-    if low is None or not bool((torch.as_tensor(low) == 0).all()):
+    if low is None or not (bool((low == 0).all()) if isinstance(low, Tensor) else low == 0):
         return ""
     if high is None:
         return "ReLU"
@@ -125,7 +131,8 @@ def unruled(node: Any, path: Path, *, compared: bool = False) -> str:
         attention = kind in ("Where", "MaskedFill") and all(operation(above) == "Softmax" for above in path[node])
         return "" if attention else _KINKS[kind]
     if kind in _CLAMPS:
-        at_zero = [b for b in _bounds(node, kind) if b is not None and bool((torch.as_tensor(b) == 0).any())]
+        bounds = [b for b in _bounds(node, kind) if b is not None]
+        at_zero = [b for b in bounds if (bool((b == 0).any()) if isinstance(b, Tensor) else b == 0)]
         return "a clamp at 0" if at_zero else ""
     if kind in _PRODUCTS:
         return _product(node, kind, path, compared)

@@ -4,6 +4,7 @@ What a layer gives is taken in `passes.py`.
 """
 
 from contextlib import ExitStack
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,11 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
     Raises:
         NetworkError: naming the nearest layers.
     """
+    try:
+        if name:
+            return body_of(model).get_submodule(name)
+    except AttributeError:
+        pass
     layers: dict[str, nn.Module] = dict(body_of(model).named_modules())
     if not name or name not in layers:
         hint = did_you_mean(name, layers) or f"; it has {', '.join([n for n in layers if n][:12])}, ..."
@@ -63,7 +69,15 @@ def default_layer(model: nn.Module, images: Tensor) -> str:
     if family == "VGG" and "features" in names:
         convolutions = [n for n, m in names.items() if n.startswith("features.") and isinstance(m, nn.Conv2d)]
         return max(convolutions, key=lambda n: int(n.split(".")[1]))
-    return _last_map(model, images[:1])
+    kind = (*images.shape[1:], *names)
+    known = _LAST_MAPS.setdefault(model, {})
+    if kind not in known:
+        known[kind] = _last_map(model, images[:1])
+    return known[kind]
+
+
+_LAST_MAPS: WeakKeyDictionary[nn.Module, dict[tuple[object, ...], str]] = WeakKeyDictionary()
+"""Networks of no known family: size of the images and names of the layers -> the default layer, found by a forward."""
 
 
 def _last_map(model: nn.Module, image: Tensor) -> str:

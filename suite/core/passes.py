@@ -6,12 +6,15 @@ alone, so one backward serves all images exactly. Checks of images and targets s
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from suite.core.draws import Digests
 from suite.core.graph import metadata, nodes_below
 from suite.core.layers import default_layer, find_layer
 from suite.core.network import scores_of
@@ -110,16 +113,95 @@ def as_targets(targets: Targets, images: Tensor) -> Tensor:
     return tensor
 
 
+@dataclass(frozen=True)
+class _Checked:
+    """What is known of the images and targets of the call that is at work."""
+
+    images: Tensor
+    targets: Tensor
+    least: float
+    most: float
+    classes: list[int]
+    digests: Digests
+
+
+_CHECKED: ContextVar[_Checked | None] = ContextVar("checked", default=None)
+
+
+@contextmanager
+def checked(images: object, targets: Targets) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images as `check_images` gives them and targets as `as_targets` does, read back from the device once.
+
+    Inside the block neither they nor what is made of them are read again: each read makes a card wait.
+    """
+    known = _CHECKED.get()
+    if known is not None and images is known.images and targets is known.targets:
+        yield known.images, known.targets
+        return
+    images = _pictures(images)
+    targets = as_targets(targets, images)
+    wide = torch.float32 if images.device.type == "mps" else torch.float64  # exact for a class in both
+    least, most, *classes = torch.cat([torch.stack(images.aminmax()).to(wide), targets.to(wide)]).tolist()
+    _refuse_not_finite(images, least, most)
+    token = _CHECKED.set(_Checked(images, targets, least, most, [int(c) for c in classes], Digests(images)))
+    try:
+        yield images, targets
+    finally:
+        _CHECKED.reset(token)
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """For code that is not a method's own: inside, images and targets are checked anew."""
+    token = _CHECKED.set(None)
+    try:
+        yield
+    finally:
+        _CHECKED.reset(token)
+
+
+def pixel_range() -> tuple[float, float]:
+    """The least and the greatest pixel of the images of this block of `checked`."""
+    return _known().least, _known().most
+
+
+def classes_of(targets: Tensor) -> list[int]:
+    """The targets, on the host; read back unless they are those of this block of `checked`."""
+    known = _CHECKED.get()
+    return known.classes if known is not None and targets is known.targets else targets.tolist()
+
+
+def digests() -> Digests:
+    """Names of the images of this block of `checked`, by their pixels; hashed at most once."""
+    return _known().digests
+
+
+def _known() -> _Checked:
+    known = _CHECKED.get()
+    assert known is not None
+    return known
+
+
 def check_images(images: object) -> Tensor:
     """Detached (B, 3, H, W) finite floating point images, usable for gradients."""
+    images = _pictures(images)
+    if _CHECKED.get() is None:
+        _refuse_not_finite(images, *torch.stack(images.aminmax()).tolist())
+    return images
+
+
+def _refuse_not_finite(images: Tensor, least: float, most: float) -> None:
+    if not (isfinite(least) and isfinite(most)):
+        bad = int((~torch.isfinite(images).flatten(1).all(1)).nonzero()[0, 0])
+        raise DataError(f"images: image {bad} holds NaN or infinity; a map of it would look like any other")
+
+
+def _pictures(images: object) -> Tensor:
     if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
         got = f"{images.dtype} of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         raise DataError(f"images: expected a floating point tensor (B, C, H, W), got {got}")
     if len(images) == 0:
         raise DataError("images: expected at least one, got an empty batch")
-    if not bool(torch.isfinite(images).all()):
-        bad = int((~torch.isfinite(images).flatten(1).all(1)).nonzero()[0, 0])
-        raise DataError(f"images: image {bad} holds NaN or infinity; a map of it would look like any other")
     with torch.inference_mode(False):
         return images.clone() if images.is_inference() else images.detach()
 
@@ -130,7 +212,9 @@ def score(scores: Tensor, targets: Tensor) -> Tensor:
     Raises:
         DataError: where a target is not one of the K classes.
     """
-    low, high = int(targets.min()), int(targets.max())
+    known = _CHECKED.get()
+    classes = targets.tolist() if known is None else known.classes
+    low, high = min(classes), max(classes)
     if low < 0 or high >= scores.shape[1]:
         wrong = low if low < 0 else high
         raise DataError(f"target {wrong}: out of range, this network's classes are 0..{scores.shape[1] - 1}")

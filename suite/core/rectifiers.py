@@ -161,7 +161,7 @@ class Rectifying(TorchFunctionMode):
 
     def agree(self) -> bool:
         """Whether, in the plain pass just made, the guided rule would have changed nothing at any watched rectifier."""
-        return not any(self.clamping)
+        return not (self.clamping and bool(torch.stack(self.clamping).any()))
 
     def follow(self, total: Tensor, pixels: Tensor) -> Path:
         """Reads the graph from a score to the pixels: overrides also rectifiers that no call showed, names the rest."""

@@ -39,7 +39,8 @@ from suite.attribution.base import Attribution
 from suite.attribution.baselines import baseline
 from suite.core.draws import ImageDraws
 from suite.core.layers import find_layer
-from suite.core.memory import images_per_pass
+from suite.core.memory import images_per_forward, images_per_pass
+from suite.core.numerics import numerics
 from suite.core.passes import resolve_layer
 from suite.core.state import in_use
 
@@ -121,7 +122,7 @@ class Counterpart:
 
     def __call__(self, method: Attribution, model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
         """Captum's map, detached, on a model found as it was."""
-        with in_use(model), _seeded() if self.random else nullcontext():
+        with numerics(), in_use(model), _seeded() if self.random else nullcontext():
             return self.compute(method, model, images.clone(), targets).detach()
 
 
@@ -185,7 +186,7 @@ def _occlusion(method: Any, model: nn.Module, images: Tensor, targets: Tensor) -
         strides=(images.shape[1], method.stride, method.stride),
         baselines=baseline(method.baseline, images),
         target=targets,
-        perturbations_per_eval=max(1, occlusion._IMAGES_PER_FORWARD // len(images)),
+        perturbations_per_eval=max(1, images_per_forward(images) // len(images)),
     )
     return maps[:, :1]
 
@@ -257,6 +258,7 @@ def captum_attribution(name: str) -> Callable[[nn.Module, Tensor, Tensor, str], 
         options: dict[str, Any] = {} if name == "LayerActivation" else {"target": targets}
         if name in ("IntegratedGradients", "LayerConductance"):  # by default all steps are one batch
             options["internal_batch_size"] = max(2 * len(images), images_per_pass(model, images))
-        return method.attribute(images, **options)
+        with numerics():
+            return method.attribute(images, **options)
 
     return compute

@@ -17,6 +17,7 @@ from suite.attacks.attack import Attack, Problem
 from suite.attacks.fgsm import FGSM, fgsm
 from suite.attacks.pgd import PGD, pgd
 from suite.attacks.result import Goal, Iterates
+from suite.core.numerics import numerics
 from suite.core.passes import predict
 from suite.core.state import in_use
 
@@ -31,7 +32,8 @@ def torchattacks_attack(
         attack = getattr(torchattacks, name)(model, **options)
         if targeted:
             attack.set_mode_targeted_by_label(quiet=True)
-        return attack(images, labels)  # type: ignore[no-any-return]
+        with numerics():
+            return attack(images, labels)  # type: ignore[no-any-return]
 
     return compute
 
@@ -73,7 +75,7 @@ def run_pair(
     Returns:
         None where torchattacks has no such attack.
     """
-    with in_use(model), torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
+    with numerics(), in_use(model), torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
         library = library_twin(attack, model, epsilon)
         if library is None:
             return None

@@ -142,9 +142,10 @@ def _settings_that_differ(base: Mapping[str, Any], new: Mapping[str, Any]) -> li
     """Differences in how the runs were made, a line each."""
     keys = ("seed", "commit", "threads", "status")
     notes = [f"{key} {base.get(key)}, now {new.get(key)}" for key in keys if base.get(key) != new.get(key)]
-    for key in ("versions", "hardware", "models", "methods"):
+    for key in ("versions", "hardware", "numerics", "models", "methods"):
+        word = key if key == "numerics" else key.removesuffix("s")
         for name, before, after in _differences(base.get(key, {}), new.get(key, {})):
-            notes.append(f"{key.removesuffix('s')} {name}: {before}, now {after}")
+            notes.append(f"{word} {name}: {before}, now {after}")
     return notes
 
 
@@ -153,7 +154,7 @@ def _shared_studies(
 ) -> tuple[list[str], list[str]]:
     """The studies that both runs have with the same settings, and why the others are left out."""
     shared, notes = [], []
-    machines = [{**m.get("hardware", {}), "threads": m.get("threads")} for m in manifests]
+    machines = [[m.get(key) for key in ("hardware", "numerics", "threads")] for m in manifests]
     settings = [m.get("config", {}).get("studies", {}) for m in manifests]
     for study in sorted({*present[0], *present[1]}):
         absent = [side for side, studies in zip(("base", "new run"), present, strict=True) if study not in studies]

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 _PACKAGES = ("torch", "torchvision", "captum", "torchattacks", "pytorch-lightning", "numpy", "pandas", "saliency-suite")
+_DRIVER = Path("/sys/module/nvidia/version")
 
 
 def versions() -> dict[str, str | None]:
@@ -32,6 +33,8 @@ def hardware() -> dict[str, str | int | None]:
         "cores": os.cpu_count(),
         "memory_gib": round(pages / 2**30) if pages else None,
         "accelerator": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "driver": _DRIVER.read_text(encoding="ascii").strip() if _DRIVER.is_file() else None,
+        "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,  # type: ignore[no-untyped-call]
         "threads": torch.get_num_threads(),
     }
 

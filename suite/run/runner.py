@@ -24,6 +24,7 @@ from suite.attribution.base import Attribution
 from suite.config import NetworkConfig, RunConfig
 from suite.core.classes import ClassNames
 from suite.core.network import Network, zero_input
+from suite.core.numerics import Numerics, numerics
 from suite.core.passes import Needs, run_pass
 from suite.data.boxes import check_boxes
 from suite.data.datamodule import WorkData, WorkDataset
@@ -99,7 +100,8 @@ def prepare(
         torch.set_num_threads(config.threads)
     methods = methods_of(config)
     studies = studies_of(config)
-    networks, unavailable = _networks(config, loaded or {}, fit)
+    with numerics(_numerics(config)):
+        networks, unavailable = _networks(config, loaded or {}, fit)
     classes = [n.card.classes for n in networks.values()] or [_promised_classes(config)]
     if any(len(c) != len(classes[0]) for c in classes):
         raise ConfigError("models: networks of one run must have the same classes; run these one by one")
@@ -197,7 +199,7 @@ def execute(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
             _finish(manifest, run_dir, prepared, "running", len(prepared.items) - len(todo))
         try:
             if todo:
-                with quiet():
+                with quiet(), _noting(prepared.config, manifest):
                     for study in prepared.studies.values():
                         study.prepare(prepared.config)
                     _predict(prepared, run_dir, trainer, todo, manifest["threads"])
@@ -222,6 +224,28 @@ def execute(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
         if first:
             _finish(manifest, run_dir, prepared, "done")
     return manifest
+
+
+def _numerics(config: RunConfig) -> Numerics:
+    return Numerics(**config.numerics.model_dump())
+
+
+@contextmanager
+def _noting(config: RunConfig, manifest: dict[str, Any]) -> Iterator[None]:
+    """The run's numerics; operators that have no deterministic form are named in its manifest, and in one line."""
+    without: set[str] = set()
+    try:
+        with numerics(_numerics(config)) as without:
+            yield
+    finally:
+        if without:
+            log.warning(
+                "%s: no deterministic form on this device, so last digits may differ between two runs; "
+                "numerics.deterministic=false is faster and promises none",
+                ", ".join(sorted(without)),
+            )
+        if "numerics" in manifest:
+            manifest["numerics"]["not_deterministic"] = sorted({*manifest["numerics"]["not_deterministic"], *without})
 
 
 @contextmanager
@@ -302,6 +326,7 @@ def _claim(prepared: Prepared, run_dir: Path, threads: int) -> dict[str, Any]:
         if digest is not None and info["digest"] is not None and digest != info["digest"]:
             raise SuiteError(f"{run_dir}: network {title!r} had other weights there; give another --run-dir")
     mend(run_dir)
+    fresh["numerics"] = {**fresh["numerics"], **before.get("numerics", {})}
     return {**fresh, "started": before.get("started", fresh["started"]), "id": before.get("id", fresh["id"])}
 
 
@@ -321,6 +346,7 @@ def _manifest(prepared: Prepared, threads: int) -> dict[str, Any]:
         "versions": versions(),
         "metric_versions": METRIC_VERSIONS,
         "hardware": hardware(),
+        "numerics": {**config.numerics.model_dump(), "not_deterministic": []},
         "commit": commit(),
         "threads": threads,
         "data": {

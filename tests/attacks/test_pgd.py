@@ -7,6 +7,7 @@ import pytest
 import torch
 import torchattacks
 from attacked import Bent, case, photos, problem
+from host_reads import HostReads
 from hypothesis import given
 from hypothesis import strategies as st
 from networks import CLASSES, PIXELS, seeded
@@ -217,3 +218,25 @@ def test_a_search_over_epsilon_scales_a_fixed_step_and_keeps_all_else(norm) -> N
 
         least, _ = minimal_epsilon(attempt, images, first=0.01, largest=1, tolerance=0.005)
         assert torch.all((least >= exact * (1 - 1e-9)) & (least <= exact * 1.01))
+
+
+@pytest.mark.parametrize("options", [{}, {"best": True}, {"momentum": 1.0}, {"norm": "l2"}, {"loss": "dlr"}])
+def test_steps_read_at_most_one_value_back_with_early_stop_and_none_without(options) -> None:
+    model, images, labels = case()
+
+    def reads(steps: int, early_stop: bool) -> int:
+        attack = PGD(steps=steps, early_stop=early_stop, **options)
+        with HostReads() as counted:
+            suite.attack(model, images, labels, attack, epsilon=1e-4, ids=[str(i) for i in range(len(images))])
+        return counted.count
+
+    assert reads(3, early_stop=False) == reads(12, early_stop=False) <= 6
+    assert 1 <= reads(12, early_stop=True) - reads(3, early_stop=True) <= 9
+
+
+def test_pixels_are_hashed_only_where_no_name_is_given_and_something_draws() -> None:
+    model, images, labels = case()
+    for options, hashed in (({"random_start": False}, 0), ({}, 1)):
+        with HostReads() as reads:
+            suite.attack(model, images, labels, PGD(steps=1, **options))
+        assert reads.operators["cpu"] == hashed

@@ -9,7 +9,7 @@ import suite
 from suite.attacks.fgsm import FGSM
 from suite.attacks.fooling import Fooling
 from suite.attacks.pgd import PGD, PGDL2, MomentumFGSM
-from suite.attacks.result import Goal, losses, outranks
+from suite.attacks.result import Goal, draw_start, losses, outranks, per_image
 from suite.core.pixels import from_png, png
 
 
@@ -94,3 +94,17 @@ def test_an_image_that_is_not_finite_is_never_a_success() -> None:
     damaged = suite.attack(model, images, labels, Damaging(), epsilon=0.5)
     assert sound.success.tolist() == sound.saved_success.tolist() == [True] * 4
     assert damaged.success.tolist() == damaged.saved_success.tolist() == [False, True, True, True]
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_starts_drawn_on_a_device_fill_the_ball_and_belong_to_an_image(monkeypatch, norm) -> None:
+    monkeypatch.setattr("suite.attacks.result.draws_on_device", lambda _device: True)
+    images, names = photos(6), tuple("abcdef")
+    radius = per_image(0.1, images)
+    start = draw_start(images, radius, norm, names, 0, "start 0")
+    sizes = start.flatten(1).abs().amax(1) if norm == "linf" else start.flatten(1).norm(dim=1)
+    assert (sizes <= 0.1 * (1 + 1e-6)).all()
+    assert sizes.unique().numel() == 6
+    assert abs(float(start.mean())) < 0.01
+    assert torch.equal(draw_start(images[2:4], radius[2:4], norm, names[2:4], 0, "start 0"), start[2:4])
+    assert not torch.equal(draw_start(images, radius, norm, names, 0, "start 1"), start)

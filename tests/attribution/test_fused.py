@@ -1,10 +1,12 @@
 """Shared passes: the same bits as alone, the passes promised, images independent of each other; chunks."""
 
+import time
 from contextlib import contextmanager
 
 import networks as nets
 import pytest
 import torch
+from host_reads import HostReads
 from networks import pictures, seeded
 from torch import nn
 
@@ -16,9 +18,10 @@ from suite.attribution.integrated_gradients import IntegratedGradients
 from suite.attribution.layer_conductance import LayerConductance
 from suite.attribution.smoothgrad import SmoothGrad, VarGrad
 from suite.core import memory
-from suite.core.passes import Cost
+from suite.core.passes import Cost, checked
 from suite.errors import ConfigError, DataError, NetworkError, NotApplicable
 from suite.models.load import load_model
+from suite.registry import ATTRIBUTIONS
 from suite.studies.speed.clock import peak_bytes
 
 FOUR = ["saliency", "guided_backprop", "grad_cam", "guided_grad_cam"]
@@ -324,3 +327,99 @@ def test_images_that_no_map_could_be_trusted_of_are_refused():
 def test_a_method_built_by_hand_is_held_to_finite_parameters_too(method):
     with pytest.raises(ConfigError, match=r"'sigma' is (nan|inf), expected a finite number"):
         attribute(seeded(nets.Conv), pictures(), TARGETS, [method])
+
+
+@pytest.mark.parametrize("name", [*ATTRIBUTIONS, "all"])
+def test_a_call_reads_at_most_three_values_back(name):
+    net, x = seeded(nets.Conv), pictures(size=(32, 32))
+    labelled = {n: make_method(n) for n in (ATTRIBUTIONS if name == "all" else [name])}
+    with HostReads() as reads:
+        attribute(net, x, TARGETS, labelled)
+    assert reads.count <= 3, reads.operators
+    with HostReads() as named:
+        attribute(net, x, TARGETS, labelled, ids="abcd")
+    assert named.operators["cpu"] == 0  # pixels are hashed only where no name is given, and something draws
+    assert named.count <= 2, named.operators
+
+
+def test_the_counter_of_reads_sees_what_makes_a_card_wait():
+    x = pictures()
+    with HostReads() as reads:
+        float(x.sum())
+        bool(x.any())
+        x.mean((1, 2, 3)).tolist()
+        x[x > 0.5]
+        (x > 0.5).nonzero()
+        x.cpu()
+        x[:, 0], x[[0, 1]], x.numpy()
+    assert reads.count == 6
+
+
+def test_methods_called_by_a_users_method_check_what_they_are_given():
+    def cropping(model, images, targets):
+        return SmoothGrad(samples=2)(model, images[:, :, :4] * float("nan"), targets)
+
+    with pytest.raises(DataError, match="NaN"):
+        attribute(seeded(nets.Conv), pictures(), TARGETS, {"own": cropping})
+
+    def naming(model, images, targets):
+        return attribute(model, images.flip(0), targets.flip(0), ["smoothgrad"])["smoothgrad"].flip(0)
+
+    net, x = seeded(nets.Conv), pictures()
+    maps = attribute(net, x, TARGETS, {"own": naming, "smoothgrad": SmoothGrad()})
+    assert torch.allclose(maps["own"], maps["smoothgrad"], atol=1e-6)  # its images keep their own noise
+
+
+def test_a_method_inside_a_method_takes_no_others_targets():
+    with checked(pictures(), TARGETS) as (x, targets), pytest.raises(DataError, match="target 103"):
+        SmoothGrad(samples=1)(seeded(nets.Conv), x[:2], targets[:2] + 100)
+
+
+def test_a_baseline_that_is_not_finite_is_refused():
+    bad = torch.full((3, 8, 8), torch.nan)
+    with pytest.raises(DataError, match="baseline"):
+        attribute(seeded(nets.Conv), pictures(), TARGETS, {"ig": IntegratedGradients(baseline=bad)})
+
+
+def test_memory_that_holds_no_batch_is_given_halves_and_a_line_says_so(caplog):
+    net, x = seeded(nets.Conv), pictures(5)
+    whole = attribute(net, x, torch.arange(5), ["saliency", "smoothgrad"])
+
+    def hungry(model, images, targets):
+        if len(images) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return Gradient()(model, images, targets)
+
+    maps = attribute(net, x, torch.arange(5), {"saliency": "saliency", "own": hungry, "smoothgrad": "smoothgrad"})
+    assert [r.message for r in caplog.records] == ["out of memory with 5 images at once, done 2 at a time"]
+    assert list(maps) == ["saliency", "own", "smoothgrad"]
+    assert all(len(m) == 5 for m in maps.values())
+    for name, of_whole in whole.items():
+        assert torch.allclose(maps[name], of_whole, atol=1e-6)
+
+    def starving(model, images, targets):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        attribute(net, x, 0, [starving])
+
+
+def test_names_cost_a_tiny_network_at_most_a_millisecond_over_its_passes():
+    net, x = seeded(nets.Conv), pictures(2, (16, 16))
+    targets = torch.tensor([0, 1])
+
+    def passes():
+        pixels = x.detach().requires_grad_()
+        total = net(pixels).gather(1, targets[:, None]).sum()
+        torch.autograd.grad(total, pixels, retain_graph=True)
+        torch.autograd.grad(total, pixels)
+
+    def least(job):
+        seconds = []
+        for _ in range(30):
+            begun = time.process_time()
+            job()
+            seconds.append(time.process_time() - begun)
+        return min(seconds)
+
+    assert least(lambda: attribute(net, x, targets, FOUR)) - least(passes) < 1e-3

@@ -7,6 +7,7 @@ from networks import pictures, seeded
 
 from suite.core import memory
 from suite.core.draws import ImageDraws
+from suite.core.numerics import Numerics, numerics
 
 
 def test_the_budget_counts_what_autograd_keeps():
@@ -56,3 +57,45 @@ def test_what_does_not_fit_at_all_is_raised(smallest):
     with pytest.raises(torch.OutOfMemoryError):
         memory.in_halves(make, slice(0, 5), smallest=smallest)
     assert tried == ([5, 3, 2, 1] if smallest == 1 else [5])
+
+
+def test_passes_are_smaller_after_memory_failed():
+    net, x = seeded(nets.Conv), pictures(4)
+    whole = memory.images_per_pass(net, x), memory.images_per_forward(x)
+    seen = []
+
+    def make(at):
+        if at.stop - at.start > 1:
+            raise torch.OutOfMemoryError
+        seen.append((memory.images_per_pass(net, x), memory.images_per_forward(x)))
+
+    memory.in_halves(make, slice(0, 4))
+    assert seen == [(whole[0] // 4, whole[1] // 4)] * 4
+    assert (memory.images_per_pass(net, x), memory.images_per_forward(x)) == whole
+
+
+class OnCard:
+    """As much of a tensor on a card as the plan asks about."""
+
+    is_cuda, device, dtype = True, torch.device("cuda"), torch.float32
+
+    def __init__(self, *shape):
+        self.shape = torch.Size(shape)
+
+
+def test_a_card_gives_a_share_of_what_is_free_and_no_more_than_keeps_it_busy(monkeypatch):
+    one, free = 10 * 2**20, 8 * 2**30
+    monkeypatch.setattr(memory, "bytes_per_image", lambda *_: one)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (free, 80 * 2**30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _device: 3 * 2**30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _device: 1 * 2**30)
+    net, wide = seeded(nets.Conv), OnCard(16, 3, 224, 224)
+    assert memory.images_per_pass(net, wide) == 128  # of 614 that fit
+    assert memory.images_per_pass(net, OnCard(16, 3, 32, 32)) == 512
+    with numerics(Numerics(memory=0.1)):
+        assert memory.images_per_pass(net, wide) == 64  # of 102
+    free = 2**20
+    with numerics(Numerics(memory=0.01)):
+        assert memory.images_per_pass(net, wide) == 2
+    assert memory.images_per_pass(net, wide, budget=1) == 1
+    assert memory.images_per_pass(net, pictures(), budget=100 * one) == 100  # a CPU's is not rounded

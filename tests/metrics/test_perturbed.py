@@ -1,9 +1,11 @@
 """What a network says of perturbed copies, by hand; the order in which pixels go."""
 
 import torch
+from host_reads import HostReads
 from torch import nn
 
-from suite.metrics.perturbed import evaluate_perturbed, removal_ranks
+from suite.metrics.perturbed import evaluate_perturbed, first_removed, removal_ranks
+from suite.metrics.removal import deletion
 
 T = torch.tensor
 
@@ -33,3 +35,17 @@ def test_tied_pixels_go_in_random_order_and_scale_does_not_matter():
     values = torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(0))
     first, second = (removal_ranks(v, shuffled(2, 64)) for v in (values, 1000 * values))
     assert torch.equal(first, second)
+
+
+def test_a_removal_curve_reads_nothing_back_however_many_its_steps():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 5)).eval()
+    images, targets = torch.rand(2, 3, 8, 8), T([0, 1])
+    with HostReads() as reads:
+        ranks = removal_ranks(images.mean(1), shuffled(2, 64))
+        masks = first_removed(ranks, torch.linspace(0, 1, 28))
+        outputs = evaluate_perturbed(model, images, targets, masks, images.flip(3), room=3)
+        ends = [type(outputs)(*(t[:, at] for t in outputs)) for at in (slice(0, 1), slice(27, 28))]
+        areas = [*deletion(outputs, *ends)]
+    assert len(areas) == 3
+    assert reads.count == 0, reads.operators

@@ -5,6 +5,7 @@ import os
 import struct
 import warnings
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,11 @@ import tiny
 import torch
 from PIL import Image
 
+from suite.attribution.saliency import Saliency
 from suite.config import load
 from suite.core.classes import ClassNames
+from suite.core.numerics import Numerics, active, numerics
+from suite.core.passes import Pass
 from suite.data.sources import list_images
 from suite.report.html import _took
 from suite.report.tables import build_tables
@@ -65,6 +69,40 @@ def test_manifest(whole: tuple[Path, Path, pd.DataFrame]) -> None:
     assert manifest["methods"]["saliency"]["signed"] is False
     assert {"0": "a", "1": "b", "2": "c"}.items() <= manifest["class_names"].items()
     assert all(int(i) < tiny.K for i in manifest["class_names"])
+
+
+def test_a_run_computes_under_its_numerics_and_names_operators_without_a_deterministic_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = list[Numerics]()
+    saliency = Saliency.from_pass
+
+    def watching(method: Saliency, shared: Pass) -> torch.Tensor:
+        seen.append(active())
+        unruly.add("upsample_backward_cuda")
+        return saliency(method, shared)
+
+    path = tiny.config(tmp_path, studies={"sharpness": {}}, numerics={"tf32": True, "draws": "cpu"})
+    prepared = prepare(load(path))
+    monkeypatch.setattr(Saliency, "from_pass", watching)
+    with numerics(Numerics()) as unruly:
+        monkeypatch.setattr("suite.run.runner.numerics", lambda wanted: nullcontext(unruly.add(str(wanted)) or unruly))
+        manifest = execute(prepared, tmp_path / "run")
+    assert manifest["numerics"]["not_deterministic"] == [
+        str(Numerics(tf32=True, draws="cpu")),
+        "upsample_backward_cuda",
+    ]
+    assert [r for r in caplog.records if "upsample_backward_cuda" in r.message and "deterministic=false" in r.message]
+    monkeypatch.undo()
+    monkeypatch.setattr(Saliency, "from_pass", watching)
+    execute(prepare(load(path)), tmp_path / "again")
+    assert seen[-1] == Numerics(tf32=True, draws="cpu")
+    assert active() == Numerics()
+    again = read_manifest(tmp_path / "again")
+    assert again["numerics"] == {
+        "tf32": True, "deterministic": True, "draws": "cpu", "memory": 0.6, "not_deterministic": []
+    }  # fmt: skip
+    assert {"driver", "cudnn"} <= again["hardware"].keys()
 
 
 def test_finished_runs_compute_nothing_and_keep_their_shards(
