@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +133,7 @@ def compare(base_dir: Path, new_dir: Path) -> Comparison:
         changes, notes = changes + of_study, notes + few
         failed += _failed_since(old, now)
     judged = {*shared} - {study for study, _ in redefined}
-    before, after = (build_tables(partial(read, path), m) for path, m in ((base_dir, base), (new_dir, new)))
+    before, after = (build_tables(path, m) for path, m in ((base_dir, base), (new_dir, new)))
     return Comparison(notes, list(_verdicts(before, after, judged)), changes, failed)
 
 

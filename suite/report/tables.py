@@ -3,42 +3,69 @@
 A number with an interval takes three columns: `name`, `name_low`, `name_high`. Empty tables are left out.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from sys import intern
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from suite.registry import studies
-from suite.report.sections import Tables, records, sections, summarise
+from suite.report.sections import Section, Tables, groups, records, sections
+from suite.results import key_of, read, scan
 
-Rows = pd.DataFrame | Callable[[Sequence[str]], pd.DataFrame]  # all of them, or what reads those of some studies
+Rows = pd.DataFrame | Path  # all of them, or the run's directory, from which those of some studies are read
+_REASON = ["status", "study", "model", "method", "message"]
 
 
 def rows_of(rows: Rows, studies: Sequence[str]) -> pd.DataFrame:
     """Those of some studies."""
-    return rows(studies) if callable(rows) else rows[rows["study"].isin(studies)]
+    return read(rows, studies) if isinstance(rows, Path) else rows[rows["study"].isin(studies)]
+
+
+def stream_of(rows: Rows, studies: Sequence[str]) -> Iterable[pa.Table]:
+    """Those of some studies, as `suite.results.scan` gives them."""
+    if isinstance(rows, Path):
+        return scan(rows, studies)
+    return [pa.Table.from_pandas(rows_of(rows, studies), preserve_index=False)]
 
 
 def build_tables(rows: Rows, manifest: dict[str, Any]) -> Tables:
     """Every table that this run has rows for, by file name: verdicts first, then the run's own, then by section."""
-    made: Tables = {}
+    tables: Tables = {}
     with_section = {section.study for section in sections()}
-    undone = [rows_of(rows, [name for name in studies() if name not in with_section])]
+    failures = [Failures()]
+    failures[0].add(rows_of(rows, [name for name in studies() if name not in with_section]))
     for section in sections():
-        mine = rows_of(rows, [section.study, *section.also])
-        own = mine["study"] == section.study
-        if own.any():
-            tables = section.tables(mine, manifest)
-            made |= {name: _ordered(table, section.order, manifest) for name, table in tables.items()}
-        undone.append(mine[own & (mine["status"] != "ok")])
+        failures.append(Failures())
+        of_section = _of_section(section, rows, manifest, failures[-1])
+        tables |= {name: _ordered(table, section.order, manifest) for name, table in of_section.items()}
     for section in sections():
-        tables = section.overview(made, manifest)
-        made |= {name: _ordered(table, section.order, manifest) for name, table in tables.items()}
-    verdicts = {s.verdicts: made.pop(s.verdicts) for s in sections() if s.verdicts in made}
-    not_ok = pd.concat(undone)
-    made = verdicts | made | {"methods": methods(manifest), "networks": networks(not_ok, manifest)}
-    made["failures"] = failures(not_ok)
-    return {name: table for name, table in made.items() if len(table)}
+        overview = section.overview(tables, manifest)
+        tables |= {name: _ordered(table, section.order, manifest) for name, table in overview.items()}
+    verdicts = {s.verdicts: tables.pop(s.verdicts) for s in sections() if s.verdicts in tables}
+    absent = pd.concat([some.networks for some in failures])
+    tables = verdicts | tables | {"methods": methods(manifest), "networks": networks(absent, manifest)}
+    order = {status: place for place, status in enumerate(("failed", "skipped", "not_applicable"))}
+    undone = pd.concat([some.table() for some in failures])
+    tables["failures"] = undone.sort_values(
+        _REASON, key=lambda s: s.replace(order) if s.name == "status" else s, ignore_index=True
+    )
+    return {name: table for name, table in tables.items() if len(table)}
+
+
+def _of_section(section: Section, rows: Rows, manifest: dict[str, Any], failures: "Failures") -> Tables:
+    """A section's tables; what is not ok is noted on the way."""
+    both = [section.study, *section.also]
+    if section.gather:
+        return section.tables(section.gather(failures.watch(stream_of(rows, both), section.study)), manifest)
+    frame = rows_of(rows, both)
+    own = frame["study"] == section.study
+    failures.add(frame[own])
+    return section.tables(frame, manifest) if own.any() else {}
 
 
 def _ordered(table: pd.DataFrame, order: Sequence[str], manifest: dict[str, Any]) -> pd.DataFrame:
@@ -88,14 +115,40 @@ def _flat(value: Any) -> str:
     return ", ".join(map(_flat, value)) if isinstance(value, list) else "" if value is None else str(value)
 
 
-def failures(rows: pd.DataFrame) -> pd.DataFrame:
-    """Everything that is not ok, grouped by its reason; what failed comes first."""
+class Failures:
+    """Everything of a study that is not ok, grouped by its reason, as its rows go by."""
 
-    def line(group: pd.DataFrame) -> dict[str, Any]:
-        images = [name for name in group["image"].unique() if name]
-        return {"rows": len(group), "images": len(images), "such_as": ", ".join(images[:3])}
+    def __init__(self) -> None:
+        self.networks = pd.DataFrame({"status": [], "metric": []})
+        self._rows = Counter[tuple[str, ...]]()
+        self._images: dict[tuple[str, ...], set[str]] = {}
+        self._first: pd.DataFrame | None = None  # of each reason the rows of its first three photos
 
-    keys = ["status", "study", "model", "method", "message"]
-    order = {status: place for place, status in enumerate(("failed", "skipped", "not_applicable"))}
-    undone = rows[rows["status"] != "ok"].sort_values(keys, key=lambda s: s.replace(order) if s.name == "status" else s)
-    return summarise(undone, keys, line)
+    def watch(self, tables: Iterable[pa.Table], study: str) -> Iterator[pa.Table]:
+        """The same tables, once their rows of the study are added."""
+        for table in tables:
+            undone = pc.and_(pc.equal(table["study"], study), pc.not_equal(table["status"], "ok"))
+            self.add(table.filter(undone).to_pandas())
+            yield table
+
+    def add(self, rows: pd.DataFrame) -> None:
+        """Adds what is not ok."""
+        rows = rows[rows["status"] != "ok"]
+        if rows.empty:
+            return
+        self.networks = pd.concat([self.networks, rows[rows["metric"] == "network"]])
+        for reason, group in groups(rows, *_REASON):
+            self._rows[reason] += len(group)
+            self._images.setdefault(reason, set()).update(map(intern, group["image"].unique()))
+        first = pd.concat([self._first, rows[rows["image"] != ""]])
+        first = first.sort_values(key_of(list(first)), kind="stable", na_position="first")
+        self._first = first.drop_duplicates([*_REASON, "image"]).groupby(_REASON).head(3)
+
+    def table(self) -> pd.DataFrame:
+        """A line a reason: its rows, photos, and the names of some."""
+        such_as = {} if self._first is None else self._first.groupby(_REASON)["image"].agg(", ".join).to_dict()
+        lines = []
+        for reason, count in self._rows.items():
+            numbers = {"rows": count, "images": len(self._images[reason] - {""}), "such_as": such_as.get(reason, "")}
+            lines.append(dict(zip(_REASON, reason, strict=True)) | numbers)
+        return pd.DataFrame(lines, columns=[*_REASON, "rows", "images", "such_as"])
