@@ -61,11 +61,11 @@ def _of_section(section: Section, rows: Rows, manifest: dict[str, Any], failures
     """A section's tables; what is not ok is noted on the way."""
     both = [section.study, *section.also]
     if section.gather:
-        return section.tables(section.gather(failures.watch(stream_of(rows, both), section.study)), manifest)
-    frame = rows_of(rows, both)
-    own = frame["study"] == section.study
-    failures.add(frame[own])
-    return section.tables(frame, manifest) if own.any() else {}
+        gathered = section.gather(failures.watch(stream_of(rows, both), section.study))
+    else:
+        gathered = rows_of(rows, both)
+        failures.add(gathered[gathered["study"] == section.study])
+    return section.tables(gathered, manifest) if failures.seen else {}
 
 
 def _ordered(table: pd.DataFrame, order: Sequence[str], manifest: dict[str, Any]) -> pd.DataFrame:
@@ -119,6 +119,7 @@ class Failures:
     """Everything of a study that is not ok, grouped by its reason, as its rows go by."""
 
     def __init__(self) -> None:
+        self.seen = 0  # rows, ok or not
         self.networks = pd.DataFrame({"status": [], "metric": []})
         self._rows = Counter[tuple[str, ...]]()
         self._images: dict[tuple[str, ...], set[str]] = {}
@@ -127,13 +128,17 @@ class Failures:
     def watch(self, tables: Iterable[pa.Table], study: str) -> Iterator[pa.Table]:
         """The same tables, once their rows of the study are added."""
         for table in tables:
-            undone = pc.and_(pc.equal(table["study"], study), pc.not_equal(table["status"], "ok"))
-            self.add(table.filter(undone).to_pandas())
+            own = table.filter(pc.equal(table["study"], study))
+            self.seen += len(own)
+            self._add(own.filter(pc.not_equal(own["status"], "ok")).to_pandas())
             yield table
 
     def add(self, rows: pd.DataFrame) -> None:
-        """Adds what is not ok."""
-        rows = rows[rows["status"] != "ok"]
+        """Adds rows of the study."""
+        self.seen += len(rows)
+        self._add(rows[rows["status"] != "ok"])
+
+    def _add(self, rows: pd.DataFrame) -> None:
         if rows.empty:
             return
         self.networks = pd.concat([self.networks, rows[rows["metric"] == "network"]])
@@ -141,7 +146,7 @@ class Failures:
             self._rows[reason] += len(group)
             self._images.setdefault(reason, set()).update(map(intern, group["image"].unique()))
         first = pd.concat([self._first, rows[rows["image"] != ""]])
-        first = first.sort_values(key_of(list(first)), kind="stable", na_position="first")
+        first = first.sort_values(key_of(first.columns.tolist()), kind="stable", na_position="first")
         self._first = first.drop_duplicates([*_REASON, "image"]).groupby(_REASON).head(3)
 
     def table(self) -> pd.DataFrame:

@@ -171,7 +171,7 @@ def _scores(measures: list[Scored], failed: pd.DataFrame, passed: set[tuple[str,
         for method, cell in item.scored.methods.items():
             values = pd.Series(item.values.get(method, ()), dtype=float).dropna()
             share = item.card.span == "0 or 1" and values.isin([0, 1]).all()
-            line = {"model": model, "measure": measure, "metric": metric, "variant": cell.variant}
+            line: dict[str, Any] = {"model": model, "measure": measure, "metric": metric, "variant": cell.variant}
             line |= {"method": method, "control": cell.control, "failed": len(bad.get(method, set()) | unread[model])}
             line |= (share_with_interval if share else mean_with_interval)("mean", values)
             line |= {"trusted": (model, measure) in passed, "decides": item.decides, "ceiling": item.ceiling}
@@ -344,7 +344,12 @@ def _duel(measures: list[Scored], manifest: dict[str, Any]) -> pd.DataFrame:
         if not pair.size:
             continue
         test = statistics.paired_test(*pair[:: card.sign])
-        line = {"model": scored.model, "measure": scored.name, "family": card.family, "n": pair.shape[1]}
+        line: dict[str, Any] = {
+            "model": scored.model,
+            "measure": scored.name,
+            "family": card.family,
+            "n": pair.shape[1],
+        }
         line |= {"saliency": pair[0].mean(), "grad_cam": pair[1].mean(), "p": test.p}
         lines.append(line | with_ends("difference", test.mean, (test.low, test.high)))
     table = pd.DataFrame(lines)
@@ -369,7 +374,7 @@ def _metrics(tested: pd.DataFrame, measures: list[Scored]) -> pd.DataFrame:
         table = np.stack([*scored.without_controls().values().values()] or [np.empty(0)], axis=1)
         table = table[~np.isnan(table).any(1)]
         card = cards()[scored.metric]
-        line = {"model": scored.model, "measure": scored.name, "family": card.family}
+        line: dict[str, Any] = {"model": scored.model, "measure": scored.name, "family": card.family}
         line |= {"better": card.better, "range": card.span, "margin": card.margin}
         line["self_test"] = _self_test(own, card.sign) if card.family != "axiom" else "an axiom: not tested here"
         line |= {"rank_stability_w": statistics.kendall_w(table), "photos": len(table)}
@@ -425,7 +430,7 @@ def _photos(gathered: Gathered) -> pd.DataFrame:
         for method, values in judges[0].columns().items() if judges else ():
             ordered = pd.Series(values, gathered.images).dropna()
             ordered = ordered.sort_values(ascending=cards()[judges[0].metric].better == "higher")
-            line = {"model": network, "method": method, "measure": judges[0].name}
+            line: dict[str, Any] = {"model": network, "method": method, "measure": judges[0].name}
             for end, at in (("best", -1), ("worst", 0)):
                 line |= {end: ordered.index[at], f"{end}_value": ordered.iloc[at]}
             lines.append(line)

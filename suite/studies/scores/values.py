@@ -221,7 +221,7 @@ def _missed(top: pa.Table) -> Iterable[tuple[str, str]]:
 
 def _sorted(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     frame = pd.concat([frame for frame in frames if len(frame)] or list(frames)[:1] or [pd.DataFrame({"model": []})])
-    return frame.sort_values(key_of(list(frame)), kind="stable", na_position="first", ignore_index=True)
+    return frame.sort_values(key_of(frame.columns.tolist()), kind="stable", na_position="first", ignore_index=True)
 
 
 def aligned(measures: Sequence[Scored]) -> NDArray[np.float64]:
