@@ -14,6 +14,7 @@ from suite.report.sections import MARKS, Compared, Tables, ok, sections
 from suite.report.tables import build_tables
 from suite.report.words import as_words, number
 from suite.results import COMMON, key_of, read, read_manifest, studies_in
+from suite.results.schema import AT_ONCE
 
 ALPHA = 0.05
 LINES_SHOWN = 40
@@ -182,7 +183,7 @@ def _compared(study: str) -> Compared:
 
 def _compared_rows(rows: pd.DataFrame, study: str, redefined: Collection[tuple[str, str]]) -> pd.DataFrame:
     """Without metrics that were defined anew, and without what the study leaves out."""
-    skipped = _compared(study).skipped | {metric for of, metric in redefined if of == study}
+    skipped = _compared(study).skipped | {AT_ONCE} | {metric for of, metric in redefined if of == study}
     rows = rows[~rows["metric"].isin(skipped)]
     for column, value in _compared(study).without.items():
         rows = rows[rows[column] != value]

@@ -16,14 +16,17 @@ import pyarrow.compute as pc
 from suite.registry import studies
 from suite.report.sections import Section, Tables, groups, records, sections
 from suite.results import key_of, read, scan
+from suite.results.schema import AT_ONCE
 
 Rows = pd.DataFrame | Path  # all of them, or the run's directory, from which those of some studies are read
 _REASON = ["status", "study", "model", "method", "message"]
 
 
 def rows_of(rows: Rows, studies: Sequence[str]) -> pd.DataFrame:
-    """Those of some studies."""
-    return read(rows, studies) if isinstance(rows, Path) else rows[rows["study"].isin(studies)]
+    """Those of some studies, without what is said of memory."""
+    rows = read(rows, studies) if isinstance(rows, Path) else rows[rows["study"].isin(studies)]
+    held = rows["metric"] == AT_ONCE
+    return rows[~held] if held.any() else rows
 
 
 def stream_of(rows: Rows, studies: Sequence[str]) -> Iterable[pa.Table]:
