@@ -43,17 +43,17 @@ def simulate(seed: Path, run_dir: Path, images: int) -> None:
     run = {"run": "simulated"}
     for folder in sorted((seed / "rows").iterdir()):
         rows = pa.concat_tables([pq.read_table(path) for path in sorted(folder.glob("*.parquet"))])
-        place = rows.schema.get_field_index("image")
+        column = rows.schema.get_field_index("image")
         names = sorted(set(rows["image"].to_pylist()) - {""})
         of = {name: rows.filter(pc.equal(rows["image"], name)) for name in ["", *names]}
         (run_dir / "rows" / folder.name).mkdir(parents=True)
         for chunk in range(0, images, CHUNK):
             parts = [of[""]] if chunk == 0 else []
             for number in range(chunk, min(chunk + CHUNK, images)):
-                one = of[names[number % len(names)]] if names else rows[:0]
+                image_rows = of[names[number % len(names)]] if names else rows[:0]
                 parts.append(
-                    one.set_column(
-                        place, rows.schema.field("image"), pa.array([f"{number:06d}"] * len(one), pa.string())
+                    image_rows.set_column(
+                        column, rows.schema.field("image"), pa.array([f"{number:06d}"] * len(image_rows), pa.string())
                     )
                 )
             path = run_dir / "rows" / folder.name / f"00-{chunk // CHUNK:06d}.parquet"
@@ -71,8 +71,8 @@ def make_up(run_dir: Path, images: int) -> None:
 
     forms = {"outputs": ("probability", "raw"), "scene": ("composites", "boxes")}
     measures = [(name, v) for name, card in cards().items() for v in forms.get(card.takes, ("",))][:MEASURES]
-    for place, model in enumerate(NETWORKS):
-        generator = np.random.default_rng(place)
+    for network, model in enumerate(NETWORKS):
+        generator = np.random.default_rng(network)
         for first in range(0, images, PHOTOS):
             n = min(PHOTOS, images - first)
             names, targets = [f"n{i % 1000:08d}/photo_{i:06d}.JPEG" for i in range(first, first + n)], [*range(n)]
@@ -90,7 +90,7 @@ def make_up(run_dir: Path, images: int) -> None:
                 ends = zip(("truth", "noise", "weak", "strong"), (1.0, 0.0, 0.99, 0.1), strict=True)
                 fields = tested | {"metric": metric, "variant": variant, "image": "linear"}
                 blocks += [fields | {"method": name, "value": cards()[metric].sign * value} for name, value in ends]
-            shard = f"{place:02d}-{first // PHOTOS:06d}.parquet"
+            shard = f"{network:02d}-{first // PHOTOS:06d}.parquet"
             table = as_table(blocks, scores.keys)
             write_shard(run_dir / "rows" / "scores" / shard, table, "simulated")
             right = generator.random(n) < 0.9
@@ -189,16 +189,16 @@ def blocks(images: int, total: int = 1_000_000) -> dict[str, float]:
     values = np.random.default_rng(0).random(images)
     keys = {"stage": str, "draw": int, "cell": int, "x": float}
     fields = {"study": "sanity", "model": "m", "metric": "spearman_abs", "stage": "cascade_top", "draw": 1, "cell": 4}
-    given = [
+    rows = [
         Block(names, targets, values, "why", fields | {"method": f"method {k % 17}", "x": float(k)})
         for k in range(total // images)
     ]
     start = time.process_time()
-    table = as_table(given, keys)
-    made = time.process_time()
+    table = as_table(rows, keys)
+    checked = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         write_shard(Path(folder) / "rows" / "x.parquet", table)
-    return {"table_s": round(made - start, 2), "write_s": round(time.process_time() - made, 2), "MiB": peak()}
+    return {"table_s": round(checked - start, 2), "write_s": round(time.process_time() - checked, 2), "MiB": peak()}
 
 
 def main() -> None:
@@ -213,8 +213,8 @@ def main() -> None:
     if args.one:
         what, folder = args.one
         measures = {"run": partial(run, images=args.images[0]), "scale": measure_scale, "rows": measure}
-        found = measures[what](Path(folder))
-        print(json.dumps({"images": args.images[0]} | found))
+        result = measures[what](Path(folder))
+        print(json.dumps({"images": args.images[0]} | result))
         return
     if args.blocks:
         for images in args.images:
@@ -231,15 +231,15 @@ def main() -> None:
 
             execute(prepare(load(tiny.everything(folder))), folder / "seed")
         for images in args.images:
-            place = folder / str(images)
-            place.mkdir()
+            run_dir = folder / str(images)
+            run_dir.mkdir()
             if what == "scale":
-                scale(place, images)
+                scale(run_dir, images)
             if what == "rows":
-                simulate(folder / "seed", place, images)
-                (place / "run.json").write_bytes((folder / "seed" / "run.json").read_bytes())
+                simulate(folder / "seed", run_dir, images)
+                (run_dir / "run.json").write_bytes((folder / "seed" / "run.json").read_bytes())
             words = [sys.executable, __file__, "--images", str(images)]
-            subprocess.run([*words, "--one", what, str(place)], check=True)
+            subprocess.run([*words, "--one", what, str(run_dir)], check=True)
 
 
 if __name__ == "__main__":

@@ -27,13 +27,13 @@ def draw_plots(rows: Rows, tables: Tables, folder: Path) -> dict[str, list[tuple
         else:
             of_study = rows_of(rows, [section.study])
         own = {name: tables[name] for name in section.texts if name in tables}
-        plots = list(section.plots(of_study, own)) if len(of_study) else []
-        made_of = _digest(of_study, own) if plots else ""
+        plots = list(section.plots(of_study, own)) if len(of_study) or section.plot_rows else []
+        digest_of = _digest(of_study, own) if plots else ""
         for plot in plots:
             path = folder / f"{slug(plot.name)}.svg"
-            if not (path.exists() and f">{made_of}<".encode() in path.read_bytes()):
+            if not (path.exists() and f">{digest_of}<".encode() in path.read_bytes()):
                 with figure_style():
-                    save(plot.draw(), path, made_of)
+                    save(plot.draw(), path, digest_of)
             drawn.setdefault(section.study, []).append((path, plot.text))
     return drawn
 

@@ -1,4 +1,4 @@
-"""Rows and run.json to tables: pure functions, one numeric DataFrame a question. No torch, no files, no layout.
+"""Rows and run.json to tables, one numeric DataFrame a question; reads study by study. No torch, no layout.
 
 A number with an interval takes three columns: `name`, `name_low`, `name_high`. Empty tables are left out.
 """
@@ -52,7 +52,7 @@ def build_tables(rows: Rows, manifest: dict[str, Any]) -> Tables:
     verdicts = {s.verdicts: tables.pop(s.verdicts) for s in sections() if s.verdicts in tables}
     absent = pd.concat([some.networks for some in failures])
     tables = verdicts | tables | {"methods": methods(manifest), "networks": networks(absent, manifest)}
-    order = {status: place for place, status in enumerate(("failed", "skipped", "not_applicable"))}
+    order = {status: i for i, status in enumerate(("failed", "skipped", "not_applicable"))}
     undone = pd.concat([some.table() for some in failures])
     tables["failures"] = undone.sort_values(
         _REASON, key=lambda s: s.replace(order) if s.name == "status" else s, ignore_index=True
@@ -73,13 +73,15 @@ def _of_section(section: Section, rows: Rows, manifest: dict[str, Any], failures
 
 def _ordered(table: pd.DataFrame, order: Sequence[str], manifest: dict[str, Any]) -> pd.DataFrame:
     """Methods and networks stand in the order of the configuration, all methods together last."""
-    place = {column: {key: i for i, key in enumerate(manifest.get(column + "s", {}))} for column in ("model", "method")}
-    place["other_method"] = place["method"]
+    positions = {
+        column: {key: i for i, key in enumerate(manifest.get(column + "s", {}))} for column in ("model", "method")
+    }
+    positions["other_method"] = positions["method"]
     keys = [key for key in ("metric", "model", *order) if key in table]
 
     def rank(column: "pd.Series[Any]") -> "pd.Series[Any]":
-        known = place.get(str(column.name))
-        return column if known is None else column.map(lambda label: known.get(label, len(known)))
+        position = positions.get(str(column.name))
+        return column if position is None else column.map(lambda label: position.get(label, len(position)))
 
     return table.sort_values(keys, key=rank, kind="stable", ignore_index=True) if keys else table
 
@@ -105,8 +107,8 @@ def networks(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     """Where each network came from, and which could not be had."""
     lines = []
     for name, info in manifest.get("models", {}).items():
-        known = {key: value if isinstance(value, int | float) else _flat(value) for key, value in info.items()}
-        lines.append({"model": name} | known | {"model": name, "status": "loaded"})
+        fields = {key: value if isinstance(value, int | float) else _flat(value) for key, value in info.items()}
+        lines.append({"model": name} | fields | {"model": name, "status": "loaded"})
     absent = records(rows[(rows["metric"] == "network") & (rows["status"] != "ok")])
     lines += [{"model": line["model"], "status": f"{line['status']}: {line['message']}"} for line in absent]
     return pd.DataFrame(lines)

@@ -166,7 +166,7 @@ class Bench(pl.LightningModule):
             for work in self._works.values():
                 work.others = ()  # they hold each other, and their maps
             self._chunk, self._works = item.images, {}
-        place = dict(zip(batch.ids, item.images, strict=True))
+        position = dict(zip(batch.ids, item.images, strict=True))
         size = self._network(item.model).card.taken
         for title in self._key:
             if title not in self._works and self._network(title).card.taken == size:
@@ -175,7 +175,7 @@ class Bench(pl.LightningModule):
                     methods=self.methods,
                     images=batch.images,
                     files=batch.files,
-                    positions=[place[file.id] for file in batch.files],
+                    positions=[position[file.id] for file in batch.files],
                     notes=batch.notes,
                     faults=batch.faults,
                     config=self.config,

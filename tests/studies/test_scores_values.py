@@ -1,5 +1,9 @@
 """Rows of scores as arrays: the same whatever tables they come in, and the same correlations as photo by photo."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -136,3 +140,13 @@ def test_curves_are_the_means_of_all_rows_whatever_tables_they_come_in() -> None
     passes = means[means["metric"] == "passes"]
     assert passes["mean"].tolist() == [2.0]
     assert curve_means([]).empty
+
+
+@pytest.mark.slow
+def test_more_rows_need_little_more_memory() -> None:
+    command = [sys.executable, str(Path(__file__).parents[2] / "benchmarks" / "rows.py"), "--scale", "--images"]
+    output = subprocess.run([*command, "500", "3000"], check=True, capture_output=True, text=True, timeout=600).stdout
+    few, many = map(json.loads, output.splitlines())
+    assert (few["rows"], many["rows"]) == (516_240, 3_096_240)
+    assert few["verdicts"] == many["verdicts"] > 300
+    assert (many["MiB"] - few["MiB"]) * 2**20 < 60 * (many["rows"] - few["rows"])  # as a frame 200 bytes a row

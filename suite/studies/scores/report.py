@@ -409,10 +409,10 @@ def _agreement(measures: list[Scored]) -> pd.DataFrame:
     lines = []
     for model, own in by_model.items():
         correlations = rank_correlations(aligned(own))
-        for (i, one), (j, other) in combinations(enumerate(own), 2):
+        for (i, first), (j, second) in combinations(enumerate(own), 2):
             values = correlations[i, j]
             if len(values := values[~np.isnan(values)]):
-                line = {"model": model, "measure": one.name, "with": other.name}
+                line = {"model": model, "measure": first.name, "with": second.name}
                 lines.append(line | mean_with_interval("spearman", pd.Series(values)))
     return pd.DataFrame(lines)
 

@@ -103,8 +103,8 @@ class Scored:
     def values(self) -> dict[str, NDArray[np.float64]]:
         """The same on those photos on which some method has a number."""
         columns = self.columns()
-        known = ~np.all([np.isnan(values) for values in columns.values()], axis=0)
-        return {method: values[known] for method, values in columns.items()}
+        scored = ~np.all([np.isnan(values) for values in columns.values()], axis=0)
+        return {method: values[scored] for method, values in columns.items()}
 
 
 def in_order(measures: Iterable[Scored], *, ok: bool = False) -> list[Scored]:
@@ -160,8 +160,8 @@ class _Cells:
 
     def measures(self) -> tuple[NDArray[np.object_], list[Scored]]:
         images = np.array(sorted(self.images), dtype=object)
-        place = np.empty(len(images), np.int32)  # of a photo by its number
-        place[[self.images[name] for name in images]] = np.arange(len(images), dtype=np.int32)
+        position = np.empty(len(images), np.int32)  # of a photo by its number
+        position[[self.images[name] for name in images]] = np.arange(len(images), dtype=np.int32)
         kinds = pd.DataFrame(list(self.parts), columns=_CELL).groupby("metric")["baseline"].nunique()
         cells: dict[tuple[str, str, str], list[Cell]] = {}
         for key in sorted(self.parts):
@@ -169,7 +169,7 @@ class _Cells:
             at, values = (np.concatenate(arrays) for arrays in zip(*self.parts.pop(key), strict=True))
             cell = Cell(method, variant, baseline, key in self.controls, np.full(len(images), np.nan),
                         np.zeros(len(images), bool))  # fmt: skip
-            cell.values[place[at]], cell.present[place[at]] = values, True
+            cell.values[position[at]], cell.present[position[at]] = values, True
             if (doubled := len(at) - int(cell.present.sum())) > 0:
                 raise SuiteError(
                     f"{doubled} row(s) of scores whose key is there already: {metric} of {method} on {model}; "
@@ -206,9 +206,9 @@ def gather(tables: Iterable[pa.Table]) -> Gathered:
             wrong.setdefault(model, set()).add(image)
         if "role" not in table.column_names:
             continue
-        known = pc.and_(pc.equal(table["study"], "scores"), pc.is_in(table["metric"], names))
-        tested.append(table.filter(pc.and_(known, pc.equal(table["role"], "self-test"))).to_pandas())
-        cells.add(table.filter(pc.and_(known, pc.equal(table["role"], ""))))
+        scores = pc.and_(pc.equal(table["study"], "scores"), pc.is_in(table["metric"], names))
+        tested.append(table.filter(pc.and_(scores, pc.equal(table["role"], "self-test"))).to_pandas())
+        cells.add(table.filter(pc.and_(scores, pc.equal(table["role"], ""))))
     images, measures = cells.measures()
     return Gathered(images, measures, _sorted(tested), _sorted(failed).drop_duplicates(), wrong)
 
@@ -253,14 +253,14 @@ def rank_correlations(values: NDArray[np.float64]) -> NDArray[np.float64]:
     for start in range(0, photos, _BLOCK):
         at = slice(start, start + _BLOCK)
         block = values[:, :, at]
-        known = ~np.isnan(block)
-        present = known.any(0)
+        finite = ~np.isnan(block)
+        present = finite.any(0)
         count = present.sum(0)
         ranks = np.zeros_like(block)
         for k in range(block.shape[1]):  # NaN is neither below nor above
             ranks += (block[:, k : k + 1] < block).astype(np.int8) - (block[:, k : k + 1] > block).astype(np.int8)
         norm = np.sqrt(np.square(ranks).sum(1))
-        counts = (known == present).all(1) & (count >= 3) & (norm > 0)
+        counts = (finite == present).all(1) & (count >= 3) & (norm > 0)
         unit = np.divide(ranks, norm[:, None], out=np.full_like(ranks, np.nan), where=counts[:, None])
         correlations[:, :, at] = np.clip(np.einsum("amp,bmp->abp", unit, unit), -1, 1)
     return correlations
