@@ -41,13 +41,14 @@ def predictions(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     said = photos.loc[photos["message"] != "", [*key, "message"]].drop_duplicates()
 
     def named(classes: "pd.Series[Any]") -> "pd.Series[Any]":
-        return classes.astype(float).map(lambda index: class_name(index, manifest), na_action="ignore").fillna("")
+        names = ["" if np.isnan(index) else class_name(index, manifest) for index in classes.astype(float)]
+        return pd.Series(names, classes.index, dtype=str)
 
     columns = {
         "label": named(table["target"].where(values["correct"].notna())),
         "top1": named(values["top1"]),
         "confidence": values["confidence"],
-        "correct": values["correct"].map({1.0: "yes", 0.0: "no"}).fillna(""),
+        "correct": np.select([values["correct"] == 1, values["correct"] == 0], ["yes", "no"], ""),
         "status": np.where(table["failed"], "failed", "ok"),
         "note": said.groupby(key)["message"].agg("; ".join).reindex(table.index).fillna(""),
     }
