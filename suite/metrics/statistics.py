@@ -134,8 +134,15 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float
     _within(confidence, "confidence", "0.95")
     if sample.size < 2:
         return nan, nan
-    half = float(stdtrit(sample.size - 1, (1 + confidence) / 2)) * float(sample.std(ddof=1)) / sqrt(sample.size)
-    return float(sample.mean()) - half, float(sample.mean()) + half
+    return interval_of_mean(float(sample.mean()), float(sample.std(ddof=1)), sample.size, confidence=confidence)
+
+
+def interval_of_mean(mean: float, sd: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """The same of n values by their mean and standard deviation (n - 1 below)."""
+    if n < 2:
+        return nan, nan
+    half = float(stdtrit(n - 1, (1 + confidence) / 2)) * sd / sqrt(n)
+    return mean - half, mean + half
 
 
 def wilson_interval(successes: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:

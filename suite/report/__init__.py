@@ -1,6 +1,5 @@
 """Makes tables, plots, pictures and report.html from a run directory alone, finished or not. No torch."""
 
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +14,7 @@ from suite.report.plots import draw_plots
 from suite.report.present import display, texts, write_tables
 from suite.report.sections import MARKS, Section, Tables, headline, sections
 from suite.report.tables import build_tables
-from suite.results import read, read_manifest
+from suite.results import read_manifest
 
 __all__ = ["build", "build_with_tables", "terminal_summary"]
 
@@ -39,7 +38,7 @@ def build_with_tables(run_dir: Path | str) -> tuple[Path, Tables]:
         SuiteError: There is no run here, or one of its files is damaged.
     """
     run_dir = Path(run_dir)
-    manifest, rows = read_manifest(run_dir), partial(read, run_dir)  # study by study: all at once may not fit
+    manifest, rows = read_manifest(run_dir), run_dir  # study by study: all at once may not fit
     kinds = _NEEDED | {key: kind for key, kind in _MAY_BE.items() if key in manifest}
     if lacking := [key for key, kind in kinds.items() if not isinstance(manifest.get(key), kind)]:
         raise SuiteError(f"{run_dir / 'run.json'} has no {lacking[0]!r} as a run writes it; give the run again")

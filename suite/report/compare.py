@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from suite.report.sections import MARKS, Compared, Tables, ok, sections
 from suite.report.tables import build_tables
 from suite.report.words import as_words, number
 from suite.results import COMMON, key_of, read, read_manifest, studies_in
+from suite.results.schema import AT_ONCE
 
 ALPHA = 0.05
 LINES_SHOWN = 40
@@ -134,7 +134,7 @@ def compare(base_dir: Path, new_dir: Path) -> Comparison:
         changes, notes = changes + of_study, notes + few
         failed += _failed_since(old, now)
     judged = {*shared} - {study for study, _ in redefined}
-    before, after = (build_tables(partial(read, path), m) for path, m in ((base_dir, base), (new_dir, new)))
+    before, after = (build_tables(path, m) for path, m in ((base_dir, base), (new_dir, new)))
     return Comparison(notes, list(_verdicts(before, after, judged)), changes, failed)
 
 
@@ -184,7 +184,7 @@ def _compared(study: str) -> Compared:
 
 def _compared_rows(rows: pd.DataFrame, study: str, redefined: Collection[tuple[str, str]]) -> pd.DataFrame:
     """The rows without metrics that were defined anew, and without those that the study's section leaves out."""
-    skipped = _compared(study).skipped | {metric for owner, metric in redefined if owner == study}
+    skipped = _compared(study).skipped | {AT_ONCE} | {metric for owner, metric in redefined if owner == study}
     rows = rows[~rows["metric"].isin(skipped)]
     for column, value in _compared(study).without.items():
         rows = rows[rows[column] != value]

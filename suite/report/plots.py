@@ -11,7 +11,7 @@ import pandas as pd
 from suite.registry import studies
 from suite.report.sections import Tables, sections
 from suite.report.style import figure_style, save, slug
-from suite.report.tables import Rows, rows_of
+from suite.report.tables import Rows, rows_of, stream_of
 
 
 def draw_plots(rows: Rows, tables: Tables, folder: Path) -> dict[str, list[tuple[Path, str]]]:
@@ -22,15 +22,18 @@ def draw_plots(rows: Rows, tables: Tables, folder: Path) -> dict[str, list[tuple
     """
     drawn: dict[str, list[tuple[Path, str]]] = {}
     for section in sections():
-        of_study = rows_of(rows, [section.study])
+        if section.plot_rows:
+            of_study = section.plot_rows(stream_of(rows, [section.study]))
+        else:
+            of_study = rows_of(rows, [section.study])
         own = {name: tables[name] for name in section.texts if name in tables}
-        plots = list(section.plots(of_study, own)) if len(of_study) else []
-        made_of = _digest(of_study, own) if plots else ""
+        plots = list(section.plots(of_study, own)) if len(of_study) or section.plot_rows else []
+        digest_of = _digest(of_study, own) if plots else ""
         for plot in plots:
             path = folder / f"{slug(plot.name)}.svg"
-            if not (path.exists() and f">{made_of}<".encode() in path.read_bytes()):
+            if not (path.exists() and f">{digest_of}<".encode() in path.read_bytes()):
                 with figure_style():
-                    save(plot.draw(), path, made_of)
+                    save(plot.draw(), path, digest_of)
             drawn.setdefault(section.study, []).append((path, plot.text))
     return drawn
 

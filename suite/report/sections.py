@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from suite.metrics.statistics import mean_interval, wilson_interval
 from suite.registry import studies, study_part
@@ -67,7 +68,10 @@ class Section:
         texts: table's file name -> (title, what the numbers mean and which direction is better).
         tables: (the study's rows, manifest) -> tables by file name, in reading order; empty ones are dropped. The
             table `<study>_verdicts` has the columns model, method, measure, verdict, reason and stands first of all.
+        gather: where all rows do not fit memory as a frame, (their stream, as `suite.results.scan` gives it) -> what
+            `tables` takes in their place.
         plots: (the study's rows, its tables) -> figures; whoever draws keeps them while neither of the two changes.
+        plot_rows: as `gather`, a frame that `plots` takes in place of the rows.
         draw: (run directory, manifest) -> pictures drawn from saved arrays: (file, title, alternative text).
         shown: pictures that stand on the page at most; the others are files only.
         also: other studies whose rows `tables` needs to see.
@@ -91,7 +95,9 @@ class Section:
     study: str
     title: str
     texts: Mapping[str, tuple[str, str]]
-    tables: Callable[[pd.DataFrame, dict[str, Any]], Tables]
+    tables: Callable[[Any, dict[str, Any]], Tables]
+    gather: Callable[[Iterable[pa.Table]], Any] | None = None
+    plot_rows: Callable[[Iterable[pa.Table]], pd.DataFrame] | None = None
     plots: Callable[[pd.DataFrame, Tables], Iterable[Plot]] = lambda rows, tables: ()
     draw: Callable[[Path, dict[str, Any]], list[tuple[Path, str, str]]] = lambda run_dir, manifest: []
     shown: int = 6

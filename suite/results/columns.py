@@ -55,8 +55,9 @@ def as_table(rows: pa.Table | Iterable[Block | Mapping[str, Any]], keys: Keys = 
         keys: the study's own columns.
 
     Raises:
-        ValueError: a column is unknown or of the wrong type; a row with a value has another status than ok; one without
-            has no message. These are faults of the study, not of the data.
+        ValueError: a column is unknown or of the wrong type; study or metric is empty; a number of the key is NaN; a row
+            without a value has no message; a single row has a value although its status is not ok (of a block, rows
+            with a value are always ok). These are faults of the study, not of the data.
     """
     if isinstance(rows, pa.Table):
         return rows
@@ -104,7 +105,7 @@ def _column(name: str, kind: type, entries: Sequence[Any]) -> pa.Array:
     except UnicodeEncodeError:  # odd bytes of file names in another encoding are written out as escapes
         return pa.array([str(entry or "").encode("utf-8", "backslashreplace").decode() for entry in entries])
     except (pa.ArrowException, TypeError, ValueError):
-        wrong = next(entry for entry in entries if not _fits(kind, entry))
+        wrong = next((entry for entry in entries if not _fits(kind, entry)), "a number beyond what it holds")
         raise ValueError(f"column {name} takes {kind.__name__}, not {wrong!r}") from None
 
 

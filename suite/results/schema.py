@@ -7,6 +7,7 @@ import pyarrow as pa
 VERSION = 2
 READ_BY = {1: "0.1"}  # version of the schema -> the release of saliency-suite that reads it
 
+AT_ONCE = "at_once"  # metric of the row of an item that memory did not hold: how many images it held, 0 for none
 STATUSES = ("ok", "failed", "skipped", "not_applicable")
 
 Keys = Mapping[str, type]  # a study's own key columns: name -> str, int or float

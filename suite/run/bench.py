@@ -28,19 +28,34 @@ from suite.core.network import Network
 from suite.data.datamodule import Chunk
 from suite.errors import SuiteError
 from suite.results.columns import as_table, with_note, without_doubles
+from suite.results.schema import AT_ONCE
 from suite.results.store import write_shard
 from suite.run.plan import WorkItem
 from suite.studies.base import Outcome, Row, Study, Work
 
 log = logging.getLogger("suite")
 
-HALVED = "out of memory"  # how a row's message begins to say so
+
+class _OutOfMemoryError(SuiteError):
+    """Not even the smallest part of an item fits."""
+
+    def __init__(self, note: str, hint: str) -> None:
+        super().__init__(f"{note}; {hint}")
+        self.note = note
 
 
 def _of_item(item: WorkItem, status: str, message: str) -> Row:
     """The one row of an item that has no other."""
-    key = {"study": item.study, "model": item.model, "metric": "item", "chunk": item.index, "part": item.part}
-    return key | {"status": status, "message": message}
+    return _where(item) | {"metric": "item", "status": status, "message": message}
+
+
+def _where(item: WorkItem) -> Row:
+    return {"study": item.study, "model": item.model, "chunk": item.index, "part": item.part}
+
+
+def _held(item: WorkItem, images: int, note: str) -> Row:
+    """The row that says how many images memory held at once."""
+    return _where(item) | {"metric": AT_ONCE, "value": images, "unit": "image", "message": note}
 
 
 class Bench(pl.LightningModule):
@@ -100,16 +115,20 @@ class Bench(pl.LightningModule):
             outcome = self._fitting(study, work)
             table = as_table(outcome.rows, study.keys)
             if work.at_once < len(work.images):
-                note = f"{HALVED} with {len(work.images)} images at once, done {work.at_once} at a time"
+                note = f"out of memory with {len(work.images)} images at once, done {work.at_once} at a time"
                 log.warning("%s on %s, chunk %d: %s", item.study, item.model, item.index, note)
-                table = with_note(table, note)
+                held = as_table([_held(item, work.at_once, note)], study.keys)
+                table = pa.concat_tables([with_note(table, note), held])
             return item, Outcome(table, outcome.pictures)
         except Exception as error:
             message = f"{type(error).__name__}: {error}" if not isinstance(error, SuiteError) else str(error)
             if not isinstance(error, SuiteError):
                 message += f" (traceback in errors/{self._trace(item)})"
             log.error("%s on %s, chunk %d: %s", item.study, item.model, item.index, message)
-            return item, Outcome(as_table([_of_item(item, "failed", message)], study.keys))
+            rows = [_of_item(item, "failed", message)]
+            if isinstance(error, _OutOfMemoryError):
+                rows.append(_held(item, 0, error.note))
+            return item, Outcome(as_table(rows, study.keys))
 
     def _fitting(self, study: Study, work: Work) -> Outcome:
         """The study's outcome, put together of halves where memory does not hold all images.
@@ -127,8 +146,8 @@ class Bench(pl.LightningModule):
             parts = in_halves(run, slice(0, size), smallest=smallest)
         except torch.OutOfMemoryError as error:
             hint = "lower data.batch_size" if smallest > 1 else "give a smaller input_size or network"
-            where = f"with {smallest} image{'s' * (smallest > 1)} at once"
-            raise SuiteError(f"{HALVED} {where}; {hint}") from error
+            note = f"out of memory with {smallest} image{'s' * (smallest > 1)} at once"
+            raise _OutOfMemoryError(note, hint) from error
         outcomes = [outcome for _, outcome in parts]
         if len(outcomes) == 1:
             return outcomes[0]

@@ -33,9 +33,9 @@ from suite.errors import ConfigError, NetworkError, SuiteError, as_suite_error
 from suite.models.load import load_model
 from suite.quiet import quiet
 from suite.results.manifest import RunLock, read_manifest, write_manifest
-from suite.results.schema import METRIC_VERSIONS
+from suite.results.schema import AT_ONCE, METRIC_VERSIONS
 from suite.results.store import compact, done, mend, names, scan, write_shard
-from suite.run.bench import HALVED, Bench, Progress, ShardWriter
+from suite.run.bench import Bench, Progress, ShardWriter
 from suite.run.environment import commit, hardware, versions
 from suite.run.plan import WorkItem, assign_to_ranks, methods_of, plan, studies_of
 from suite.run.process import is_first
@@ -425,8 +425,6 @@ def _gleaned(run_dir: Path) -> tuple[list[int], list[str]]:
         is_class = pc.is_in(rows["metric"], pa.array(["top1", "prediction"]))
         predicted = pc.and_(is_class, pc.equal(rows["status"], "ok"))
         classes |= {*rows["value"].filter(predicted).unique().to_pylist(), *rows["target"].unique().to_pylist()}
-        told = rows.filter(pc.match_substring(rows["message"], HALVED)).select(["study", "model", "message"])
-        for line in told.group_by(told.column_names).aggregate([]).to_pylist():
-            note = next(part for part in line["message"].split("; ") if part.startswith(HALVED))
-            halved.add(f"{line['study']} on {line['model']}: {note}")
+        held = rows.filter(pc.equal(rows["metric"], AT_ONCE)).to_pylist()
+        halved |= {f"{line['study']} on {line['model']}: {line['message']}" for line in held}
     return sorted(int(one) for one in classes if one is not None), sorted(halved)

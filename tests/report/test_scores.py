@@ -2,11 +2,13 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from suite.metrics.cards import PLACEBOS, cards
 from suite.metrics.statistics import paired_test
 from suite.studies.scores import report as report
+from suite.studies.scores.values import curve_means, gather
 from suite.studies.shortcut import report as shortcut
 
 N = 12
@@ -25,11 +27,14 @@ def rows(values, metric="deletion", variant="probability"):
     )  # fmt: skip
 
 
+def gathered(*frames):
+    return gather([pa.Table.from_pandas(pd.concat(frames), preserve_index=False)])
+
+
 def judged(*frames):
     """The lines of all measures, each of which has passed its self-test."""
-    table = pd.concat(frames, ignore_index=True)
-    named = report._named(table)
-    return report._scores(named, table, {("m", measure) for measure in named["measure"]})
+    all_of = gathered(*frames)
+    return report._scores(all_of.measures, all_of.failed, {("m", measure.name) for measure in all_of.measures})
 
 
 def words(main):
@@ -108,8 +113,8 @@ def test_side_forms_complexity_and_failed_self_tests_decide_nothing():
         main = judged(rows(some, metric, stage))
         assert words(main)["map"] == report.SILENT
         assert report._verdicts(main).empty
-    table = rows(some)
-    assert words(report._scores(report._named(table), table, set()))["map"] == report.SILENT
+    all_of = gathered(rows(some))
+    assert words(report._scores(all_of.measures, all_of.failed, set()))["map"] == report.SILENT
 
 
 PLACE = ("box_iou", "mask_iou", "mass_accuracy", "rank_accuracy")
@@ -194,7 +199,7 @@ def test_the_duel_is_one_procedure_over_a_family_fixed_before():
     frames += [rows({"saliency": 0.5 + np.zeros(20), "grad_cam": 0.5 + np.zeros(20)}, name, "") for name in FIDELITY]
     frames += [rows({"saliency": np.full(20, 0.2), "grad_cam": np.full(20, 0.4)}, "road", "")]
     frames += [rows({"saliency": np.full(6, 0.2), "grad_cam": np.full(6, 0.4)}, "infidelity", "")]
-    duel = report._duel(report._named(pd.concat(frames)), manifest).set_index("measure")
+    duel = report._duel(gathered(*frames).measures, manifest).set_index("measure")
     assert duel["better"].to_dict() == {
         "deletion": "undecided", "faithfulness correlation": "undecided", "mu fidelity": "undecided",
         "road": "saliency", "infidelity": report.FEW,
@@ -275,7 +280,7 @@ def test_the_heat_table_shows_each_number_with_its_rank_and_greys_what_failed_it
 
 def test_curves_of_controls_are_dashed():
     steps = [rows({"map": 0.9 - 0.1 * x + WIGGLE, **controls(0.5)}, "deletion_curve").assign(share=x) for x in range(4)]
-    figure = report._curves(pd.concat(steps).assign(baseline="mean"))
+    figure = report._curves(curve_means([pa.Table.from_pandas(pd.concat(steps).assign(baseline="mean"))]))
     looks = {line.get_label(): line.get_linestyle() for line in figure.axes[0].lines}
     assert looks.pop("map") == "-"
     assert set(looks.values()) == {"--"}

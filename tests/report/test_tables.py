@@ -4,13 +4,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from report_fixture import METHODS, make_run
 
 from suite.registry import study_part
 from suite.report.tables import build_tables
-from suite.results import as_table, read, read_manifest
+from suite.results import as_table, read, read_manifest, write_shard
 from suite.results.columns import union
 from suite.studies.agreement.report import agreement_verdicts
 
@@ -216,6 +217,34 @@ def test_failures_are_grouped_and_failed_comes_first() -> None:
     assert list(table["status"]) == ["failed", "not_applicable"]
     assert list(table["rows"]) == [1, 4]
     assert table["such_as"][1] == "a, b, c"
+
+
+def test_failures_are_the_same_from_a_stream_as_from_all_rows_at_once(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    rows = []
+    for method in ("a", "b"):
+        for image in "hgfedcba":
+            for metric in ("gini", "entropy", "insertion"):
+                row = {"study": "scores", "model": "m", "method": method, "image": image, "metric": metric}
+                status, why = generator.choice(["failed", "not_applicable"]), generator.choice(["flat", "zero", "odd"])
+                undone = {"value": math.nan, "status": str(status), "message": str(why)}
+                rows.append(row | ({"value": 1.0} if generator.random() < 0.3 else undone))
+    rows.append(rows[0] | {"metric": "item", "image": "", "value": math.nan, "status": "failed", "message": "boom"})
+    keys = {"role": str, "variant": str, "baseline": str, "share": float}
+    for i in range(0, len(rows), 5):
+        write_shard(tmp_path / "rows" / "scores" / f"{i:03d}.parquet", rows[i : i + 5], keys=keys)
+    undone = read(tmp_path).query("status != 'ok'")
+    streamed = build_tables(tmp_path, {})["failures"]
+    pd.testing.assert_frame_equal(build_tables(read(tmp_path), {})["failures"], streamed)
+    assert streamed["rows"].sum() == len(undone)
+    assert list(streamed["status"]) == sorted(streamed["status"])
+    for line in streamed.to_dict("records"):
+        group = undone
+        for column in ("status", "method", "message"):
+            group = group[group[column] == line[column]]
+        images = [name for name in group["image"].unique() if name]
+        assert (line["rows"], line["images"]) == (len(group), len(images))
+        assert line["such_as"] == ", ".join(images[:3])
 
 
 def test_methods_stand_in_the_order_of_the_configuration(tmp_path: Path) -> None:

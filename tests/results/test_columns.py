@@ -61,6 +61,7 @@ def test_reasons_and_targets_may_be_each_images_own():
         ({"metrics": "x"}, "a row has no column"),
         ({"method": 3}, "column method takes str, not 3"),
         ({"draw": 1.5}, "column draw takes int, not 1.5"),
+        ({"draw": 2**53 + 1}, "column draw takes int"),
         ({"study": ""}, "study and metric of a row must be named"),
         ({"blocks": math.nan}, "blocks is part of the key and cannot be NaN"),
         ({"undefined": ""}, "needs a message"),

@@ -309,6 +309,9 @@ def test_what_memory_does_not_hold_is_done_in_halves_and_says_so(
     assert read_manifest(tmp_path / "luminance")["memory"] == []
     assert "out of memory" in caplog.text
     assert not (rows["status"] == "failed").any()
+    held = rows[rows["metric"] == "at_once"]
+    assert {f"{s} on net: {m}" for s, m in zip(held["study"], held["message"], strict=True)} == {*notes}
+    rows = rows[rows["metric"] != "at_once"].reset_index(drop=True)
     columns = key_of(list(rows))
     pd.testing.assert_frame_equal(rows[columns], expected[columns])
     bits = rows["metric"].isin(["bit_equal", "max_abs_difference"])
@@ -329,13 +332,19 @@ def test_a_study_that_memory_does_not_hold_is_worked_on_in_halves(
 
     monkeypatch.setattr(Differentiate, "run", short)
     rows = tiny.rows(path, tmp_path / "halves", "data.batch_size=5")
+    (held,) = rows.loc[rows["metric"] == "at_once", "value"]
+    assert held == 2
     told = rows[rows["study"] == "differentiate"]["message"]
     assert told.str.endswith("out of memory with 5 images at once, done 2 at a time").all()
+    rows = rows[rows["metric"] != "at_once"].reset_index(drop=True)
     pd.testing.assert_frame_equal(rows.drop(columns="message"), expected.drop(columns="message"), rtol=1e-3, atol=1e-4)
     monkeypatch.setattr(Differentiate, "run", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("none")))
     failed = tiny.rows(path, tmp_path / "none", "data.batch_size=5")
     (line,) = failed[failed["status"] == "failed"].to_dict("records")
     assert "out of memory with 1 image at once" in line["message"]
+    assert failed.loc[failed["metric"] == "at_once", "value"].tolist() == [0]
+    note = "differentiate on net: out of memory with 1 image at once"
+    assert read_manifest(tmp_path / "none")["memory"] == [note]
 
 
 def test_a_good_method_of_ones_own_appears_in_every_study(tmp_path: Path) -> None:

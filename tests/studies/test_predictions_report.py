@@ -36,6 +36,8 @@ def test_predictions_and_accuracy_by_hand() -> None:
         ("m", "b"): ("snail", "class 7, 25.0% (wrong)"),
         ("m", "c"): ("", "class 7, 25.0%"),
     }
+    alone = predictions(frame(*photo("c", 7, 7, **unlabelled)), {})
+    assert alone[["label", "correct", "note"]].to_numpy().tolist() == [["", "", "no label"]]
     nothing = accuracy(frame(*photo("c", 7, 7, **unlabelled))).iloc[0]
     assert nothing["n"] == 0
     assert math.isnan(nothing["top1"])

@@ -23,12 +23,14 @@ from suite.data.sources import ImageFile, list_images
 from suite.metrics.cards import PLACEBOS, cards
 from suite.metrics.statistics import paired_test
 from suite.models.load import load_model
+from suite.report.tables import build_tables
 from suite.results import as_table
 from suite.studies.base import Work
 from suite.studies.scores import report
 from suite.studies.scores.scoring import CONTROLS, Scoring
 from suite.studies.scores.self_test import PLANTED, self_test
 from suite.studies.scores.study import Scores
+from suite.studies.scores.values import SIDE, measure_name
 
 SMALL = {"steps": 4, "samples": 12, "removed": [0.3, 0.6], "perturbations": 2, "grids": [2], "confidence": 0.0}
 
@@ -264,14 +266,22 @@ def test_a_network_of_one_size_has_no_mosaics():
     assert set(rows["status"]) == {"not_applicable"}
 
 
+def _named(rows):
+    """The rows of known metrics with the name of their measure."""
+    rows = rows[rows["metric"].isin(cards().keys())]
+    kinds = rows.groupby("metric")["baseline"].nunique()
+    lines = zip(rows["metric"], rows["variant"], rows["baseline"], strict=True)
+    return rows.assign(measure=[measure_name(m, v, o if kinds[m] > 1 else "") for m, v, o in lines])
+
+
 @pytest.mark.slow
 def test_the_self_test_knows_truth_from_noise():
     made = work({})
     rows = frame(self_test(made, settings(steps=14, samples=40, removed=[0.2, 0.5])))
-    named = report._named(rows.assign(study="scores"))
+    named = _named(rows)
     verdicts = {
         name: report._self_test(group, cards()[group["metric"].iloc[0]].sign)
-        for name, group in named[~named["variant"].isin(report.SIDE)].groupby("measure")
+        for name, group in named[~named["variant"].isin(SIDE)].groupby("measure")
     }
     sensitive = [name for name, verdict in verdicts.items() if "noise does as well" in verdict]
     assert sensitive == ["max sensitivity", "mean sensitivity"]  # a fixed map of noise is perfectly stable
@@ -320,7 +330,7 @@ def test_no_map_that_never_sees_the_network_beats_all_controls_in_any_measure():
     blind = as_methods({name: lambda _, x, targets, make=make: make(x) for name, make in _blind().items()})
     made = Work(model, blind, images, files, right, [""] * len(files), (), config)
     rows = frame(Scoring(made, {**CONTROLS, **blind}, config.studies.scores).all_rows())
-    named = report._named(rows[rows["status"] == "ok"])
+    named = _named(rows[rows["status"] == "ok"])
     assert named["measure"].nunique() >= 15
     assert not _beaten(named, blind, {name: card.controls for name, card in cards().items()})
     assert _beaten(named, blind, dict.fromkeys(cards(), ("control_noise", "control_edges")))  # why there are more
@@ -329,7 +339,7 @@ def test_no_map_that_never_sees_the_network_beats_all_controls_in_any_measure():
 def _beaten(named, blind, controls):
     """(measure, map) of the maps that are better than each of a metric's controls, p < 0.05 without correction."""
     found = []
-    for measure, group in named[~named["variant"].isin(report.SIDE)].groupby("measure"):
+    for measure, group in named[~named["variant"].isin(SIDE)].groupby("measure"):
         wide, metric = group.pivot(index="image", columns="method", values="value"), group["metric"].iloc[0]
         sign = 1 if cards()[metric].better == "higher" else -1
         for name in blind:
@@ -347,8 +357,7 @@ def test_the_self_test_has_a_row_for_each_measure_and_no_other():
 
 def test_a_metric_that_likes_noise_fails_its_self_test():
     rows = frame(self_test(work({}), settings(metrics=["complexity"]), PLANTED | {"noise": PLANTED["truth"]}))
-    gini = report._named(rows.assign(study="scores"))
-    assert report._self_test(gini[gini["metric"] == "gini"], 1).startswith("fails: noise does as well")
+    assert report._self_test(rows[rows["metric"] == "gini"], 1).startswith("fails: noise does as well")
 
 
 @pytest.mark.slow
@@ -365,7 +374,10 @@ def test_a_whole_run_has_its_section(tmp_path, monkeypatch):
     page = build(tmp_path / "run").read_text()
     assert "Are the maps faithful" in page
     assert (tmp_path / "run" / "plots" / "scores-photos-net.png").is_file()
-    tables = report._tables(rows, read_manifest(tmp_path / "run"))
+    tables = build_tables(rows, read_manifest(tmp_path / "run"))
+    streamed = build_tables(tmp_path / "run", read_manifest(tmp_path / "run"))
+    for name, table in tables.items():
+        pd.testing.assert_frame_equal(table, streamed[name], check_exact=True)
     assert tables["scores_verdicts"].columns.tolist() == ["model", "method", "measure", "verdict", "reason"]
     assert set(tables["scores_which"]["use"]) <= set(report.USES)
     assert Scores().cost({}, load(path)).forwards > 0

@@ -30,19 +30,29 @@ TEXTS = {
 
 def predictions(rows: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     """What the network says of each photo. `label` is empty where none was given: the top class is then explained."""
+    photos = rows[rows["image"] != ""]
+    if photos.empty:
+        return pd.DataFrame()
+    key = ["model", "image"]
+    by_photo = photos.assign(failed=photos["status"] == "failed").groupby(key, sort=False)
+    table = by_photo.agg(target=("target", "first"), failed=("failed", "any"))
+    values = ok(photos).pivot(index=key, columns="metric", values="value").reindex(table.index)
+    values = values.reindex(columns=["top1", "confidence", "correct"])
+    said = photos.loc[photos["message"] != "", [*key, "message"]].drop_duplicates()
 
-    def line(group: pd.DataFrame) -> dict[str, Any]:
-        values, target = ok(group).set_index("metric")["value"], group["target"].dropna()
-        return {
-            "label": class_name(target.iloc[0], manifest) if "correct" in values and len(target) else "",
-            "top1": class_name(values["top1"], manifest) if "top1" in values else "",
-            "confidence": values.get("confidence", np.nan),
-            "correct": {1.0: "yes", 0.0: "no"}.get(values.get("correct", np.nan), ""),
-            "status": "failed" if (group["status"] == "failed").any() else "ok",
-            "note": "; ".join(filter(None, group["message"].unique())),
-        }
+    def named(classes: "pd.Series[Any]") -> "pd.Series[Any]":
+        names = ["" if np.isnan(index) else class_name(index, manifest) for index in classes.astype(float)]
+        return pd.Series(names, classes.index, dtype=str)
 
-    return summarise(rows[rows["image"] != ""], ["model", "image"], line)
+    columns = {
+        "label": named(table["target"].where(values["correct"].notna())),
+        "top1": named(values["top1"]),
+        "confidence": values["confidence"],
+        "correct": np.select([values["correct"] == 1, values["correct"] == 0], ["yes", "no"], ""),
+        "status": np.where(table["failed"], "failed", "ok"),
+        "note": said.groupby(key)["message"].agg("; ".join).reindex(table.index).fillna(""),
+    }
+    return pd.DataFrame(columns, table.index).reset_index()
 
 
 def accuracy(rows: pd.DataFrame) -> pd.DataFrame:

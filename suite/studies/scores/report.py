@@ -6,7 +6,7 @@ Scores of photos that the network gets wrong stand in a table of their own; all 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,17 @@ from suite.report.sections import (
 )  # fmt: skip
 from suite.report.style import COLOURS, PALETTE, Figure, canvas, label, slug
 from suite.report.tiles import Row, Tile, map_tile, sheet
-from suite.report.words import as_words, number
+from suite.report.words import number
+from suite.studies.scores.values import (
+    SIDE,
+    Gathered,
+    Scored,
+    aligned,
+    curve_means,
+    gather,
+    in_order,
+    rank_correlations,
+)
 
 BETTER, MIXED, UNSHOWN, NO_BETTER, WORSE, FEW = (
     "better than controls", "mixed", "not shown to be better than controls", "no better by more than the margin",
@@ -44,7 +54,6 @@ BETTER, MIXED, UNSHOWN, NO_BETTER, WORSE, FEW = (
 COUNTED = (BETTER, UNSHOWN, NO_BETTER, WORSE)  # the words of a measure that votes
 CONTROL, SILENT, CEILING = "control", "decides nothing", "a control is at its ceiling"
 ALPHA = 0.05
-SIDE = {"raw", "score", "accuracy"}  # forms of a metric that stand in the table and decide nothing
 ACROSS = 8  # measures side by side in the heat table
 DARK = "#1a1a1a"  # on coloured cells, whatever the page's colours
 DEBUGGING, UNKNOWN = "debugging a wrong prediction", "not known"
@@ -94,33 +103,19 @@ TEXTS = {
 }  # fmt: skip
 
 
-def _named(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of known metrics with a column `measure`: metric, form, and what replaces pixels where several do."""
-    scores = rows[(rows["study"] == "scores") & rows["metric"].isin(cards().keys())]
-    kinds = scores[scores["role"] == ""].groupby("metric")["baseline"].nunique()
-    several = scores["metric"].map(kinds).fillna(0) > 1
-    variant = scores["variant"].where(scores["variant"] != "probability", "")
-    name = scores["metric"].map(as_words) + variant.map(lambda s: f" ({s})" if s else "")
-    return scores.assign(measure=name + scores["baseline"].where(several, "").map(lambda o: f", {o}" if o else ""))
-
-
-def _tables(rows: pd.DataFrame, manifest: dict[str, Any]) -> Tables:
-    named = _named(rows)
-    tested, scored = named[named["role"] == "self-test"], named[named["role"] == ""]
-    top = ok(rows[(rows["study"] == "predictions") & (rows["metric"] == "top1")])
-    missed = top.loc[top["value"] != top["target"].astype(float), ["model", "image"]].drop_duplicates()
-    wrong = scored[["model", "image"]].merge(missed, how="left", indicator="which")["which"].eq("both").to_numpy()
-    metrics = _metrics(tested, scored)
+def _tables(gathered: Gathered, manifest: dict[str, Any]) -> Tables:
+    metrics = _metrics(gathered.tested, gathered.measures)
     passed = {(line["model"], line["measure"]) for line in records(metrics) if line["self_test"] == "passes"}
-    main, missed_main = (_scores(scored[which], rows, passed) for which in (~wrong, wrong))
+    right, wrong = gathered.split()
+    main, missed_main = (_scores(measures, gathered.failed, passed) for measures in (right, wrong))
     return {
         "scores_verdicts": _verdicts(main),
         "scores_which": _which(main, missed_main),
         "scores": main.drop(columns=_AUXILIARY, errors="ignore"),
-        "scores_duel": _duel(scored[~wrong], manifest),
+        "scores_duel": _duel(right, manifest),
         "scores_metrics": metrics,
-        "scores_agreement": _agreement(scored[~wrong]),
-        "scores_photos": _photos(scored),
+        "scores_agreement": _agreement(right),
+        "scores_photos": _photos(gathered),
         "scores_wrong": missed_main.drop(columns=_AUXILIARY, errors="ignore"),
     }
 
@@ -136,8 +131,7 @@ def _by_card(table: pd.DataFrame) -> pd.DataFrame:
 class _Measure:
     """One measure on one network: what its methods and the controls that decide have on each photo."""
 
-    key: tuple[str, str, str]  # network, metric and measure
-    rows: pd.DataFrame
+    scored: Scored
     values: dict[str, NDArray[np.float64]]  # method -> (photos,), NaN where there is no number
     controls: list[str]  # of the card's controls those that have numbers
     decides: bool  # of faithfulness or place, in its main form, with a self-test that passed, and with controls
@@ -145,48 +139,43 @@ class _Measure:
 
     @property
     def card(self) -> Card:
-        return cards()[self.key[1]]
+        return cards()[self.scored.metric]
 
     @property
     def votes(self) -> bool:
         return self.decides and not self.ceiling
 
 
-def _measures(scored: pd.DataFrame, passed: set[tuple[str, str]]) -> list[_Measure]:
-    measures = []
-    for key, group in groups(scored, "model", "metric", "measure"):
-        card, wide = cards()[key[1]], ok(group).pivot(index="image", columns="method", values="value")
-        values = {str(name): wide[name].to_numpy(float) for name in wide}
-        means = {name: float(np.nanmean(values[name])) for name in card.controls if name in values}
-        decides = card.family in ("faithfulness", "localisation") and group["variant"].iloc[0] not in SIDE
-        decides = decides and (key[0], key[2]) in passed and bool(means)
-        top = [f"{name} {number(mean)}" for name, mean in means.items() if abs(mean - card.optimum) <= card.margin]
-        measures.append(_Measure(key, group, values, list(means), decides, top[0] if top else ""))
-    return measures
+def _measure(scored: Scored, passed: set[tuple[str, str]]) -> _Measure:
+    card, values = cards()[scored.metric], scored.values()
+    means = {name: float(np.nanmean(values[name])) for name in card.controls if name in values}
+    decides = card.family in ("faithfulness", "localisation") and scored.variant not in SIDE
+    decides = decides and (scored.model, scored.name) in passed and bool(means)
+    top = [f"{name} {number(mean)}" for name, mean in means.items() if abs(mean - card.optimum) <= card.margin]
+    return _Measure(scored, values, list(means), decides, top[0] if top else "")
 
 
-def _scores(scored: pd.DataFrame, rows: pd.DataFrame, passed: set[tuple[str, str]]) -> pd.DataFrame:
+def _scores(measures: list[Scored], failed: pd.DataFrame, passed: set[tuple[str, str]]) -> pd.DataFrame:
     """A line for each network, measure and method."""
     lines: list[dict[str, Any]] = []
-    failed, measures = rows[rows["status"] == "failed"], _measures(scored, passed)
-    unread = {model: unreadable(failed, model) for model in scored["model"].unique()}
-    tests = Counter((m.key[0], method) for m in measures if m.votes for method in m.values)
-    for item in measures:
-        model, metric, measure = item.key
+    unread = {model: unreadable(failed, model) for model in {scored.model for scored in measures}}
+    tests = Counter[tuple[str, str]]()
+    for item in (_measure(scored, passed) for scored in measures):
+        tests.update((item.scored.model, method) for method in (item.values if item.votes else ()))
+    for item in (_measure(scored, passed) for scored in measures):  # anew: all at once are as much as all rows
+        model, metric, measure = item.scored.model, item.scored.metric, item.scored.name
         asked = item.card.asked if len(item.card.asked) == 1 else ()  # else the variant says which
-        names = {metric, "map", *asked, *item.rows["variant"]}
+        names = {metric, "map", *asked, *item.scored.variants}
         bad = failed[(failed["model"] == model) & failed["metric"].isin(names)].groupby("method")["image"].agg(set)
         block = []
-        for name, group in item.rows.groupby("method"):
-            method = str(name)
+        for method, cell in item.scored.methods.items():
             values = pd.Series(item.values.get(method, ()), dtype=float).dropna()
             share = item.card.span == "0 or 1" and values.isin([0, 1]).all()
-            control = bool(group["control"].any())
-            line = {"model": model, "measure": measure, "metric": metric, "variant": group["variant"].iloc[0]}
-            line |= {"method": method, "control": control, "failed": len(bad.get(method, set()) | unread[model])}
+            line: dict[str, Any] = {"model": model, "measure": measure, "metric": metric, "variant": cell.variant}
+            line |= {"method": method, "control": cell.control, "failed": len(bad.get(method, set()) | unread[model])}
             line |= (share_with_interval if share else mean_with_interval)("mean", values)
             line |= {"trusted": (model, measure) in passed, "decides": item.decides, "ceiling": item.ceiling}
-            line |= _against(item, method, tests[model, method]) if not control else {}
+            line |= _against(item, method, tests[model, method]) if not cell.control else {}
             block.append(line)
         ranks = pd.Series([-item.card.sign * line["mean"] for line in block]).rank()
         lines += [line | {"rank": rank} for line, rank in zip(block, ranks, strict=True)]
@@ -341,18 +330,26 @@ def _answer(table: pd.DataFrame) -> tuple[str, str]:
     return answer, "; ".join(f"{method} {total}" for method, (_, total, _) in votes.items())
 
 
-def _duel(scored: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
+def _duel(measures: list[Scored], manifest: dict[str, Any]) -> pd.DataFrame:
     """Saliency against Grad-CAM over all measures, paired by photo."""
     by_name = {info["name"]: title for title, info in reversed(manifest.get("methods", {}).items())}
-    a, b = by_name.get("saliency"), by_name.get("grad_cam")
+    a, b = by_name.get("saliency", ""), by_name.get("grad_cam", "")
     lines: list[dict[str, Any]] = []
-    for (model, metric, measure, variant), group in groups(ok(scored), "model", "metric", "measure", "variant"):
-        wide = group[group["method"].isin([a, b])].pivot(index="image", columns="method", values="value").dropna()
-        if not {a, b} <= set(wide) or wide.empty or variant in SIDE:
+    for scored in in_order(measures, ok=True):
+        columns, card = scored.columns(), cards()[scored.metric]
+        if not {a, b} <= columns.keys() or scored.variant in SIDE:
             continue
-        pair, card = (wide[a].to_numpy(float), wide[b].to_numpy(float)), cards()[metric]
+        pair = np.stack([columns[a], columns[b]])
+        pair = pair[:, ~np.isnan(pair).any(0)]
+        if not pair.size:
+            continue
         test = statistics.paired_test(*pair[:: card.sign])
-        line = {"model": model, "measure": measure, "family": card.family, "n": len(wide)}
+        line: dict[str, Any] = {
+            "model": scored.model,
+            "measure": scored.name,
+            "family": card.family,
+            "n": pair.shape[1],
+        }
         line |= {"saliency": pair[0].mean(), "grad_cam": pair[1].mean(), "p": test.p}
         lines.append(line | with_ends("difference", test.mean, (test.low, test.high)))
     table = pd.DataFrame(lines)
@@ -365,19 +362,22 @@ def _duel(scored: pd.DataFrame, manifest: dict[str, Any]) -> pd.DataFrame:
     return table
 
 
-def _metrics(tested: pd.DataFrame, scored: pd.DataFrame) -> pd.DataFrame:
+def _metrics(tested: pd.DataFrame, measures: list[Scored]) -> pd.DataFrame:
     lines = []
-    for (model, metric, measure), group in groups(scored, "model", "metric", "measure"):
+    for scored in measures:
         own = tested[
-            (tested["model"] == model) & (tested["metric"] == metric) & tested["variant"].isin(group["variant"])
-        ]
-        own = own[own["baseline"].isin({*group["baseline"], "mean"})].drop_duplicates("method")
-        wide = ok(group[~group["control"]]).pivot(index="image", columns="method", values="value").dropna()
-        card = cards()[metric]
-        line = {"model": model, "measure": measure, "family": card.family, "better": card.better, "range": card.span}
-        self_test = _self_test(own, card.sign) if card.family != "axiom" else "an axiom: not tested here"
-        line |= {"margin": card.margin, "self_test": self_test}
-        line |= {"rank_stability_w": statistics.kendall_w(wide.to_numpy()), "photos": len(wide)}
+            (tested["model"] == scored.model)
+            & (tested["metric"] == scored.metric)
+            & tested["variant"].isin(scored.variants)
+            & tested["baseline"].isin({*scored.baselines, "mean"})
+        ].drop_duplicates("method")
+        table = np.stack([*scored.without_controls().values().values()] or [np.empty(0)], axis=1)
+        table = table[~np.isnan(table).any(1)]
+        card = cards()[scored.metric]
+        line: dict[str, Any] = {"model": scored.model, "measure": scored.name, "family": card.family}
+        line |= {"better": card.better, "range": card.span, "margin": card.margin}
+        line["self_test"] = _self_test(own, card.sign) if card.family != "axiom" else "an axiom: not tested here"
+        line |= {"rank_stability_w": statistics.kendall_w(table), "photos": len(table)}
         lines.append(line | {"cost": card.cost, "says": card.says, "paper": card.paper})
     return pd.DataFrame(lines)
 
@@ -399,44 +399,45 @@ def _self_test(tested: pd.DataFrame, sign: int) -> str:
     return "passes"
 
 
-def _agreement(scored: pd.DataFrame) -> pd.DataFrame:
+def _agreement(measures: list[Scored]) -> pd.DataFrame:
     """Spearman's correlation of two measures over the methods of a photo, mean over photos; three methods at least."""
+    order = [name for name, card in cards().items() if card.family != "axiom"]
+    some = [m for m in in_order(measures, ok=True) if m.variant not in SIDE and m.metric in order]
+    by_model: dict[str, list[Scored]] = {}
+    for scored in sorted(some, key=lambda m: order.index(m.metric)):
+        by_model.setdefault(scored.model, []).append(scored)
     lines = []
-    for model, group in groups(_by_card(ok(scored[~scored["variant"].isin(SIDE)])), "model"):
-        order = list(dict.fromkeys(group["measure"]))
-        group = group.assign(value=group["value"] * group["metric"].map(lambda metric: cards()[metric].sign))
-        tables = []
-        for _, photo in group.groupby("image"):
-            wide = photo.pivot(index="method", columns="measure", values="value").dropna(axis=1)
-            ranks = wide.loc[:, wide.nunique() > 1].rank()
-            if len(ranks) >= 3 and ranks.shape[1] >= 2:
-                table = pd.DataFrame(np.corrcoef(ranks.to_numpy().T), ranks.columns, ranks.columns)
-                tables.append(table.reindex(index=order, columns=order).to_numpy())
-        for i, j in combinations(range(len(order)), 2):
-            values = pd.Series([table[i, j] for table in tables], dtype=float).dropna()
-            if len(values):
-                line = {"model": model, "measure": order[i], "with": order[j]}
-                lines.append(line | mean_with_interval("spearman", values))
+    for model, own in by_model.items():
+        correlations = rank_correlations(aligned(own))
+        for (i, first), (j, second) in combinations(enumerate(own), 2):
+            values = correlations[i, j]
+            if len(values := values[~np.isnan(values)]):
+                line = {"model": model, "measure": first.name, "with": second.name}
+                lines.append(line | mean_with_interval("spearman", pd.Series(values)))
     return pd.DataFrame(lines)
 
 
-def _photos(scored: pd.DataFrame) -> pd.DataFrame:
+def _photos(gathered: Gathered) -> pd.DataFrame:
+    """The best and the worst photo of each method, by the first measure of faithfulness."""
+    alone = [m.without_controls() for m in gathered.measures if m.variant not in SIDE]
+    by_model: dict[str, list[Scored]] = {}
+    for scored in in_order(alone, ok=True):
+        by_model.setdefault(scored.model, []).append(scored)
+    faithful = [name for name, card in cards().items() if card.family == "faithfulness"]
     lines = []
-    for model, group in groups(ok(scored[~scored["variant"].isin(SIDE) & ~scored["control"]]), "model"):
-        metrics = [m for m, card in cards().items() if card.family == "faithfulness" and (group["metric"] == m).any()]
-        if not metrics:
-            continue
-        group = group[group["measure"] == group.loc[group["metric"] == metrics[0], "measure"].iloc[0]]
-        for method, photos in group.groupby("method"):
-            ordered = photos.sort_values("value", ascending=cards()[metrics[0]].better == "higher")
-            line = {"model": model, "method": method, "measure": ordered["measure"].iloc[0]}
+    for network, own in by_model.items():
+        judges = sorted((m for m in own if m.metric in faithful), key=lambda m: faithful.index(m.metric))
+        for method, values in judges[0].columns().items() if judges else ():
+            ordered = pd.Series(values, gathered.images).dropna()
+            ordered = ordered.sort_values(ascending=cards()[judges[0].metric].better == "higher")
+            line: dict[str, Any] = {"model": network, "method": method, "measure": judges[0].name}
             for end, at in (("best", -1), ("worst", 0)):
-                line |= {end: ordered["image"].iloc[at], f"{end}_value": ordered["value"].iloc[at]}
+                line |= {end: ordered.index[at], f"{end}_value": ordered.iloc[at]}
             lines.append(line)
     return pd.DataFrame(lines)
 
 
-def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
+def _plots(curves: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
     main = tables.get("scores", pd.DataFrame())
     for model, everything in groups(main, "model"):
         table = everything[~everything["variant"].isin(SIDE)].dropna(subset=["mean"])
@@ -444,16 +445,16 @@ def _plots(rows: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
             f"Methods by measures on {model}: mean, 95% interval and rank; darker is better, grey failed its self-test."
         )
         yield Plot(f"scores-{model}", text, partial(_heat, table))
-        curves = ok(rows[(rows["model"] == model) & rows["metric"].str.endswith("_curve")])
-        if len(curves):
+        own = curves[curves["model"] == model]
+        if (of_curve := own["metric"].str.endswith("_curve")).any():
             text = f"The target's probability on {model} as the pixels that a map calls important go, or come back."
-            yield Plot(f"scores-curves-{model}", text, partial(_curves, curves))
+            yield Plot(f"scores-curves-{model}", text, partial(_curves, own[of_curve]))
         both = tables.get("scores_agreement", pd.DataFrame())
         both = both[both["model"] == model] if len(both) else both
         if len(both) > 1:
             text = f"Do the metrics agree on {model}? Rank correlation over methods, mean over photos."
             yield Plot(f"scores-agreement-{model}", text, partial(_pairs, both))
-        passes = ok(rows[(rows["model"] == model) & (rows["metric"] == "passes")]).set_index("method")["value"]
+        passes = own[own["metric"] == "passes"].set_index("method")["mean"]
         ranks = _mean_ranks(table)
         if len(passes) and len(ranks):
             text = f"Cost beside quality on {model}: mean rank over the measures that decide, against passes an image."
@@ -508,10 +509,10 @@ def _curves(curves: pd.DataFrame) -> Figure:
     words = {"deletion_curve": "share deleted", "insertion_curve": "share inserted", "road_curve": "share imputed"}
     for ax, ((metric, baseline), panel) in zip(axes[:, 0], panels, strict=True):
         for k, (method, control) in enumerate(controls.items()):
-            at = panel[panel["method"] == method].groupby("share")["value"]
-            ends = np.reshape([statistics.mean_interval(values.to_numpy(float)) for _, values in at], (-1, 2))
+            at = panel[panel["method"] == method]
+            ends = np.reshape([*map(statistics.interval_of_mean, at["mean"], at["sd"], at["n"])], (-1, 2))
             look = {"color": PALETTE[k % 10], "ls": "--" if control else "-", "lw": 1.6}
-            draw_curve(ax, list(at.groups), at.mean(), (ends[:, 0], ends[:, 1]), label(str(method)), **look)
+            draw_curve(ax, list(at["share"]), at["mean"], (ends[:, 0], ends[:, 1]), label(str(method)), **look)
         ax.set_xlabel(f"{words[metric]}, highest first" + (f" ({baseline})" if baseline else ""))
         ax.set_ylabel("probability of the target")
         ax.set_ylim(bottom=0)
@@ -543,12 +544,15 @@ def _cost(passes: "pd.Series[float]", ranks: "pd.Series[float]") -> Figure:
 
 def _pictures(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     """A sheet a network: each method's best and worst photo with its map."""
+    from suite.results import scan
+
     pictures: list[Picture] = []
+    photos = cache(lambda: _photos(gather(scan(run_dir, ("scores",)))))
     shards = list((run_dir / "rows" / "scores").glob("*"))
     for folder, model in titles_of(manifest).items() if shards else ():
         path, maps = run_dir / "plots" / f"scores-photos-{slug(model)}.png", run_dir / "images" / folder
         if not newer(path, *shards, *maps.glob("[0-9]*.npz")):
-            if not (rows := _best_and_worst(run_dir, maps, manifest, model)):
+            if not (rows := _best_and_worst(photos(), maps, manifest, model)):
                 continue  # no map of these photos was saved
             save_png(sheet(rows, side=150), path)
         title = f"{model}: best and worst photo of each method"
@@ -556,14 +560,12 @@ def _pictures(run_dir: Path, manifest: dict[str, Any]) -> list[Picture]:
     return pictures
 
 
-def _best_and_worst(run_dir: Path, maps: Path, manifest: dict[str, Any], model: str) -> list[Row]:
-    from suite.results import read
-
-    rows, signed = read(run_dir, ("scores",)), signed_methods(manifest)
+def _best_and_worst(photos: pd.DataFrame, maps: Path, manifest: dict[str, Any], model: str) -> list[Row]:
+    signed = signed_methods(manifest)
     files = enumerate(manifest.get("data", {}).get("files", []))
     saved = {file["id"]: path for i, file in files if (path := maps / f"{i:06d}.npz").is_file()}
     lines: list[Row] = []
-    for line in records(_photos(_named(rows[rows["model"] == model]))):
+    for line in records(photos[photos["model"] == model] if len(photos) else photos):
         tiles: list[Tile | None] = []
         for end in ("best", "worst"):
             arrays = load(saved[line[end]]) if line[end] in saved else {}
@@ -581,7 +583,9 @@ SECTION = Section(
     order=("variant", "method"),
     question="Is the map faithful?",
     texts=TEXTS,
+    gather=gather,
     tables=_tables,
+    plot_rows=curve_means,
     plots=_plots,
     draw=_pictures,
     also=("predictions",),
