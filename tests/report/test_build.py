@@ -15,6 +15,7 @@ from report_fixture import EVIL, METHODS, make_run, photo_names
 from rich.console import Console
 
 from suite.errors import SuiteError
+from suite.registry import study_part
 from suite.report import build, terminal_summary
 from suite.report.pictures import PICTURE_BYTES
 from suite.report.tables import build_tables
@@ -144,12 +145,11 @@ def test_building_again_gives_the_same_bytes_and_keeps_pictures(tmp_path: Path) 
     os.utime(picture, ns=(0, 0))
     plot = run_dir / "plots" / "difference-squeezenet1_1.svg"
     drawn = plot.stat().st_mtime_ns
-    shard = [
-        row | {"value": row["value"] + 1} for row in read(run_dir).query("study == 'agreement'").to_dict("records")
-    ]
+    shard = [row | {"value": row["value"] + 1} for row in read(run_dir, "agreement").to_dict("records")]
     write_shard(
         run_dir / "rows" / "agreement" / "0.parquet",
         [{k: v for k, v in r.items() if v == v} for r in shard],
+        keys=study_part("agreement", "study:STUDY").keys,
     )
     build(run_dir)
     assert picture.stat().st_mtime_ns > before
