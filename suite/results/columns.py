@@ -55,8 +55,8 @@ def as_table(rows: pa.Table | Iterable[Block | Mapping[str, Any]], keys: Keys = 
         keys: the study's own columns.
 
     Raises:
-        ValueError: a column is unknown or of the wrong type; study or metric is empty; a number of the key is NaN; a row
-            without a value has no message; a single row has a value although its status is not ok (of a block, rows
+        ValueError: a column is unknown or of the wrong type; study or metric is empty; a number of the key is NaN; a
+            row without a value has no message; a single row has a value although its status is not ok (of a block, rows
             with a value are always ok). These are faults of the study, not of the data.
     """
     if isinstance(rows, pa.Table):

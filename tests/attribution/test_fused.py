@@ -1,6 +1,5 @@
 """Shared passes: the same bits as alone, the passes promised, images independent of each other; chunks."""
 
-import time
 from contextlib import contextmanager
 
 import networks as nets
@@ -402,24 +401,3 @@ def test_memory_that_holds_no_batch_is_given_halves_and_a_line_says_so(caplog):
 
     with pytest.raises(torch.OutOfMemoryError):
         attribute(net, x, 0, [starving])
-
-
-def test_names_cost_a_tiny_network_at_most_a_millisecond_over_its_passes():
-    net, x = seeded(nets.Conv), pictures(2, (16, 16))
-    targets = torch.tensor([0, 1])
-
-    def passes():
-        pixels = x.detach().requires_grad_()
-        total = net(pixels).gather(1, targets[:, None]).sum()
-        torch.autograd.grad(total, pixels, retain_graph=True)
-        torch.autograd.grad(total, pixels)
-
-    def least(job):
-        seconds = []
-        for _ in range(30):
-            begun = time.process_time()
-            job()
-            seconds.append(time.process_time() - begun)
-        return min(seconds)
-
-    assert least(lambda: attribute(net, x, targets, FOUR)) - least(passes) < 1e-3
