@@ -3,7 +3,8 @@
     python benchmarks/device.py [--minutes 8] [--rounds 5] [--images 16] [--networks squeezenet1_1 resnet18 resnet50]
                                 [--attacked 200] [--threads 2] [--tf32]
 
-The jobs of a round run one after the other, in an order that turns; times are medians, ratios medians of the rounds'.
+The jobs of a round run one after the other, in an order that turns; times (of the processor
+where there is no card) are medians, ratios medians of the rounds'.
 Both sides compute under the same numerics; what draws starts from other random numbers. On a card the libraries are
 called as they are by default; on a CPU Captum is given the suite's chunks, which it needs to fit into memory. Without
 a card the defaults are few images, one round and no ResNet-50. When the minutes are over, what is left is named.
@@ -24,7 +25,7 @@ from pathlib import Path
 import torch
 import torchattacks
 from captum import attr
-from rounds import Clock, interleaved, ratio
+from rounds import interleaved, ratio
 from torch import Tensor, nn
 
 import suite
@@ -183,7 +184,9 @@ def synchronised(job: Job) -> Job:
     return run
 
 
-def timed(jobs: dict[str, Job], rounds: int, clock: Clock = time.perf_counter) -> dict[str, list[float]]:
+def timed(jobs: dict[str, Job], rounds: int) -> dict[str, list[float]]:
+    """Seconds on the wall on a card, of the processor without one."""
+    clock = time.perf_counter if CARD else time.process_time
     return interleaved({name: synchronised(job) for name, job in jobs.items()}, rounds, clock)
 
 
@@ -254,7 +257,7 @@ def overhead() -> None:
     jobs: dict[str, Job] = {"passes": passes, "four": lambda: suite.attribute(model, images, targets, FOUR)}
     jobs |= {"step": step, "10 steps": attacked(10), "20 steps": attacked(20)}
     timed(jobs, 3)
-    seconds = timed(jobs, 50, time.perf_counter if CARD else time.process_time)
+    seconds = timed(jobs, 50)
     torch.set_num_threads(threads)
 
     def median(over: Callable[..., float], *names: str) -> float:

@@ -236,12 +236,18 @@ def scan(run_dir: Path | str, studies: Collection[str] = (), columns: Sequence[s
                 first = first or (run, path)
                 if run != first[0]:
                     raise SuiteError(f"{path} is of another run than {first[1].name}; delete the one that strayed here")
-                for group in range(file.num_row_groups):
-                    if _may_hold(file.metadata.row_group(group), studies):
-                        table = file.read_row_group(group, sorted({"study", *columns}) if columns else None)
-                        yield _of(table, studies, own=folder.name in studies) if studies else table
+                for table in _groups(file, studies, columns):
+                    yield _of(table, studies, own=folder.name in studies) if studies else table
             except (OSError, pa.ArrowException) as error:
                 raise _unreadable(path, error) from error
+
+
+def _groups(file: pq.ParquetFile, studies: Collection[str], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The row groups of a file that can hold rows of one of the studies."""
+    wanted = sorted({"study", *columns}) if columns else None
+    for group in range(file.num_row_groups):
+        if _may_hold(file.metadata.row_group(group), studies):
+            yield file.read_row_group(group, wanted)
 
 
 def read(run_dir: Path | str, study: str | Collection[str] = ()) -> pd.DataFrame:

@@ -200,18 +200,9 @@ def execute(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
         try:
             if todo:
                 with quiet(), _noting(prepared.config, manifest):
-                    for study in prepared.studies.values():
-                        study.prepare(prepared.config)
                     _predict(prepared, run_dir, trainer, todo, manifest["threads"])
             if first:
-                if missing := {prepared.shard(item) for item in prepared.items} - names(run_dir):
-                    raise SuiteError(
-                        f"{run_dir}: {len(missing)} of {len(prepared.items)} items left no rows, first "
-                        f"{min(missing)}; give the same command again"
-                    )
-                for name in prepared.studies:
-                    shards = {prepared.shard(item).partition("/")[2] for item in prepared.items if item.study == name}
-                    compact(run_dir / "rows" / name, shards)
+                _gather(prepared, run_dir)
         except (KeyboardInterrupt, SystemExit):
             if first:
                 _finish(manifest, run_dir, prepared, "interrupted")
@@ -224,6 +215,22 @@ def execute(prepared: Prepared, run_dir: Path) -> dict[str, Any]:
         if first:
             _finish(manifest, run_dir, prepared, "done")
     return manifest
+
+
+def _gather(prepared: Prepared, run_dir: Path) -> None:
+    """Puts the shards of each study into parts.
+
+    Raises:
+        SuiteError: an item has left no rows.
+    """
+    if missing := {prepared.shard(item) for item in prepared.items} - names(run_dir):
+        raise SuiteError(
+            f"{run_dir}: {len(missing)} of {len(prepared.items)} items left no rows, first {min(missing)}; "
+            "give the same command again"
+        )
+    for name in prepared.studies:
+        shards = {prepared.shard(item).partition("/")[2] for item in prepared.items if item.study == name}
+        compact(run_dir / "rows" / name, shards)
 
 
 def _numerics(config: RunConfig) -> Numerics:
@@ -291,6 +298,8 @@ def _trainer(prepared: Prepared, run_dir: Path) -> pl.Trainer:
 
 def _predict(prepared: Prepared, run_dir: Path, trainer: pl.Trainer, todo: Sequence[WorkItem], threads: int) -> None:
     config = prepared.config
+    for study in prepared.studies.values():
+        study.prepare(config)
     for network in prepared.networks.values():
         network.requires_grad_(False)  # pixels need gradients, weights do not
     sizes = {title: network.card.taken for title, network in prepared.networks.items()}
