@@ -43,7 +43,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class Cost:
-    """Passes an image: forwards and backwards, of which the layer-only ones stop at that layer."""
+    """Forward and backward passes per image. A backward pass that is needed for layers alone stops at the lowest one."""
 
     forwards: int = 0
     backwards: int = 0
@@ -232,8 +232,8 @@ def resolve_layer(model: nn.Module, images: Tensor, name: str) -> str:
 def tapped(model: nn.Module, layers: Iterable[str], *, cut: bool = False) -> Iterator[dict[str, Tensor]]:
     """Collects the outputs of layers in one forward pass; no hook outlives the block.
 
-    They are connected to the graph, and safe from in-place writes after them. With `cut` nothing below the layer that
-    is called first is.
+    The outputs are part of the autograd graph, and safe from in-place writes after them. With `cut` the graph begins at
+    the first layer that is called: nothing before it is recorded.
 
     Raises:
         NetworkError: a layer that does not exist, gives no floating point tensor, or is not called exactly once.
@@ -295,20 +295,21 @@ def _backward(
 ) -> None:
     """The gradients of a forward pass, into `result`: of the pixels by each rule, of the layers by the plain one."""
     backwards: list[Rule] = [*rules] if "plain" in rules or not outputs else ["plain", *rules]
-    # All rules start alike: where guided backpropagation would have clamped nothing above a layer that every way
-    # to the pixels passes, the plain pass has done that part of its work, to the bit (SqueezeNet's conv10).
-    above = None
+    # A shortcut, equal to the bit: if every path from the score to the pixels goes through the topmost layer recorded, and
+    # no ReLU above it clamps a gradient under the guided rule, then the plain gradient at that layer is also the guided
+    # one, and the guided pass begins there (SqueezeNet's conv10). "plain" comes before "guided" in `rules` for that.
+    relus_above = None
     if rectifying is not None and outputs and {"plain", "guided"} <= set(backwards):
-        *_, last = outputs
-        above = _rectifiers_above(total, outputs[last], inputs)
-        rectifying.watched = above or frozenset()
+        *_, top = outputs
+        relus_above = _rectifiers_above(total, outputs[top], inputs)
+        rectifying.watched = relus_above or frozenset()
     for rule in backwards:
         retain_graph = rule != backwards[-1]
         if rectifying is not None:
             rectifying.rule = rule
-            if rule == "guided" and above is not None and rectifying.agree():
-                begun = result.layer_gradients[last]
-                (result.gradients[rule],) = torch.autograd.grad(outputs[last], inputs, begun, retain_graph=retain_graph)
+            if rule == "guided" and relus_above is not None and rectifying.agree():
+                at_top = result.layer_gradients[top]
+                (result.gradients[rule],) = torch.autograd.grad(outputs[top], inputs, at_top, retain_graph=retain_graph)
                 continue
         sources = {"the pixels": inputs} if rule in rules else {}
         layers = {f"layer {name!r}": name for name in outputs} if rule == "plain" else {}
@@ -329,7 +330,7 @@ def run_pass(model: nn.Module, images: Tensor, targets: Targets, needs: Needs) -
         needs: see `Needs`.
 
     Returns:
-        A `Pass`, all its tensors detached. The network is found as it was, also after an error.
+        A `Pass`, all its tensors detached. The network is left as it was, also after an error.
     """
     images = check_images(images)
     targets = as_targets(targets, images)
