@@ -43,7 +43,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class Cost:
-    """Forward and backward passes per image. A backward pass that is needed for layers alone stops at the lowest one."""
+    """Forward and backward passes per image. A backward pass needed for layers alone stops at the lowest of them."""
 
     forwards: int = 0
     backwards: int = 0
@@ -295,9 +295,9 @@ def _backward(
 ) -> None:
     """The gradients of a forward pass, into `result`: of the pixels by each rule, of the layers by the plain one."""
     backwards: list[Rule] = [*rules] if "plain" in rules or not outputs else ["plain", *rules]
-    # A shortcut, equal to the bit: if every path from the score to the pixels goes through the topmost layer recorded, and
-    # no ReLU above it clamps a gradient under the guided rule, then the plain gradient at that layer is also the guided
-    # one, and the guided pass begins there (SqueezeNet's conv10). "plain" comes before "guided" in `rules` for that.
+    # A shortcut, equal to the bit: if every path from the score to the pixels goes through the topmost layer recorded,
+    # and no ReLU above it clamps a gradient under the guided rule, then the plain gradient at that layer is also the
+    # guided one, and the guided pass begins there (SqueezeNet's conv10). For that "plain" comes before "guided".
     relus_above = None
     if rectifying is not None and outputs and {"plain", "guided"} <= set(backwards):
         *_, top = outputs
