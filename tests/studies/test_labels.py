@@ -66,7 +66,7 @@ def test_labels_judge_by_the_same_rules():
 
 
 def test_a_gate_that_is_not_reached():
-    common = {"kind": "gate", "model": "cnn", "draw": 0}
+    common = {"kind": "gate", "model": "cnn", "block": "cnn", "draw": 0}
     values = {("permuted", "train", 0): 0.5, ("permuted", "test", 1000): 0.11, ("true", "test", 1000): 0.93}
     rows = [
         common | {"labels": s, "metric": f"accuracy_{m}", "pictures": n, "value": v} for (s, m, n), v in values.items()

@@ -49,7 +49,7 @@ def gates(rows: pd.DataFrame) -> pd.DataFrame:
         elif labels == judging.PERMUTED:
             needed, held = "0.10 inside the interval", low <= CHANCE <= high
         elif pictures == "test":
-            least = 0.9 if line["model"].startswith("mlp") else 0.95
+            least = 0.9 if line["block"] == "mlp" else 0.95
             needed, held = f"at least {least}", accuracy >= least
         gate = {"model": line["model"], "labels": labels, "pictures": pictures, "seed": line["draw"]}
         gate |= with_ends("accuracy", accuracy, (low, high)) | {"needed": needed, "held": "yes" if held else "no"}

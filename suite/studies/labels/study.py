@@ -60,12 +60,13 @@ class Labels(Study):
         )  # fmt: skip
         outcome = outcome_of(self.name, work, audit, ["true labels", "permuted labels"])
         if work.positions[0] == 0:
-            outcome.rows += [r for name in (TRUE, PERMUTED) for r in self._gates(work, name, trained[name][1])]
+            for name in (TRUE, PERMUTED):
+                outcome.rows += self._gates(work, name, recipes[name].architecture, trained[name][1])
         return outcome
 
-    def _gates(self, work: Work, name: str, accuracies: Mapping[str, float]) -> Rows:
+    def _gates(self, work: Work, labels: str, architecture: str, accuracies: Mapping[str, float]) -> Rows:
         """Accuracies, with the number of test pictures (0 for the training set, where no interval needs it)."""
-        key = work.columns(self.name) | {"kind": "gate", "draw": work.part, "labels": name}
+        key = work.columns(self.name) | {"kind": "gate", "draw": work.part, "labels": labels, "block": architecture}
         sizes = {"train": 0.0, "test": accuracies["test_n"]}
         return [
             key | {"pictures": n, "metric": f"accuracy_{part}", "value": accuracies[part]} for part, n in sizes.items()
