@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from suite.metrics.statistics import mean_interval, wilson_interval
-from suite.registry import studies, study_part
+from suite.registry import ALWAYS, studies, study_part
 from suite.report.style import Figure
 
 Tables = dict[str, pd.DataFrame]
@@ -150,7 +150,7 @@ def ok(rows: pd.DataFrame) -> pd.DataFrame:
 
 def unreadable(rows: pd.DataFrame, model: str) -> frozenset[str]:
     """The photos that could not be read at all: they failed in the study predictions and reached no other."""
-    failed = rows[(rows["study"] == "predictions") & (rows["model"] == model) & (rows["status"] == "failed")]
+    failed = rows[(rows["study"] == ALWAYS) & (rows["model"] == model) & (rows["status"] == "failed")]
     return frozenset(failed["image"]) - {""}
 
 

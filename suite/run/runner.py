@@ -32,6 +32,7 @@ from suite.data.sources import ImageList, list_images, write_files_csv
 from suite.errors import ConfigError, NetworkError, SuiteError, as_suite_error
 from suite.models.load import load_model
 from suite.quiet import quiet
+from suite.registry import ALWAYS
 from suite.results.manifest import RunLock, read_manifest, write_manifest
 from suite.results.schema import AT_ONCE, METRIC_VERSIONS
 from suite.results.store import compact, done, mend, names, scan, write_shard
@@ -401,11 +402,11 @@ def _network_entry(prepared: Prepared, title: str) -> dict[str, Any]:
 def _write_unavailable(prepared: Prepared, run_dir: Path) -> None:
     """Writes a row for each network that could not be loaded; removes it once the network can be."""
     for number, title in enumerate(prepared.titles):
-        path = run_dir / "rows" / "predictions" / f"{number:02d}-network.parquet"
+        path = run_dir / "rows" / ALWAYS / f"{number:02d}-network.parquet"
         if title not in prepared.unavailable:
             path.unlink(missing_ok=True)
             continue
-        row = {"study": "predictions", "model": title, "metric": "network"} | prepared.unavailable[title]
+        row = {"study": ALWAYS, "model": title, "metric": "network"} | prepared.unavailable[title]
         write_shard(path, [row], prepared.run)
 
 
