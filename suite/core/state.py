@@ -19,6 +19,8 @@ def in_use(model: nn.Module) -> Iterator[None]:
     Gradients are taken with `torch.autograd.grad`, so no `.grad` and no `requires_grad` is ever touched. Lightning's
     predict loop and `torch.inference_mode` are left for the duration.
     """
+    if not isinstance(model, nn.Module):
+        raise NetworkError(f"model: expected a torch.nn.Module, got {model!r:.60}; suite.load_model gives one by name")
     training = [module for module in model.modules() if module.training]
     with torch.inference_mode(False), torch.enable_grad():
         try:

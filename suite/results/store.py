@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from suite.core.atomic import replacing, write_bytes
-from suite.errors import SuiteError
+from suite.errors import SuiteError, did_you_mean
 from suite.results.columns import Block, as_table, union
+from suite.results.manifest import FILE_NAME, read_manifest
 from suite.results.schema import COMMON, Keys, key_of, schema_of
 
 PART_ROWS, GROUP_ROWS = 1_000_000, 100_000  # of a part, and of what is read or written at a time
@@ -47,12 +48,20 @@ def _run_of(schema: pa.Schema) -> str:
 
 
 def _shards_in(part: Path) -> set[str]:
-    """The shards that a part holds; none of what is no part, or is damaged."""
+    """The shards that a part holds; none of what is no part, or is damaged.
+
+    Raises:
+        SuiteError: the disk does not let the part be read now, which says nothing of what it holds.
+    """
     try:
         metadata = _open(part).metadata.metadata or {}
         return set(json.loads(metadata.get(b"shards", b"[]")))
-    except (OSError, pa.ArrowException, ValueError):
+    except (pa.ArrowException, ValueError):
         return set()
+    except OSError as error:
+        if error.errno is None:  # how pyarrow says that a file is damaged
+            return set()
+        raise SuiteError(f"{part} cannot be read now ({error.strerror}); give the same command again") from error
 
 
 def _open(path: Path) -> pq.ParquetFile:
@@ -192,15 +201,6 @@ def _may_hold(group: pq.RowGroupMetaData, studies: Collection[str]) -> bool:
     return not studies or names is None or not names.has_min_max or any(names.min <= s <= names.max for s in studies)
 
 
-def _of(table: pa.Table, studies: Collection[str], *, own: bool) -> pa.Table:
-    """The rows of some studies; where an item of another one has made them, without the columns of other studies."""
-    table = table.filter(pc.is_in(table["study"], pa.array(studies)))
-    if own:
-        return table
-    others = (name for name in table.column_names if name not in COMMON)
-    return table.drop_columns([name for name in others if set(table[name].unique().to_pylist()) <= {None, ""}])
-
-
 def _unreadable(path: Path, error: Exception) -> SuiteError:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return SuiteError(f"{path} is not a readable shard ({reason}); delete it and run again")
@@ -237,7 +237,7 @@ def scan(run_dir: Path | str, studies: Collection[str] = (), columns: Sequence[s
                 if run != first[0]:
                     raise SuiteError(f"{path} is of another run than {first[1].name}; delete the one that strayed here")
                 for table in _groups(file, studies, columns):
-                    yield _of(table, studies, own=folder.name in studies) if studies else table
+                    yield table.filter(pc.is_in(table["study"], pa.array(studies))) if studies else table
             except (OSError, pa.ArrowException) as error:
                 raise _unreadable(path, error) from error
 
@@ -255,13 +255,20 @@ def read(run_dir: Path | str, study: str | Collection[str] = ()) -> pd.DataFrame
 
     Args:
         run_dir: the run's.
-        study: one, whose rows have its own columns; or several, or all, whose rows have the columns of all: "" or null
-            where a study does not have them.
+        study: one, whose rows have its own columns (and those of other studies where one item made rows of several); or
+            several, or all, whose rows have the columns of all: "" or null where a study does not have them.
 
     Raises:
-        SuiteError: A shard cannot be read, or two rows have one key.
+        SuiteError: A shard cannot be read, two rows have one key, the run's rows are of another schema, or the study
+            named has none.
     """
+    if (Path(run_dir) / FILE_NAME).is_file():
+        read_manifest(run_dir)  # which refuses another schema
     table = union(scan(run_dir, [study] if isinstance(study, str) else study))
+    if isinstance(study, str) and not len(table) and not (Path(run_dir) / "rows" / study).is_dir():
+        present = studies_in(run_dir)
+        hint = did_you_mean(study, present)
+        raise SuiteError(f"{run_dir} has no rows of the study {study!r}{hint}; it has {', '.join(present) or 'none'}")
     types = {pa.int64(): pd.Int64Dtype()}.get
     frame: pd.DataFrame = table.replace_schema_metadata().to_pandas(types_mapper=types)
     last = [name for name in COMMON if name not in ("study", "model", "method")]

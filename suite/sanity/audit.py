@@ -206,7 +206,7 @@ class RandomisationAudit:
         """What others are judged by: a map and itself, flipped and moved; the photo times one noise and another."""
         rolled: Maps = {}
         for label, own in reference.items():
-            if not own.maps.isnan().any():
+            if own.failure is None:
                 height, width = own.maps.shape[2:]
                 rolled[label] = own.maps.flip(3).roll((height // 2, width // 2), (2, 3))
         yield from self._compare(reference, self._ready(rolled, (CELL,)), UNCHANGED, "rolled", 0.0)
@@ -245,7 +245,7 @@ class RandomisationAudit:
                 copies = self.images + SMOOTHING * e
                 results, _ = self.maps(model, copies, self.targets, f"smprt {k}", controls=False)
                 for label, result in results.items():
-                    if isinstance(result, Exception):
+                    if isinstance(result, Exception) or (label in sums and result.shape != sums[label].shape):
                         failed.add(label)
                     else:
                         sums[label] = sums[label] + result if label in sums else result
@@ -262,7 +262,7 @@ class RandomisationAudit:
                 similarities[label].append(reference[label].similarity(measure, smoothed[label]))
         why = ["one of the maps is constant at every stage"] * len(self.images)
         for label, values in similarities.items():
-            if values:
+            if len(values) == len(cascade):  # a method that failed at a stage has no mean over the cascade
                 mean = torch.stack(values).nanmean(0)
                 yield self._block(label, cascade[-1], "smoothed", "smprt", SMOOTHING, CELL, mean, why)
 

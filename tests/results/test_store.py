@@ -1,5 +1,6 @@
 """Rows, shards, run.json and the lock: what is refused, what survives damage."""
 
+import errno
 import math
 import shutil
 import subprocess
@@ -224,3 +225,28 @@ def test_studies_have_columns_of_their_own_and_a_union(tmp_path: Path) -> None:
     assert list(both["kind"]) == ["null", ""]
     assert list(both["round"].isna()) == [True, False]
     pd.testing.assert_frame_equal(both, results.read(tmp_path, ["speed", "sanity"]))
+
+
+def test_a_study_without_rows_and_a_run_of_another_schema_are_refused(tmp_path: Path) -> None:
+    results.write_shard(tmp_path / "rows" / "sanity" / "a.parquet", [one(study="sanity")])
+    with pytest.raises(SuiteError, match=r"no rows of the study 'sanit'; did you mean 'sanity'\?; it has sanity"):
+        results.read(tmp_path, "sanit")
+    (tmp_path / "run.json").write_text('{"schema": 1}')
+    for study in ("sanity", ()):
+        with pytest.raises(SuiteError, match=r"schema 1.* saliency-suite 0\.1 reads it"):
+            results.read(tmp_path, study)
+
+
+def test_a_disk_that_cannot_be_read_now_costs_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, names = tmp_path / "rows" / "agreement", shards_of_a_study(tmp_path)
+    store.compact(folder, names)
+    before = results.read(tmp_path)
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as here:
+        here.setattr(store.pq, "ParquetFile", refused)
+        with pytest.raises(SuiteError, match=r"cannot be read now .* give the same command again"):
+            store.mend(tmp_path)
+    pd.testing.assert_frame_equal(results.read(tmp_path), before)

@@ -192,3 +192,30 @@ def test_seeds_do_not_depend_on_the_batch():
 def test_one_image_or_two_draws_are_undecided(count, draws):
     found = judged(audited.rows(networks.seeded(Squares), ["gradient"], smooth_pictures(count), draws=draws))
     assert found["gradient"] == UNDECIDED
+
+
+def test_a_method_that_fails_at_one_stage_has_no_mean_over_the_cascade():
+    net, images = networks.seeded(networks.TwoLayer), smooth_pictures(3)[:, :, :8, :8]
+    lowest = net.first.weight.detach().clone()
+    stages = set()
+
+    def late(model, images, targets):
+        stages.add((torch.equal(model.first.weight, lowest), model.second.weight.detach().sum().item()))
+        if not torch.equal(model.first.weight, lowest):
+            raise RuntimeError("boom")
+        return images.detach()
+
+    rows = audited.frame([audited.audit(net, {"late": late, "gradient": "gradient"}, images, smoothed=2)])
+    assert set(rows.loc[rows["kind"] == "smoothed", "method"]) == {"gradient"}
+    assert len({second for intact, second in stages if intact}) > 1  # it gave maps where only the top was random
+
+
+def test_a_map_with_nan_costs_its_neighbours_nothing():
+    def damaged(model, images, targets):
+        maps = images.detach().clone()
+        maps[0] = torch.nan
+        return maps
+
+    rows = audited.frame([audited.audit(networks.seeded(Linear), {"damaged": damaged}, smooth_pictures(4))])
+    rolled = rows[(rows["method"] == "damaged") & (rows["kind"] == "rolled") & (rows["metric"] == "spearman_abs")]
+    assert rolled.sort_values("image")["status"].tolist() == ["not_applicable", "ok", "ok", "ok"]

@@ -23,6 +23,7 @@ from suite.data.sources import ImageFile, list_images
 from suite.metrics.cards import PLACEBOS, cards
 from suite.metrics.statistics import paired_test
 from suite.models.load import load_model
+from suite.report import build
 from suite.report.tables import build_tables
 from suite.results import as_table
 from suite.studies.base import Work
@@ -381,3 +382,11 @@ def test_a_whole_run_has_its_section(tmp_path, monkeypatch):
     assert tables["scores_verdicts"].columns.tolist() == ["model", "method", "measure", "verdict", "reason"]
     assert set(tables["scores_which"]["use"]) <= set(report.USES)
     assert Scores().cost({}, load(path)).forwards > 0
+
+
+def test_axioms_alone_have_tables_and_no_empty_figure(tmp_path):
+    path = tiny.config(tmp_path, methods=["saliency"], studies={"scores": {"metrics": ["axioms"]}})
+    tiny.rows(path, tmp_path / "run")
+    build(tmp_path / "run")
+    assert not list((tmp_path / "run" / "plots").glob("scores-net*"))
+    assert (tmp_path / "run" / "tables" / "scores.csv").exists()

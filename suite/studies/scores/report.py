@@ -441,10 +441,9 @@ def _plots(curves: pd.DataFrame, tables: Tables) -> Iterable[Plot]:
     main = tables.get("scores", pd.DataFrame())
     for model, everything in groups(main, "model"):
         table = everything[~everything["variant"].isin(SIDE)].dropna(subset=["mean"])
-        text = (
-            f"Methods by measures on {model}: mean, 95% interval and rank; darker is better, grey failed its self-test."
-        )
-        yield Plot(f"scores-{model}", text, partial(_heat, table))
+        if len(compared := _by_card(table)):
+            text = f"Methods by measures on {model}: mean, 95% interval and rank; darker is better, grey failed its "
+            yield Plot(f"scores-{model}", f"{text}self-test.", partial(_heat, compared))
         own = curves[curves["model"] == model]
         if (of_curve := own["metric"].str.endswith("_curve")).any():
             text = f"The target's probability on {model} as the pixels that a map calls important go, or come back."

@@ -34,7 +34,7 @@ from suite.metrics.imputation import impute
 from suite.metrics.localisation import Box, Scene, box_of, cells, composite, filled, mosaic
 from suite.metrics.perturbed import TargetOutputs, evaluate_perturbed, first_removed, removal_ranks, target_outputs
 from suite.metrics.sensitivity import relative_change
-from suite.studies.base import Rows, Work, magnitude
+from suite.studies.base import Rows, Work, finite, magnitude
 from suite.studies.scores.config import ScoresConfig
 
 CONTROLS: Mapping[str, Attribution] = {
@@ -156,12 +156,13 @@ class Scoring:
                 values = metric.compute(*arguments)
                 if isinstance(values, Tensor) and values.shape != (len(arguments[0]),):
                     raise ValueError(f"gave shape {tuple(values.shape)}, expected a value for each of the maps")
-                values = values if isinstance(values, Tensor) else list(values)  # of forms
+                values = finite(values) if isinstance(values, Tensor) else list(values)  # of forms
             except torch.OutOfMemoryError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self.broken.add(key)
-                self.rows += self._unavailable(*key, as_suite_error(f"metric {metric.name!r}", error))
+                reason = error if isinstance(error, Exception) else RuntimeError(f"it called sys.exit({error.code!r})")
+                self.rows += self._unavailable(*key, as_suite_error(f"metric {metric.name!r}", reason))
                 continue
             yield metric, values
 
