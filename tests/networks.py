@@ -207,3 +207,15 @@ def pictures(
     """(count, 3, *size) standard normal values, drawn in float64."""
     drawn = torch.randn(count, CHANNELS, *size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return drawn.to(dtype)
+
+
+class Sum(nn.Module):
+    """(B, 1, 2, 2) -> (B, 2): the weighted sum of the pixels, and 0."""
+
+    def __init__(self, weights):
+        super().__init__()
+        self.weights = nn.Parameter(torch.tensor(weights).float().view(1, 1, 2, 2))
+
+    def forward(self, x):
+        total = (x * self.weights).sum((1, 2, 3))
+        return torch.stack([total, torch.zeros_like(total)], 1)

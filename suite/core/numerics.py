@@ -45,7 +45,8 @@ def active() -> Numerics:
 def numerics(wanted: Numerics | None = None) -> Iterator[set[str]]:
     """Sets torch's switches for the duration and puts them back.
 
-    An operator that has no deterministic form on a card runs all the same.
+    An operator that has no deterministic form on a card runs all the same. The switches are the process's: blocks of
+    several threads that overlap put back each other's.
 
     Args:
         wanted: None leaves the switches of a `numerics` block around this one as they are; outside of any it is the

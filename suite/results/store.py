@@ -196,9 +196,9 @@ def _write_part(part: Path, schema: pa.Schema, tables: Iterable[tuple[Path, pa.T
 
 def _may_hold(group: pq.RowGroupMetaData, studies: Collection[str]) -> bool:
     """Whether a row group can have rows of one of the studies, by the least and greatest name that it says it holds."""
-    names = group.column(0).statistics
-    assert group.column(0).path_in_schema == "study"
-    return not studies or names is None or not names.has_min_max or any(names.min <= s <= names.max for s in studies)
+    study = group.column(0)
+    known = study.statistics if study.path_in_schema == "study" else None
+    return not studies or known is None or not known.has_min_max or any(known.min <= s <= known.max for s in studies)
 
 
 def _unreadable(path: Path, error: Exception) -> SuiteError:
@@ -214,7 +214,7 @@ def _readable(path: Path) -> pa.Table:
 
 
 def scan(run_dir: Path | str, studies: Collection[str] = (), columns: Sequence[str] = ()) -> Iterator[pa.Table]:
-    """The rows of a run in tables of some 100,000 at most, in no order; each is of one study, with its own columns.
+    """The rows of a run in tables of some 100,000 at most, in no order; each has the columns that its item wrote.
 
     Args:
         run_dir: the run's.
@@ -222,11 +222,13 @@ def scan(run_dir: Path | str, studies: Collection[str] = (), columns: Sequence[s
         columns: likewise.
 
     Raises:
-        SuiteError: A shard cannot be read, or is of another run than the others.
+        SuiteError: A shard cannot be read, or is of another run than the others; the rows are of another schema.
     """
     run_dir, first = Path(run_dir), None
     if not run_dir.is_dir():
         raise SuiteError(f"{run_dir} is not a folder; expected a run directory")
+    if (run_dir / FILE_NAME).is_file():
+        read_manifest(run_dir)  # which refuses another schema
     for folder in _folders(run_dir):
         parts, shards = _parts_and_shards(folder)
         for path in (*parts, *shards):
@@ -262,8 +264,6 @@ def read(run_dir: Path | str, study: str | Collection[str] = ()) -> pd.DataFrame
         SuiteError: A shard cannot be read, two rows have one key, the run's rows are of another schema, or the study
             named has none.
     """
-    if (Path(run_dir) / FILE_NAME).is_file():
-        read_manifest(run_dir)  # which refuses another schema
     table = union(scan(run_dir, [study] if isinstance(study, str) else study))
     if isinstance(study, str) and not len(table) and not (Path(run_dir) / "rows" / study).is_dir():
         present = studies_in(run_dir)

@@ -1,21 +1,8 @@
 """The digits of the package, and pictures by name."""
 
 import pytest
-import torch
 
-from suite.data.digits import Pictures, load_pictures
-from suite.training import fit
-
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning")
-
-
-@pytest.fixture(autouse=True)
-def tiny_pictures(tmp_path, monkeypatch):
-    monkeypatch.setenv("SUITE_CACHE", str(tmp_path))
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(10).repeat(20)
-    made = torch.rand(200, 3, 28, 28, generator=generator)
-    monkeypatch.setattr(fit, "_pictures", lambda *_: Pictures(made, labels, made[:50], labels[:50]))
+from suite.data.digits import load_pictures
 
 
 @pytest.mark.slow

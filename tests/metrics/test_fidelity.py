@@ -4,6 +4,7 @@ import captum.metrics
 import numpy as np
 import pytest
 import torch
+from networks import Sum
 from scipy import stats
 from torch import nn
 
@@ -15,18 +16,6 @@ T = torch.tensor
 
 def draw(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-class Sum(nn.Module):
-    """(B, 1, 2, 2) -> (B, 2): the weighted sum of the pixels, and 0."""
-
-    def __init__(self, weights):
-        super().__init__()
-        self.weights = nn.Parameter(T(weights).float().view(1, 1, 2, 2))
-
-    def forward(self, x):
-        found = (x * self.weights).sum((1, 2, 3))
-        return torch.stack([found, torch.zeros_like(found)], 1)
 
 
 def test_the_truth_of_a_linear_network_is_perfectly_faithful():

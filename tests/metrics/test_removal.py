@@ -2,24 +2,12 @@
 
 import pytest
 import torch
-from torch import nn
+from networks import Sum
 
 from suite.metrics.perturbed import TargetOutputs, evaluate_perturbed, first_removed, removal_ranks
 from suite.metrics.removal import area, deletion, insertion, normalised, road
 
 T = torch.tensor
-
-
-class Sum(nn.Module):
-    """(B, 1, 2, 2) -> (B, 2): the weighted sum of the pixels, and 0."""
-
-    def __init__(self, weights):
-        super().__init__()
-        self.weights = nn.Parameter(T(weights).float().view(1, 1, 2, 2))
-
-    def forward(self, x):
-        found = (x * self.weights).sum((1, 2, 3))
-        return torch.stack([found, torch.zeros_like(found)], 1)
 
 
 def shuffled(count, pixels, seed=0):

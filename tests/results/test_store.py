@@ -235,6 +235,8 @@ def test_a_study_without_rows_and_a_run_of_another_schema_are_refused(tmp_path: 
     for study in ("sanity", ()):
         with pytest.raises(SuiteError, match=r"schema 1.* saliency-suite 0\.1 reads it"):
             results.read(tmp_path, study)
+    with pytest.raises(SuiteError, match="schema 1"):
+        next(results.scan(tmp_path))
 
 
 def test_a_disk_that_cannot_be_read_now_costs_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,24 +5,14 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import CSVLogger
+from small_digits import tiny_pictures  # noqa: F401 - a fixture of every test
 from torch import nn
 
-from suite.data.digits import Pictures
 from suite.errors import ConfigError
-from suite.training import fit
 from suite.training.callback import AttributionAudit
 from suite.training.shortcut import regions
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning")
-
-
-@pytest.fixture(autouse=True)
-def tiny_pictures(tmp_path, monkeypatch):
-    monkeypatch.setenv("SUITE_CACHE", str(tmp_path))
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(10).repeat(20)
-    made = torch.rand(200, 3, 28, 28, generator=generator)
-    monkeypatch.setattr(fit, "_pictures", lambda *_: Pictures(made, labels, made[:50], labels[:50]))
 
 
 class Small(pl.LightningModule):

@@ -5,8 +5,8 @@ import shutil
 import pytest
 import pytorch_lightning as pl
 import torch
+from small_digits import tiny_pictures  # noqa: F401 - a fixture of every test
 
-from suite.data.digits import Pictures
 from suite.training import fit
 from suite.training.shortcut import SIZE, plant
 
@@ -14,15 +14,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning")
 
 
 SMALL = fit.Recipe("mlp", count=100, epochs=4, stop=2.0, threads=1)
-
-
-@pytest.fixture(autouse=True)
-def tiny_pictures(tmp_path, monkeypatch):
-    monkeypatch.setenv("SUITE_CACHE", str(tmp_path))
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(10).repeat(20)
-    made = torch.rand(200, 3, 28, 28, generator=generator)
-    monkeypatch.setattr(fit, "_pictures", lambda *_: Pictures(made, labels, made[:50], labels[:50]))
 
 
 class Stop(pl.Callback):

@@ -2,23 +2,13 @@
 
 import pytest
 import torch
+from small_digits import tiny_pictures  # noqa: F401 - a fixture of every test
 
-from suite.data.digits import Pictures
 from suite.metrics.localisation import mass_inside
 from suite.studies.shortcut.study import pointing
-from suite.training import fit
 from suite.training.shortcut import SIZE, regions
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pytorch_lightning")
-
-
-@pytest.fixture(autouse=True)
-def tiny_pictures(tmp_path, monkeypatch):
-    monkeypatch.setenv("SUITE_CACHE", str(tmp_path))
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(10).repeat(20)
-    made = torch.rand(200, 3, 28, 28, generator=generator)
-    monkeypatch.setattr(fit, "_pictures", lambda *_: Pictures(made, labels, made[:50], labels[:50]))
 
 
 def test_patches_are_ten_places_and_measured_by_hand():
